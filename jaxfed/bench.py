@@ -157,11 +157,12 @@ def _arm(
 
 def _over_seeds(sim: Simulation, rounds: int, eval_every: int, seeds: int) -> dict[str, np.ndarray]:
     """``name: [K, E + 1]``."""
+    trainer = sim._trainer
     single, pooled = over_seeds(
-        sim._recipe,
-        sim._placement.plan,
-        sim._federation,
-        sim._held,
+        trainer.recipe,
+        trainer.placement.plan,
+        trainer.federation,
+        trainer.held,
         jnp.arange(seeds),
         evaluations=rounds // eval_every,
         eval_every=eval_every,
@@ -170,7 +171,7 @@ def _over_seeds(sim: Simulation, rounds: int, eval_every: int, seeds: int) -> di
     )
     single, pooled = jax.tree.map(np.asarray, (single, pooled))
     primary = "auroc" if "auroc" in single else "accuracy"
-    hospitals = single[primary][:, :, sim._placement.position, 1]
+    hospitals = single[primary][:, :, trainer.placement.position, 1]
     return {
         "validation log loss": pooled["log_loss"][..., 0],
         "log loss": pooled["log_loss"][..., 1],

@@ -14,8 +14,8 @@ from federations import hospitals, same
 import jaxfed
 from jaxfed import FedAvg, FedSGD, FixedCohort, InvalidInput, LocalOnly, Poisson, Simulation
 from jaxfed.core import engine
+from jaxfed.federated import Federated
 from jaxfed.models import logistic, mlp
-from jaxfed.simulation import Simulation as Defined
 
 SMALL = {"model": logistic(), "batch_size": None, "splits": ("test",), "devices": 1}
 
@@ -87,7 +87,7 @@ def test_a_resumed_run_keeps_its_seed(sim):
 
 def test_ctrl_c_in_the_middle_of_rounds(sim, whole, monkeypatch):
     """A real signal while the old state is already given away: the rounds in progress still count."""
-    calls, advance = [], Defined._advance
+    calls, advance = [], Federated.advance
 
     def interrupted(self, state, rounds, capacity):
         calls.append(rounds)
@@ -95,7 +95,7 @@ def test_ctrl_c_in_the_middle_of_rounds(sim, whole, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
         return advance(self, state, rounds, capacity)
 
-    monkeypatch.setattr(Defined, "_advance", interrupted)
+    monkeypatch.setattr(Federated, "advance", interrupted)
     before = signal.getsignal(signal.SIGINT)
     part = quiet(sim, 7, eval_every=3)
     assert signal.getsignal(signal.SIGINT) is before
@@ -108,9 +108,9 @@ def test_ctrl_c_in_the_middle_of_rounds(sim, whole, monkeypatch):
     equal_runs(quiet(sim, 7 - done, eval_every=3, resume=part), whole)
 
 
-@pytest.mark.parametrize("place", ["_advance", "_measure"])
+@pytest.mark.parametrize("place", ["advance", "measure"])
 def test_an_interrupt_raised_between_rounds(sim, whole, monkeypatch, place):
-    calls, function = [], getattr(Defined, place)
+    calls, function = [], getattr(Federated, place)
 
     def interrupted(self, *arguments):
         calls.append(1)
@@ -118,7 +118,7 @@ def test_an_interrupt_raised_between_rounds(sim, whole, monkeypatch, place):
             raise KeyboardInterrupt
         return function(self, *arguments)
 
-    monkeypatch.setattr(Defined, place, interrupted)
+    monkeypatch.setattr(Federated, place, interrupted)
     part = quiet(sim, 7, eval_every=3)
     monkeypatch.undo()
     done = part.config["rounds"]

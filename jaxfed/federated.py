@@ -98,7 +98,7 @@ class Federated:
         if not algorithm.personal:
             one = jax.tree.map(lambda leaf: leaf[0], state.clients)
             return jax.tree.map(np.asarray, algorithm.variables(state.server, one))
-        places = np.arange(len(place.plan.devices) * place.plan.slots)  # a client's state may be empty
+        places = np.arange(place.plan.places)  # a client's state may be empty
         models = jax.vmap(lambda _, client: algorithm.variables(state.server, client))
         return place.by_hospital(models(places, state.clients))
 
@@ -106,8 +106,7 @@ class Federated:
     def recipe(self) -> engine.Recipe:
         """The recipe with per-hospital numbers where their hospitals lie."""
         layout = self.placement
-        places = len(layout.plan.devices) * layout.plan.slots
-        return values.lay_out(self.unplaced, layout.position, places)
+        return values.lay_out(self.unplaced, layout.position, layout.plan.places)
 
     @cached_property
     def placement(self) -> plan.Placement:

@@ -74,24 +74,40 @@ class Log(NamedTuple):
 @partial(jax.jit, static_argnames=("plan",))
 def start(recipe: Recipe, plan: Plan, federation: Federation, seed: Array) -> State:
     """The state before the first round, with initial variables drawn from ``seed`` (may be traced)."""
-    key = keys.run_key(seed)
-    sample = jax.tree.map(lambda leaf: leaf[:1], federation.train.x)
-    variables = recipe.local.problem.init(keys.purpose(key, keys.INIT), sample)
-    return start_from(recipe, plan, variables, key)
+    return jax.shard_map(
+        lambda recipe, federation, seed: start_on_device(recipe, plan, federation, seed),
+        mesh=plan.mesh,
+        in_specs=(COPIED, FEDERATION, COPIED),
+        out_specs=STATE,
+        check_vma=False,
+    )(recipe, federation, seed)
 
 
 @partial(jax.jit, static_argnames=("plan",))
 def start_from(recipe: Recipe, plan: Plan, variables: Variables, key: Array) -> State:
     """The state before the first round, from given variables and the run's key."""
-    places = len(plan.devices) * plan.slots
-    algorithm = values.at_round(recipe.algorithm, jnp.zeros((), jnp.int32))
-    server, client = algorithm.init(variables, keys.purpose(key, keys.ALGORITHM), places)
-    clients = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (places, *jnp.shape(leaf))), client)
-    state = State(jnp.zeros((), jnp.int32), key, server, clients)
-    # laid out as `advance` returns it, or its second call would compile again
     return jax.shard_map(
-        lambda state: state, mesh=plan.mesh, in_specs=(STATE,), out_specs=STATE, check_vma=False
-    )(state)
+        lambda recipe, variables, key: _start(recipe, plan, variables, key),
+        mesh=plan.mesh,
+        in_specs=(COPIED, COPIED, COPIED),
+        out_specs=STATE,
+        check_vma=False,
+    )(recipe, variables, key)
+
+
+def start_on_device(recipe: Recipe, plan: Plan, federation: Federation, seed: Array) -> State:
+    """As :func:`start`, inside a ``shard_map`` with the axis ``DEVICES``."""
+    key = keys.run_key(seed)
+    sample = jax.tree.map(lambda leaf: leaf[:1], federation.train.x)
+    variables = recipe.local.problem.init(keys.purpose(key, keys.INIT), sample)
+    return _start(recipe, plan, variables, key)
+
+
+def _start(recipe: Recipe, plan: Plan, variables: Variables, key: Array) -> State:
+    algorithm = values.at_round(recipe.algorithm, jnp.zeros((), jnp.int32))
+    server, client = algorithm.init(variables, keys.purpose(key, keys.ALGORITHM), plan.places)
+    clients = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (plan.slots, *jnp.shape(leaf))), client)
+    return State(jnp.zeros((), jnp.int32), key, server, clients)
 
 
 @partial(jax.jit, static_argnames=("plan", "capacity"), donate_argnames=("state",))
@@ -113,12 +129,12 @@ def advance(
     """
 
     def on_device(recipe: Recipe, federation: Federation, state: State) -> tuple[State, Log]:
-        one = jax.eval_shape(partial(_round, recipe, plan, federation), state)[1]
+        one = jax.eval_shape(partial(round_on_device, recipe, plan, federation), state)[1]
         log = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), one)
 
         def body(r: Array, carry: tuple[State, Log]) -> tuple[State, Log]:
             state, log = carry
-            state, entry = _round(recipe, plan, federation, state)
+            state, entry = round_on_device(recipe, plan, federation, state)
             return state, jax.tree.map(lambda rows, row: rows.at[r].set(row), log, entry)
 
         return jax.lax.fori_loop(0, rounds, body, (state, log))
@@ -132,8 +148,8 @@ def advance(
     )(recipe, federation, state)
 
 
-def _round(recipe: Recipe, plan: Plan, federation: Federation, state: State) -> tuple[State, Log]:
-    """One round on one device; devices meet where uploads are added up."""
+def round_on_device(recipe: Recipe, plan: Plan, federation: Federation, state: State) -> tuple[State, Log]:
+    """One round, inside a ``shard_map`` with the axis ``DEVICES``: devices meet where uploads are added."""
     recipe = values.at_round(recipe, state.round)
     algorithm = recipe.algorithm
     everyone = _presence(recipe, federation, state)

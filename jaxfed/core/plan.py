@@ -22,7 +22,8 @@ from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.pytree import pytree
 
-DEVICES = "devices"  # the mesh axis
+CONFIGS = "configs"  # the mesh axis over whole runs
+DEVICES = "devices"  # the mesh axis over the hospitals of a run
 BLOCK = "block"  # the vmapped axis inside a device
 
 
@@ -34,16 +35,30 @@ class Plan:
         devices: the jax devices that are used.
         block: hospitals that run side by side on a device.
         slots: places for hospitals on each device, a multiple of ``block``.
+        configs: into how many equal groups the devices are cut; every group holds all hospitals, and in a
+            sweep each has whole runs of its own.
     """
 
     devices: tuple[Any, ...]
     block: int
     slots: int
+    configs: int = 1
+
+    @property
+    def shards(self) -> int:
+        """D: devices that share the hospitals of one run."""
+        return len(self.devices) // self.configs
+
+    @property
+    def places(self) -> int:
+        """D * S: places for hospitals."""
+        return self.shards * self.slots
 
     @property
     def mesh(self) -> Mesh:
-        """One axis over the devices."""
-        return jax.make_mesh((len(self.devices),), (DEVICES,), (AxisType.Auto,), devices=self.devices)
+        """Runs, and the hospitals of a run, over the devices."""
+        axes = (AxisType.Auto, AxisType.Auto)
+        return jax.make_mesh((self.configs, self.shards), (CONFIGS, DEVICES), axes, devices=self.devices)
 
     @property
     def axis(self) -> str | None:
@@ -117,26 +132,29 @@ class Placement:
         return jax.tree.map(lambda leaf: np.asarray(leaf)[self.position], stacked)
 
 
-def place(work: np.ndarray, *, devices: int | None = None, block: int | None = None) -> Placement:
+def place(
+    work: np.ndarray, *, devices: int | None = None, block: int | None = None, configs: int = 1
+) -> Placement:
     """Deal hospitals to devices and slots.
 
     Args:
         work: ``[C]`` cost of each hospital in a round, in any unit (steps are good).
         devices: how many of jax's devices to use; None for all that the hospitals with work can fill.
         block: hospitals side by side on a device; None for 1 on a CPU and all on a GPU.
+        configs: groups of so many devices, each with all hospitals.
 
     Raises:
         InvalidInput: more devices than jax has.
     """
     available = jax.devices()
-    if devices is not None and not 1 <= devices <= len(available):
+    if devices is not None and not 1 <= devices * configs <= len(available):
         raise InvalidInput(
             f"devices={devices}: jax has {len(available)}; call jaxfed.use_cpu_devices({devices}) before "
             "anything else uses jax, or give a smaller number"
         )
     if block is not None and block < 1:
         raise InvalidInput(f"block={block}: give a positive number of hospitals, or None")
-    count = devices or min(len(available), max(int((work > 0).sum()), 1))
+    count = devices or min(len(available) // configs, max(int((work > 0).sum()), 1))
     lists = _deal(work, count)
     longest = max(len(members) for members in lists)
     if block is None:
@@ -146,7 +164,7 @@ def place(work: np.ndarray, *, devices: int | None = None, block: int | None = N
     position = np.zeros(len(work), np.int64)
     for d, members in enumerate(lists):
         position[members] = d * slots + np.arange(len(members))
-    return Placement(Plan(tuple(available[:count]), block, slots), position)
+    return Placement(Plan(tuple(available[: count * configs]), block, slots, configs), position)
 
 
 def _deal(work: np.ndarray, devices: int) -> list[list[int]]:
@@ -168,7 +186,7 @@ def federate(dataset: Dataset, placement: Placement) -> Federation:
     rows = np.flatnonzero(dataset.split == TRAIN)
     store, _ = _store(dataset, placement, rows)
     plan = placement.plan
-    sizes = np.zeros(len(plan.devices) * plan.slots, np.int32)
+    sizes = np.zeros(plan.places, np.int32)
     sizes[placement.position] = dataset.counts[:, TRAIN]
     words = np.zeros((len(sizes), 2), np.uint32)
     words[placement.position] = keys.name_words(dataset.hospitals)
@@ -192,7 +210,7 @@ def hold_out(dataset: Dataset, placement: Placement, splits: tuple[int, ...]) ->
 def _store(dataset: Dataset, placement: Placement, rows: np.ndarray) -> tuple[Store, list[np.ndarray]]:
     """A store of ``rows``, and the rows of each device in the order in which they lie there."""
     plan = placement.plan
-    D, S = len(plan.devices), plan.slots
+    D, S = plan.shards, plan.slots
     flat_slot = placement.position[dataset.owner[rows]]
     rows = rows[np.argsort(flat_slot, kind="stable")]
     size = np.bincount(flat_slot, minlength=D * S).reshape(D, S)

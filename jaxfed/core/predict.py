@@ -50,28 +50,37 @@ def evaluate(
         ``name: [D * S, splits]`` per hospital, and ``name: [splits]`` over all rows.
     """
 
-    def on_device(
-        recipe: Recipe, federation: Federation, held: HeldOut, state: State
-    ) -> tuple[Metrics, Metrics]:
-        outputs = _outputs(values.at_round(recipe, state.round), plan, federation, held, state)
-        losses = LOSSES[recipe.local.problem.task](outputs, held.rows.y)  # also where training has another
-        segments = plan.slots * splits
-        single = measure(outputs, losses, held.rows.y, held.segment, segments)
-        split = jnp.where(held.segment < segments, held.segment % splits, splits)
-        everyone = jax.lax.all_gather((outputs, losses, held.rows.y, split), DEVICES, tiled=True)
-        outputs, losses, y, split = everyone
-        return (
-            {name: value.reshape(plan.slots, splits) for name, value in single.items()},
-            measure(outputs, losses, y, split, splits),
-        )
-
     return jax.shard_map(
-        on_device,
+        lambda *arguments: evaluate_on_device(*arguments, plan=plan, measure=measure, splits=splits),
         mesh=plan.mesh,
         in_specs=(COPIED, FEDERATION, SHARDED, STATE),
         out_specs=(SHARDED, COPIED),
         check_vma=False,
     )(recipe, federation, held, state)
+
+
+def evaluate_on_device(
+    recipe: Recipe,
+    federation: Federation,
+    held: HeldOut,
+    state: State,
+    *,
+    plan: Plan,
+    measure: Measure,
+    splits: int,
+) -> tuple[Metrics, Metrics]:
+    """As :func:`evaluate`, inside a ``shard_map`` with the axis ``DEVICES``; per hospital ``[S, splits]``."""
+    outputs = _outputs(values.at_round(recipe, state.round), plan, federation, held, state)
+    losses = LOSSES[recipe.local.problem.task](outputs, held.rows.y)  # also where training has another
+    segments = plan.slots * splits
+    single = measure(outputs, losses, held.rows.y, held.segment, segments)
+    split = jnp.where(held.segment < segments, held.segment % splits, splits)
+    everyone = jax.lax.all_gather((outputs, losses, held.rows.y, split), DEVICES, tiled=True)
+    outputs, losses, y, split = everyone
+    return (
+        {name: value.reshape(plan.slots, splits) for name, value in single.items()},
+        measure(outputs, losses, y, split, splits),
+    )
 
 
 def _outputs(recipe: Recipe, plan: Plan, federation: Federation, held: HeldOut, state: State) -> Array:

@@ -41,7 +41,7 @@ def lab(name, data=None, rate=1.0, devices=1, block=1, batch_size=None):
 
 def deployed(one, state):
     """The model that each hospital would use, ``[C, ...]`` in the data set's order."""
-    places = jnp.arange(len(one.placement.plan.devices) * one.placement.plan.slots)
+    places = jnp.arange(one.placement.plan.places)
     use = jax.jit(jax.vmap(lambda _, client: one.recipe.algorithm.variables(state.server, client)))
     return one.placement.by_hospital(use(places, state.clients))
 

@@ -22,7 +22,7 @@ from jax import Array
 from jax.sharding import PartitionSpec
 
 from jaxfed.core import keys, values
-from jaxfed.core.exchange import Exchanged, all_finite, exchange, shard, where
+from jaxfed.core.exchange import Client, Exchanged, all_finite, exchange, shard, where
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.plan import DEVICES, Federation, Plan
 from jaxfed.core.pytree import pytree
@@ -129,15 +129,7 @@ def advance(
     """
 
     def on_device(recipe: Recipe, federation: Federation, state: State) -> tuple[State, Log]:
-        one = jax.eval_shape(partial(round_on_device, recipe, plan, federation), state)[1]
-        log = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), one)
-
-        def body(r: Array, carry: tuple[State, Log]) -> tuple[State, Log]:
-            state, log = carry
-            state, entry = round_on_device(recipe, plan, federation, state)
-            return state, jax.tree.map(lambda rows, row: rows.at[r].set(row), log, entry)
-
-        return jax.lax.fori_loop(0, rounds, body, (state, log))
+        return repeat(partial(round_on_device, recipe, plan, federation), state, rounds, capacity)
 
     return jax.shard_map(
         on_device,
@@ -148,30 +140,37 @@ def advance(
     )(recipe, federation, state)
 
 
+def repeat(
+    step: Callable[[State], tuple[State, Log]], state: State, rounds: Array, capacity: int
+) -> tuple[State, Log]:
+    """``rounds`` times a round, with a log of ``capacity``."""
+    one = jax.eval_shape(step, state)[1]
+    log = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), one)
+
+    def body(r: Array, carry: tuple[State, Log]) -> tuple[State, Log]:
+        state, log = carry
+        state, entry = step(state)
+        return state, jax.tree.map(lambda rows, row: rows.at[r].set(row), log, entry)
+
+    return jax.lax.fori_loop(0, rounds, body, (state, log))
+
+
 def round_on_device(recipe: Recipe, plan: Plan, federation: Federation, state: State) -> tuple[State, Log]:
     """One round, inside a ``shard_map`` with the axis ``DEVICES``: devices meet where uploads are added."""
     recipe = values.at_round(recipe, state.round)
     algorithm = recipe.algorithm
-    everyone = _presence(recipe, federation, state)
-    mine = jax.lax.axis_index(DEVICES) * plan.slots
-
-    def here(leaf: Array) -> Array:
-        return jax.lax.dynamic_slice_in_dim(leaf, mine, plan.slots)
-
-    present, words = here(everyone), here(federation.words)
+    everyone = presence(recipe.participation, state, federation.sizes, federation.words)
+    present = of_device(everyone, plan)
 
     def meet(server: PyTree, purpose: int, act: Callable[..., Any]) -> Exchanged:
+        def client(own: Algorithm, local: LocalTraining, *rest: Any) -> tuple[Upload, PyTree, Metrics]:
+            return act(own, local, server, *rest)
+
         round_key = keys.at_round(state.key, purpose, state.round)
-
-        def client(slot: Array, client: PyTree, block: str | None) -> tuple[Upload, PyTree, Metrics]:
-            rows = shard(federation.train, slot, present[slot], block)
-            key = keys.of_client(round_key, words[slot])
-            own, local = values.of_hospital((algorithm, recipe.local), mine + slot)
-            return act(own, local, server, client, rows, key)
-
+        client_of = hospital((algorithm, recipe.local), plan, federation, present, round_key, client)
         weights = everyone * algorithm.weights(server, federation.sizes)
-        weights = here(weights.astype(jnp.result_type(float)))
-        return exchange(recipe.aggregator, plan, client, state.clients, present, weights)
+        weights = of_device(weights.astype(jnp.result_type(float)), plan)
+        return exchange(recipe.aggregator, plan, client_of, state.clients, present, weights)
 
     server = state.server
     if algorithm.asks:
@@ -186,13 +185,21 @@ def round_on_device(recipe: Recipe, plan: Plan, federation: Federation, state: S
         sizes=federation.sizes,
         each=met.each,
     )
-    server = algorithm.server_update(server, met.update, cohort)
-    # aggregates are wider than half-precision models
-    server = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), server, state.server)
-    fine = all_finite(jax.tree.map(lambda leaf: leaf[None], server))[0]
-    server = where(fine & (cohort.present > 0), server, state.server)
+    updated = algorithm.server_update(server, met.update, cohort)
+    server, kept = accept(updated, state.server, cohort.present)
     new = State(state.round + 1, state.key, server, met.clients)
-    return new, Log(met.metrics, present, met.rejected, ~fine & (cohort.present > 0))
+    return new, Log(met.metrics, present, met.rejected, kept)
+
+
+def accept(new: PyTree, old: PyTree, present: Array) -> tuple[PyTree, Array]:
+    """The server after a round, and whether its new state was not finite and the old one was kept.
+
+    It is the old one too where nobody's upload was used.
+    """
+    # aggregates are wider than half-precision models
+    new = jax.tree.map(lambda after, before: jnp.asarray(after, before.dtype), new, old)
+    fine = all_finite(jax.tree.map(lambda leaf: leaf[None], new))[0]
+    return where(fine & (present > 0), new, old), ~fine & (present > 0)
 
 
 def _ask(own: Algorithm, local: LocalTraining, server: PyTree, client: PyTree, *rest: Any) -> Any:
@@ -200,9 +207,41 @@ def _ask(own: Algorithm, local: LocalTraining, server: PyTree, client: PyTree, *
     return Upload(own.ask(local, server, client, *rest)), client, {}
 
 
-def _presence(recipe: Recipe, federation: Federation, state: State) -> Array:
+def hospital(
+    numbers: tuple[Any, LocalTraining],
+    plan: Plan,
+    federation: Federation,
+    present: Array,
+    round_key: Array,
+    act: Callable[..., tuple[Upload, PyTree, Metrics]],
+) -> Client:
+    """``act(algorithm, local, client, rows, key)`` of any slot of this device.
+
+    ``numbers`` are the algorithm and the local training with the numbers of all hospitals, ``present`` is
+    ``[S]``; ``act`` gets those of one hospital, with its rows and its key of the round.
+    """
+    words, mine = of_device(federation.words, plan), _first(plan)
+
+    def client(slot: Array, client: PyTree, block: str | None) -> tuple[Upload, PyTree, Metrics]:
+        rows = shard(federation.train, slot, present[slot], block)
+        algorithm, local = values.of_hospital(numbers, mine + slot)
+        return act(algorithm, local, client, rows, keys.of_client(round_key, words[slot]))
+
+    return client
+
+
+def of_device(leaf: Array, plan: Plan) -> Array:
+    """``[S, ...]``: this device's part of ``[D * S, ...]``."""
+    return jax.lax.dynamic_slice_in_dim(leaf, _first(plan), plan.slots)
+
+
+def _first(plan: Plan) -> Array:
+    """Place of this device's first slot."""
+    return jax.lax.axis_index(DEVICES) * plan.slots
+
+
+def presence(participation: Participation, state: State, sizes: Array, words: Array) -> Array:
     """``[D * S]`` bool: who takes part, the same on every device; a hospital without rows never does."""
     key = keys.purpose(state.key, keys.COHORT)
-    own = jax.vmap(partial(keys.of_client, key))(federation.words)
-    present = recipe.participation(own, state.round, federation.sizes)
-    return (federation.sizes > 0) & (present > 0)
+    own = jax.vmap(partial(keys.of_client, key))(words)
+    return (sizes > 0) & (participation(own, state.round, sizes) > 0)

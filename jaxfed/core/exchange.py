@@ -21,14 +21,32 @@ from jaxfed.core.types import Aggregator, Metrics, PyTree, Shard, Upload
 Client = Callable[[Array, PyTree, str | None], tuple[Upload, PyTree, Metrics]]
 
 
-class Exchanged(NamedTuple):
-    """What came of an exchange; S slots of this device, D * S places of all.
+class Visited(NamedTuple):
+    """What came of the hospitals of this device; S slots.
 
     Attributes:
-        update: the aggregate, the same on every device.
+        total: the aggregator's total of this device.
         clients: ``[S, ...]`` new states; those of absent hospitals are as they were.
         metrics: ``[S]``; NaN where absent.
         rejected: ``[S]`` bool, took part, but its upload or new state was not finite; neither is used.
+        weights: ``[S]`` the weights used.
+        each: ``[S, ...]`` the uploads' ``each``; 0 where not used.
+    """
+
+    total: PyTree
+    clients: PyTree
+    metrics: Metrics
+    rejected: Array
+    weights: PyTree
+    each: PyTree
+
+
+class Exchanged(NamedTuple):
+    """What came of an exchange with all hospitals; S slots of this device, D * S places of all devices.
+
+    Attributes:
+        update: the aggregate, the same on every device.
+        clients, metrics, rejected: of this device, as in :class:`Visited`.
         weights: ``[D * S]`` the weights used.
         each: ``[D * S, ...]`` the uploads' ``each``; 0 where not used.
     """
@@ -44,7 +62,17 @@ class Exchanged(NamedTuple):
 def exchange(
     aggregator: Aggregator, plan: Plan, client: Client, clients: PyTree, present: Array, weights: Array
 ) -> Exchanged:
-    """One exchange with the hospitals of this device.
+    """One exchange with all hospitals; the arguments are those of :func:`visit`."""
+    seen = visit(aggregator, plan, client, clients, present, weights)
+    total = jax.lax.psum(seen.total, DEVICES)
+    weight, each = jax.lax.all_gather((seen.weights, seen.each), DEVICES, tiled=True)
+    return Exchanged(aggregator.finish(total), seen.clients, seen.metrics, seen.rejected, weight, each)
+
+
+def visit(
+    aggregator: Aggregator, plan: Plan, client: Client, clients: PyTree, present: Array, weights: PyTree
+) -> Visited:
+    """Every hospital of this device that is present; devices do not meet.
 
     Args:
         aggregator: how uploads are added up.
@@ -52,7 +80,7 @@ def exchange(
         client: what one hospital does.
         clients: ``[S, ...]`` their states.
         present: ``[S]`` bool.
-        weights: ``[S]``, 0 where absent.
+        weights: ``[S]``, 0 where absent; or a tree of such, for an aggregator that takes several.
     """
 
     def block(j: Array, carry: tuple) -> tuple:
@@ -63,13 +91,14 @@ def exchange(
         # the state too: a hospital that uploads nothing may diverge all the same
         here, finite = present[slots], all_finite((uploads, after))
         used = here & finite
-        uploads, heavy = where(used, uploads, 0), jnp.where(used, weights[slots], 0)
+        uploads = where(used, uploads, 0)
+        heavy = where(used, jax.tree.map(lambda leaf: leaf[slots], weights), 0)
         return (
             aggregator.add(total, uploads.mean, heavy),
             _put(clients, slots, where(used, after, before)),
             _put(metrics, slots, where(here, seen, jnp.nan)),
             _put(each, slots, uploads.each),
-            weight.at[slots].set(heavy),
+            _put(weight, slots, heavy),
             rejected.at[slots].set(here & ~finite),
         )
 
@@ -83,14 +112,12 @@ def exchange(
         clients,
         _stack(seen, plan.slots, jnp.nan),
         _stack(upload.each, plan.slots, 0),
-        jnp.zeros_like(weights),
+        jax.tree.map(jnp.zeros_like, weights),
         jnp.zeros(plan.slots, bool),
     )
     blocks = -(-count // plan.block)
     total, clients, metrics, each, weight, rejected = jax.lax.fori_loop(0, blocks, block, nothing)
-    total = jax.lax.psum(total, DEVICES)
-    weight, each = jax.lax.all_gather((weight, each), DEVICES, tiled=True)
-    return Exchanged(aggregator.finish(total), clients, metrics, rejected, weight, each)
+    return Visited(total, clients, metrics, rejected, weight, each)
 
 
 def side_by_side(client: Callable[..., Any], slots: Array, clients: PyTree, plan: Plan) -> PyTree:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.core import keys, values
+from jaxfed.core.dataset import Task
 from jaxfed.core.engine import COPIED, FEDERATION, SHARDED, STATE, Recipe
 from jaxfed.core.exchange import shard, side_by_side
 from jaxfed.core.plan import DEVICES, Federation, HeldOut, Plan
@@ -70,20 +71,35 @@ def evaluate_on_device(
     splits: int,
 ) -> tuple[Metrics, Metrics]:
     """As :func:`evaluate`, inside a ``shard_map`` with the axis ``DEVICES``; per hospital ``[S, splits]``."""
-    outputs = _outputs(values.at_round(recipe, state.round), plan, federation, held, state)
-    losses = LOSSES[recipe.local.problem.task](outputs, held.rows.y)  # also where training has another
-    segments = plan.slots * splits
-    single = measure(outputs, losses, held.rows.y, held.segment, segments)
-    split = jnp.where(held.segment < segments, held.segment % splits, splits)
-    everyone = jax.lax.all_gather((outputs, losses, held.rows.y, split), DEVICES, tiled=True)
-    outputs, losses, y, split = everyone
-    return (
-        {name: value.reshape(plan.slots, splits) for name, value in single.items()},
-        measure(outputs, losses, y, split, splits),
-    )
+    recipe = values.at_round(recipe, state.round)
+    said = outputs(recipe, plan, federation, held, state)
+    (single,), pooled = measured((said,), (plan,), (held,), recipe.local.problem.task, measure, splits)
+    return single, pooled
 
 
-def _outputs(recipe: Recipe, plan: Plan, federation: Federation, held: HeldOut, state: State) -> Array:
+def measured(
+    said: tuple[Array, ...],
+    plans: tuple[Plan, ...],
+    helds: tuple[HeldOut, ...],
+    task: Task,
+    measure: Measure,
+    splits: int,
+) -> tuple[tuple[Metrics, ...], Metrics]:
+    """Metrics ``[S, splits]`` of this device's hospitals, group by group, and ``[splits]`` of all rows."""
+    single, rows = [], []
+    for outputs, plan, held in zip(said, plans, helds, strict=True):
+        losses = LOSSES[task](outputs, held.rows.y)  # also where training has another
+        segments = plan.slots * splits
+        found = measure(outputs, losses, held.rows.y, held.segment, segments)
+        single.append({name: value.reshape(plan.slots, splits) for name, value in found.items()})
+        split = jnp.where(held.segment < segments, held.segment % splits, splits)
+        rows.append((outputs, losses, held.rows.y, split))
+    together = jax.tree.map(lambda *parts: jnp.concatenate(parts), *rows)
+    outputs, losses, y, split = jax.lax.all_gather(together, DEVICES, tiled=True)
+    return tuple(single), measure(outputs, losses, y, split, splits)
+
+
+def outputs(recipe: Recipe, plan: Plan, federation: Federation, held: HeldOut, state: State) -> Array:
     """``[N, ...]``: what the model that each hospital would deploy says of its rows."""
     if recipe.algorithm.personal:
         return _personal(recipe, plan, federation, held, state)

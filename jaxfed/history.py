@@ -167,21 +167,45 @@ class History:
         }
 
 
-def across_hospitals(name: str, values: np.ndarray, weight: np.ndarray) -> dict[str, float]:
-    """A metric ``[C]`` in a few numbers; hospitals where it is undefined are left out and counted."""
+def across_hospitals(name: str, values: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
+    """A metric ``[..., C]`` in a few numbers ``[...]``; hospitals without it are left out and counted.
+
+    Args:
+        name: of the metric; it says which end is the bad one.
+        values: ``[..., C]``, NaN where undefined.
+        weight: rows of the hospitals, broadcast against ``values``; hospitals with 0 are left out.
+    """
     known = ~np.isnan(values) & (weight > 0)
-    values, share = values[known], weight[known]
+    count = known.sum(-1)
+    weight = np.where(known, weight, 0)
+    share = weight / np.maximum(weight.sum(-1, keepdims=True), 1)
+    values = np.where(known, values, 0).astype(np.float64)
+    mean = values.sum(-1) / np.maximum(count, 1)
+    with np.errstate(invalid="ignore"):  # an infinite metric has no spread
+        square = np.where(known, values - mean[..., None], 0) ** 2
+    ordered = np.sort(np.where(known, values, np.nan), axis=-1)  # NaN goes last
     better = name in HIGHER_IS_BETTER
+    low, high = (_quantile(ordered, count, q) for q in (0.0, 1.0))
     found = {
-        name: _nan(np.mean, values),
-        f"{name}_weighted": float(np.average(values, weights=share)) if len(values) else np.nan,
-        f"{name}_sd": _nan(np.std, values),
-        f"{name}_worst": _nan(np.min if better else np.max, values),
-        f"{name}_p10": float(np.percentile(values, 10 if better else 90)) if len(values) else np.nan,
-        f"{name}_best": _nan(np.max if better else np.min, values),
-        f"{name}_undefined": int((~known).sum()),
+        name: mean,
+        f"{name}_weighted": (share * values).sum(-1),
+        f"{name}_sd": np.sqrt(square.sum(-1) / np.maximum(count, 1)),
+        f"{name}_worst": low if better else high,
+        f"{name}_p10": _quantile(ordered, count, 0.1 if better else 0.9),
+        f"{name}_best": high if better else low,
     }
-    return found
+    defined = {column: np.where(count > 0, number, np.nan)[()] for column, number in found.items()}
+    return {**defined, f"{name}_undefined": np.asarray(values.shape[-1] - count)[()]}
+
+
+def _quantile(ordered: np.ndarray, count: np.ndarray, q: float) -> np.ndarray:
+    """Quantile of the first ``count`` of each row of ``ordered [..., C]``, interpolated linearly."""
+    place = q * np.maximum(count - 1, 0)
+    below = np.floor(place).astype(int)
+    above = np.minimum(below + 1, np.maximum(count - 1, 0))
+    low, high = (np.take_along_axis(ordered, i[..., None], -1)[..., 0] for i in (below, above))
+    with np.errstate(invalid="ignore"):
+        return np.where(place == below, low, low + (place - below) * (high - low))
 
 
 def _nan(reduce, values: np.ndarray) -> float:  # type: ignore[no-untyped-def]

@@ -33,6 +33,30 @@ def test_across_hospitals_without_any():
     assert np.isnan(list(found.values())).all()
 
 
+@pytest.mark.parametrize("name", ["auroc", "mse"])
+def test_across_hospitals_of_many_at_once(name):
+    """Row by row, with NumPy's functions."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(3, 40, 7)).astype(np.float32)
+    values[rng.random(values.shape) < 0.4] = NAN
+    values[0, 0] = NAN
+    values[0, 1, :6] = NAN
+    weight = np.array([3, 1, 0, 2, 5, 4, 1])
+    found = across_hospitals(name, values, weight)
+    bad, good, percent = (np.nanmin, np.nanmax, 10) if name == "auroc" else (np.nanmax, np.nanmin, 90)
+    for place in np.ndindex(3, 40):
+        row = np.where(weight > 0, values[place], NAN).astype(float)
+        own = {column: numbers[place] for column, numbers in found.items()}
+        known = ~np.isnan(row)
+        assert own.pop(f"{name}_undefined") == 7 - known.sum()
+        if not known.any():
+            assert np.isnan(list(own.values())).all()
+            continue
+        expected = (np.nanmean(row), np.average(row[known], weights=weight[known]), np.nanstd(row))
+        ends = (bad(row), np.nanpercentile(row, percent), good(row))
+        np.testing.assert_allclose(list(own.values()), [*expected, *ends], rtol=1e-12)
+
+
 @pytest.fixture
 def history():
     """Evaluated at 0 and 2; then two rounds: in the second nobody took part."""

@@ -1,0 +1,6 @@
+"""Many runs as one: what came out of a sweep."""
+
+from jaxfed.sweep.choice import Best
+from jaxfed.sweep.result import Sweep
+
+__all__ = ["Best", "Sweep"]

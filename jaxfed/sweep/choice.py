@@ -146,9 +146,14 @@ def check_choice(metric: str, by: str, frame: pd.DataFrame) -> None:
         f"by={by!r}: the sweep was evaluated on {', '.join(splits)}; choose one of them, or sweep a "
         "Simulation with splits=('validation', 'test')",
     )
-    metrics = [str(name) for name in frame if f"{_parts(str(name))[0]}_pooled" in frame]
+    metrics = metrics_in(frame)
     problems.check(metric in metrics, f"metric={metric!r}: {did_you_mean(metric, metrics)}")
     problems.raise_if_any()
+
+
+def metrics_in(frame: pd.DataFrame) -> list[str]:
+    """Columns that can be chosen by."""
+    return [str(name) for name in frame if f"{_parts(str(name))[0]}_pooled" in frame]
 
 
 def higher_is_better(metric: str) -> bool:

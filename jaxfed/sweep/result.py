@@ -1,11 +1,11 @@
-"""What came out of a sweep: an xarray Dataset with named axes; tables, the best settings, files."""
+"""What came out of a sweep: an xarray Dataset with named axes; tables, the best settings, figures, files."""
 
 from __future__ import annotations
 
 import dataclasses
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,10 @@ from jaxfed.sweep import choice, files, table
 from jaxfed.sweep.choice import Best, plain
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from xarray import Dataset
+
+Kind = Literal["heatmap", "curves", "parallel"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -111,17 +114,44 @@ class Sweep:
         choice.check_choice(metric, by, self._frame)
         return choice.ranking(self._frame, [*self.fields], metric, by, at)
 
+    def plot(
+        self,
+        metric: str | None = None,
+        split: str | None = None,
+        *,
+        kind: Kind | None = None,
+        x: str | None = None,
+        y: str | None = None,
+    ) -> Figure:
+        """A heat map of two fields, curves with a band over seeds, or parallel coordinates.
+
+        Args:
+            metric: any metric's column of :meth:`to_frame`; None for the loss over all rows.
+            split: which rows are shown; None for validation rows. What is marked as best is chosen on
+                validation rows in any case.
+            kind: None for what fits: curves for no or one field beside the seed, a heat map for two, parallel
+                coordinates for more.
+            x, y: fields of the heat map; None for the first two. Each cell shows the best of all other
+                fields.
+        """
+        from jaxfed.report.sweeps import sweep_figure
+
+        return sweep_figure(self, metric or self.loss, split or self._split, kind, x, y)
+
     def save(self, path: str | Path) -> Path:
-        """Write a netCDF file (``path`` ends in ``.nc``), or a folder with it, tables."""
+        """Write a netCDF file (``path`` ends in ``.nc``), or a folder with it, tables and a figure."""
         target = Path(path)
         if target.suffix == ".nc":
             target.parent.mkdir(parents=True, exist_ok=True)
             files.write(target, self.data, [*self.fields], self.config, self.provenance)
             return target
+        from jaxfed.report.figures import save_figure
+
         target.mkdir(parents=True, exist_ok=True)
         files.write(target / files.NAME, self.data, [*self.fields], self.config, self.provenance)
         self._frame.to_csv(target / "rounds.csv", index=False)
         self.configurations.to_csv(target / "configurations.csv", index=False)
+        save_figure(self.plot(), target / "sweep.png")
         return target
 
     @classmethod
@@ -142,6 +172,12 @@ class Sweep:
     @cached_property
     def _frame(self) -> pd.DataFrame:
         return table.tidy(self.data)
+
+    @property
+    def _split(self) -> str:
+        """Validation rows where there are any."""
+        splits = [str(name) for name in self.data["split"].to_numpy()]
+        return "validation" if "validation" in splits else splits[-1]
 
     def _best(self) -> Best | None:
         """The best settings, where there are any to choose."""

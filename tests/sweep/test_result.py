@@ -260,6 +260,7 @@ def test_saved_and_loaded(name, tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["sweep.nc"]
     table = pd.read_csv(tmp_path / "folder" / "rounds.csv")
     assert len(table) == len(sweep.to_frame())
+    assert (tmp_path / "folder" / "sweep.png").stat().st_size > 0
 
 
 def test_files_that_are_no_sweep(tmp_path):

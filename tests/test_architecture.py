@@ -60,7 +60,7 @@ def test_wings_have_no_neighbours(wing):
 
 def test_every_package_is_known():
     packages = {path.parent.name for path in HERE.glob("*/__init__.py")}
-    assert packages == WINGS | {"core", "report", "sweep"}
+    assert packages == WINGS | {"core", "report", "sweep", "cli"}
 
 
 def test_no_algorithm_is_asked_for_by_name():

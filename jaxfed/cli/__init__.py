@@ -1,0 +1,25 @@
+"""The command line: ``jaxfed run`` trains a federation, ``jaxfed bench`` compares algorithms."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import tyro
+
+import jaxfed
+from jaxfed.cli.bench import bench_command
+from jaxfed.cli.run import run_command
+from jaxfed.core.errors import InvalidInput
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Entry point of the ``jaxfed`` command."""
+    try:
+        commands: dict[str, Callable[..., Any]] = {"run": run_command, "bench": bench_command}
+        tyro.extras.subcommand_cli_from_dict(commands, description=jaxfed.__doc__)
+    except (InvalidInput, FileNotFoundError, ImportError) as error:
+        sys.exit(f"jaxfed: {error}")

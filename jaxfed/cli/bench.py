@@ -1,0 +1,53 @@
+"""``jaxfed bench``: benchmarks of algorithms."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+import jaxfed
+from jaxfed import bench
+from jaxfed.core.errors import InvalidInput
+from jaxfed.provenance import provenance
+from jaxfed.report.convergence import convergence_panels
+from jaxfed.report.figures import save_figure
+
+
+def bench_command(
+    what: tyro.conf.Positional[Literal["algorithms"]],
+    methods: tuple[str, ...] = (),
+    hospitals: int = 30,
+    rounds: int = 40,
+    seeds: int = 5,
+    out: Path = Path("results/bench"),
+) -> None:
+    """Compare how fast global methods converge on hospitals that differ.
+
+    Args:
+        what: "algorithms".
+        methods: names of methods; all where not given.
+        hospitals: number of synthetic hospitals.
+        rounds: communication rounds.
+        seeds: number of seeds.
+        out: folder for tables (CSV, JSON) and the figure.
+    """
+    jaxfed.use_cpu_devices()
+    unknown = sorted(set(methods) - set(bench.METHODS))
+    if unknown:
+        raise InvalidInput(f"methods {unknown}: there are {', '.join(bench.METHODS)}")
+    curves, summary = bench.run(list(methods) or None, hospitals=hospitals, rounds=rounds, seeds=seeds)
+    out.mkdir(parents=True, exist_ok=True)
+    curves.to_csv(out / "curves.csv", index=False, float_format="%.5g")
+    settings = {"hospitals": hospitals, "rounds": rounds, "seeds": seeds}
+    record = {
+        "settings": settings,
+        "provenance": provenance(),
+        "rows": json.loads(summary.to_json(orient="records")),
+    }
+    (out / "algorithms.json").write_text(json.dumps(record, indent=1) + "\n")
+    save_figure(convergence_panels(curves), out / "algorithms.png")
+    print(summary.to_string(index=False, float_format="{:.4g}".format))
+    print(f"Written to {out}: curves.csv, algorithms.json, algorithms.png")

@@ -1,0 +1,83 @@
+"""``jaxfed run``: train a federation and write a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tyro
+
+import jaxfed
+from jaxfed.cli.federation import FederationOptions, load, simulation_of
+from jaxfed.report.figures import comparison_figure, convergence_figure, hospitals_figure, save_figure
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions(FederationOptions):
+    """Without options: 200 synthetic hospitals, disease prediction, federated averaging, beside every
+    hospital alone and all data in one place.
+    """
+
+    out: Path = Path("results/run")
+    """Folder for the report."""
+    baselines: bool = True
+    """Also train every hospital alone, and one model on the pooled data."""
+
+
+def run_command(options: tyro.conf.OmitArgPrefixes[RunOptions]) -> None:
+    """Train one model in many hospitals, and write tables and figures."""
+    jaxfed.use_cpu_devices(options.devices)
+    hospitals = load(options)
+    print(hospitals)
+    simulation = simulation_of(options, hospitals)
+    arms = {type(simulation.algorithm).__name__: simulation}
+    if options.baselines:
+        arms |= {"local-only": simulation.local_only(), "pooled": simulation.pooled()}
+    runs = {
+        name: dataclasses.replace(
+            arm.run(
+                options.rounds,
+                seed=options.seed,
+                eval_every=options.eval_every,
+                progress=sys.stderr.isatty(),
+            ),
+            name=name,
+        )
+        for name, arm in arms.items()
+    }
+    report(runs, hospitals, options.out)
+
+
+def report(runs: dict[str, jaxfed.Run], hospitals: jaxfed.Dataset, out: Path) -> None:
+    """Print the table of some runs and write it with figures, and every run, into a folder."""
+    against = "local-only" if "local-only" in runs else None
+    table = jaxfed.compare(runs, against=against)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, run in runs.items():
+        run.save(out / name.lower())
+    table.to_csv(out / "summary.csv", index_label="run")
+    save_figure(convergence_figure(runs), out / "convergence.png")
+    save_figure(hospitals_figure(runs, at="best"), out / "hospitals.png")
+    save_figure(comparison_figure(runs), out / "report.png")
+    metric = next(iter(runs.values())).history.primary
+    print(f"\nTest {metric} of the hospitals, at each run's best round on validation rows")
+    print(table.to_string(formatters=_formats(table)))
+    if hospitals.truth:
+        oracle = jaxfed.data.truth_table(hospitals, "test")["auroc"]
+        print(
+            f"\nKnowing the true risks: mean AUROC {np.nanmean(oracle.drop('pooled', errors='ignore')):.3f}"
+        )
+    print(f"Written to {out}: summary.csv, report.png, convergence.png, hospitals.png, and a folder per run")
+
+
+def _formats(table: pd.DataFrame) -> dict[str, Callable[[float], str]]:
+    coarse = {"ms_per_round": "{:.0f}".format, "compile_s": "{:.1f}".format, "gain": "{:.0%}".format}
+    return {
+        column: coarse.get(column, "{:.3f}".format)
+        for column in table.columns
+        if table[column].dtype == float
+    }

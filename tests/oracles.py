@@ -6,7 +6,6 @@ present is read from the log.
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -48,8 +47,7 @@ def batches(key, n, batch_size, epochs=None, steps=None):
         return [np.arange(n)] * (epochs if steps is None else steps)
     found, epoch = [], 0
     while epoch < epochs if steps is None else len(found) < steps:
-        shuffled = jax.random.fold_in(keys.purpose(key, keys.EPOCH), epoch)
-        order = np.asarray(permute(shuffled, jnp.arange(n), n))
+        order = np.asarray(permute(keys.purpose(key, keys.EPOCH), jnp.arange(n), n, epoch))
         found += [order[i : i + batch_size] for i in range(0, n, batch_size)]
         epoch += 1
     return found if steps is None else found[:steps]

@@ -150,8 +150,8 @@ class LocalTraining:
         if self.batch_size is None:
             return jnp.zeros((0,), jnp.int32)
         epoch, place = self._place(shard, t)
-        order = jax.random.fold_in(keys.purpose(key, keys.EPOCH), epoch)
-        return jnp.where(place < shard.size, permute(order, place, shard.size), 0)
+        order = permute(keys.purpose(key, keys.EPOCH), place, shard.size, epoch)
+        return jnp.where(place < shard.size, order, 0)
 
     def _gradient(self, shard: Shard, key: Array, t: Array, rows: Array) -> Callable[[Variables], Gradient]:
         """The gradient of step ``t`` as a function of the point where it is taken."""

@@ -57,6 +57,19 @@ def test_independent_of_how_many_indices_are_asked():
     assert np.array_equal(order(key, jnp.arange(n), jnp.int32(n)), whole)
 
 
+@pytest.mark.parametrize("given", ["one key, many draws", "many keys"])
+def test_draws_and_keys_are_independent(given):
+    """Where row 0 lands in two draws that follow each other is uniform over all pairs of places."""
+    n, draws = 6, 40_000
+    keys, draw = jax.random.split(jax.random.key(7), draws), jnp.zeros(draws, jnp.int32)
+    if given == "one key, many draws":
+        keys, draw = jnp.broadcast_to(keys[0], (draws,)), jnp.arange(draws)
+    images = np.asarray(jax.jit(jax.vmap(permute, in_axes=(0, None, None, 0)))(keys, jnp.array(0), n, draw))
+    counts = np.bincount(images[:-1:2] * n + images[1::2], minlength=n * n)
+    expected = draws / 2 / n**2
+    assert chi2.sf(np.square(counts - expected).sum() / expected, n**2 - 1) > 1e-4
+
+
 def test_indices_out_of_range_stay_in_range():
     images = np.asarray(permute(jax.random.key(0), jnp.array([5, 9, 1000, -1]), 5))
     assert ((images >= 0) & (images < 5)).all()

@@ -94,12 +94,12 @@ class Federated:
 
     def variables(self, state: State) -> Variables:
         """The model of a state: the global one, or with personal models ``[C, ...]``, one per hospital."""
-        algorithm, place = self.recipe.algorithm, self.placement
+        algorithm, place = values.at_round(self.recipe.algorithm, state.round), self.placement
         if not algorithm.personal:
             one = jax.tree.map(lambda leaf: leaf[0], state.clients)
             return jax.tree.map(np.asarray, algorithm.variables(state.server, one))
         places = np.arange(place.plan.places)  # a client's state may be empty
-        models = jax.vmap(lambda _, client: algorithm.variables(state.server, client))
+        models = jax.vmap(lambda i, client: values.of_hospital(algorithm, i).variables(state.server, client))
         return place.by_hospital(models(places, state.clients))
 
     @cached_property

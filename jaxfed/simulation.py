@@ -180,5 +180,6 @@ class Simulation:
         epochs = 1 if self.epochs is None and self.steps is None else self.epochs
         problem = Problem(self.l2, as_model(model), self.hospitals.task, self.loss)
         local = LocalTraining(problem, self.client_optimizer, epochs, self.steps, self.batch_size)
-        recipe = engine.Recipe(self.algorithm, local, self.aggregator, self.participation)
+        algorithm = self.algorithm.for_model(local, self.hospitals.x)
+        recipe = engine.Recipe(algorithm, local, self.aggregator, self.participation)
         return values.in_order(recipe, self.hospitals.hospitals)

@@ -206,7 +206,7 @@ def _check_shapes(sim: Simulation, problems: Problems) -> None:
         not differs(getattr(sim.algorithm, "server_optimizer", None)),
         "server_optimizer: per_hospital(...) is for the hospitals; give the server one number or a schedule",
     )
-    for found in sim.algorithm.problems(recipe.local, variables):
+    for found in recipe.algorithm.problems(recipe.local, variables):
         problems.add(f"{type(sim.algorithm).__name__}: {found}")
     problems.check(
         sim.evaluate_on is None or not sim.algorithm.personal,

@@ -69,9 +69,10 @@ def recipe(
     model = model or MLP((4,), outputs=data.outputs, activation=nn.tanh)
     problem = Problem(l2, as_model(model), data.task)
     client = client or optimizer(optax.sgd, learning_rate=0.2)
+    local = LocalTraining(problem, client, None if steps else epochs, steps, batch_size)
     return engine.Recipe(
-        algorithm or FedAvg(),
-        LocalTraining(problem, client, None if steps else epochs, steps, batch_size),
+        (algorithm or FedAvg()).for_model(local, data.x),
+        local,
         aggregator or WeightedMean(),
         participation or Everyone(),
     )

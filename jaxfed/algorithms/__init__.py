@@ -15,9 +15,12 @@ from jaxfed.algorithms.fedopt import FedAdagrad, FedAdam, FedYogi
 from jaxfed.algorithms.fedper import FedPer
 from jaxfed.algorithms.fedprox import AdaptiveFedProx, FedProx
 from jaxfed.algorithms.fedrep import FedRep
+from jaxfed.algorithms.fedrolex import FedRolex
 from jaxfed.algorithms.fedsam import FedSAM
 from jaxfed.algorithms.fedsgd import FedSGD
 from jaxfed.algorithms.fine_tuned import FineTuned
+from jaxfed.algorithms.fjord import FjORD
+from jaxfed.algorithms.heterofl import HeteroFL
 from jaxfed.algorithms.ifca import IFCA
 from jaxfed.algorithms.local_only import LocalOnly
 from jaxfed.algorithms.mime import Mime, MimeLite
@@ -49,10 +52,13 @@ __all__ = [
     "FedPer",
     "FedProx",
     "FedRep",
+    "FedRolex",
     "FedSAM",
     "FedSGD",
     "FedYogi",
     "FineTuned",
+    "FjORD",
+    "HeteroFL",
     "LocalOnly",
     "Mime",
     "MimeLite",

@@ -19,6 +19,11 @@ def subtract(a: PyTree, b: PyTree) -> PyTree:
     return jax.tree.map(jnp.subtract, a, b)
 
 
+def multiply(a: PyTree, b: PyTree) -> PyTree:
+    """a * b, number by number."""
+    return jax.tree.map(jnp.multiply, a, b)
+
+
 def scale(factor: Array | float, a: PyTree) -> PyTree:
     """factor * a."""
     return jax.tree.map(lambda leaf: factor * leaf, a)

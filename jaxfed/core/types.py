@@ -174,6 +174,17 @@ class Algorithm(abc.ABC):
         """What a hospital makes of ``variables`` with its training rows before it uses the model."""
         raise TypeError(f"{type(self).__name__} does not adapt")
 
+    def for_model(self, local: LocalTraining, x: PyTree) -> Algorithm:
+        """This algorithm with what it has to know of the model's structure, before anything is compiled.
+
+        ``x`` are rows, of which only shapes and dtypes matter.
+        """
+        return self
+
+    def travels(self, variables: Variables) -> Variables | None:
+        """1 for each coordinate of the model that is sent down and up, else 0; None where all are."""
+        return None
+
     def problems(self, local: LocalTraining, variables: Variables) -> list[str]:
         """Why this cannot work with that training and model (shapes only), each with the remedy."""
         return []

@@ -26,6 +26,7 @@ from jaxfed.core.modules import as_model
 from jaxfed.core.optimizer import optimizer
 from jaxfed.core.problem import Problem
 from jaxfed.core.types import Algorithm
+from jaxfed.models import mlp
 from jaxfed.participation import Everyone
 from jaxfed.report.costs import Costs, costs
 
@@ -40,6 +41,7 @@ COMPUTE = {
     "FedRep": "head epochs, then body epochs",
     "FedSAM": "two gradients per step",
     "FedSGD": "one gradient over all rows, no local steps",
+    "FjORD": "none; with `distil` two forward passes per step",
     "FineTuned": "as FedAvg; fine-tuning before the model is used",
     "IFCA": "one forward pass over the rows per cluster more",
     "MOON": "forward passes of three models per step",
@@ -52,8 +54,12 @@ COMPUTE = {
 }
 
 
+# Slices of the whole model would say nothing of what a slice costs.
+SETTINGS = {name: {"rate": 0.5} for name in ("FedRolex", "FjORD", "HeteroFL")}
+
+
 class Reference(nn.Module):
-    """A model that every algorithm works with: it has a head, features and normalisation."""
+    """A model that almost every algorithm works with: it has a head, features and normalisation."""
 
     def setup(self) -> None:
         """The layers."""
@@ -78,7 +84,7 @@ def catalogue() -> dict[str, Algorithm]:
             for field in dataclasses.fields(kind)
             if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         }
-        found[name] = kind(**named)
+        found[name] = kind(**named, **SETTINGS.get(name, {}))
     return found
 
 
@@ -97,7 +103,8 @@ def _head() -> str:
         "# The algorithms\n\n"
         "Made by `python -m jaxfed.report.algorithms_page` from docstrings and programs; edit those.\n\n"
         "What a hospital sends (up), is sent (down) and keeps between rounds is read off each program, in "
-        "multiples of the model's bytes, with two hospitals. `weights` is how uploads are weighted; "
+        "multiples of the model's bytes, with two hospitals (for slices, of an MLP's with 32 hidden units). "
+        "`weights` is how uploads are weighted; "
         "`personal` algorithms give every hospital a model of its own."
     )
 
@@ -112,7 +119,10 @@ def _table() -> str:
         up, down, kept = (_times(b, found.model) for b in (found.upload, found.download, found.state))
         personal = "yes" if algorithm.personal else ""
         work = COMPUTE.get(name, "none")
-        rows.append(f"| `{name}` | {up} | {down} | {kept} | {work} | {algorithm.weighting} | {personal} |")
+        given = "".join(f", {key} {value}" for key, value in SETTINGS.get(name, {}).items())
+        rows.append(
+            f"| `{name}`{given} | {up} | {down} | {kept} | {work} | {algorithm.weighting} | {personal} |"
+        )
     return "\n".join(rows)
 
 
@@ -123,16 +133,18 @@ def _section(document: str, names: list[str]) -> str:
 
 def _signature(kind: type) -> str:
     """The fields with their defaults; an algorithm's fields may all be given by name."""
-    fields = [f for f in dataclasses.fields(kind) if f.init]
+    fields = [f for f in dataclasses.fields(kind) if f.init and f.repr]
     shown = [f.name if f.default is dataclasses.MISSING else f"{f.name}={f.default!r}" for f in fields]
     return f"{kind.__name__}({', '.join(shown)})"
 
 
 def _costs(algorithm: Algorithm) -> Costs:
     x, y = np.zeros((8, 20), np.float32), np.zeros(8, np.int32)
-    problem = Problem(None, as_model(Reference()), "binary")
+    model = mlp(32) if type(algorithm).__name__ in SETTINGS else Reference()  # no slices of a layer norm
+    problem = Problem(None, as_model(model), "binary")
     local = LocalTraining(problem, optimizer(optax.sgd, learning_rate=0.1), batch_size=4)
-    return costs(Recipe(algorithm, local, WeightedMean(), Everyone()), x, y)
+    recipe = Recipe(algorithm.for_model(local, x), local, WeightedMean(), Everyone())
+    return costs(recipe, x, y)
 
 
 def _times(part: int, model: int) -> str:

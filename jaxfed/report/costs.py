@@ -1,7 +1,8 @@
 """What an algorithm costs: bytes that leave a hospital, bytes it is sent, bytes it keeps.
 
 Read off the program and not off a paper: uploads and states by their shapes; what is sent down are those
-parts of the server's state that the hospital's program uses.
+parts of the server's state that the hospital's program uses. Of a slice of the model (HeteroFL) the
+coordinates of the slice are counted, whose size depends on the hospital; which they are, both sides know.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxfed.core import values
 from jaxfed.core.engine import Recipe
-from jaxfed.core.types import Shard, Variables
+from jaxfed.core.types import Algorithm, Shard, Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,15 +37,26 @@ class Costs:
     model: int
 
 
+def costs_of_hospitals(recipe: Recipe, x: Any, y: Any, hospitals: int) -> list[Costs]:
+    """The costs of each hospital, in the order of the recipe's per-hospital numbers."""
+    one = costs(recipe, x, y, hospitals)
+    variables = _variables(recipe, x)
+    own = [values.of_hospital(recipe.algorithm, c) for c in range(hospitals)]
+    return [_sliced(algorithm, variables, one) for algorithm in own]
+
+
 def costs(recipe: Recipe, x: Any, y: Any, places: int = 2) -> Costs:
-    """The costs of a recipe on rows shaped like ``x [n, ...]`` and ``y [n, ...]``; nothing is run."""
+    """The costs of a recipe on rows shaped like ``x [n, ...]`` and ``y [n, ...]``; nothing is run.
+
+    Of numbers that differ between hospitals the first one's count, see :func:`costs_of_hospitals`.
+    """
+    recipe = values.at_round(values.of_hospital(recipe, 0), jnp.zeros((), jnp.int32))
     algorithm, local = recipe.algorithm, recipe.local
     key = jax.eval_shape(lambda: jax.random.key(0))
+    variables = _variables(recipe, x)
     x, y = (
         jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, _dtype(leaf)), rows) for rows in (x, y)
     )
-    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), x)
-    variables: Variables = jax.eval_shape(local.problem.init, key, one)
     server, client = jax.eval_shape(lambda v, k: algorithm.init(v, k, places), variables, key)
     count = jax.ShapeDtypeStruct((), jnp.int32)
 
@@ -62,7 +75,23 @@ def costs(recipe: Recipe, x: Any, y: Any, places: int = 2) -> Costs:
     sent = [leaf for leaf, v in zip(leaves, program.jaxpr.invars, strict=False) if v in used]
     if algorithm.asks:
         sent += jax.tree.leaves(out[0])  # the answer travels down again
-    return Costs(upload=_bytes(out), download=_bytes(sent), state=_bytes(client), model=_bytes(variables))
+    found = Costs(upload=_bytes(out), download=_bytes(sent), state=_bytes(client), model=_bytes(variables))
+    return _sliced(algorithm, variables, found)
+
+
+def _sliced(algorithm: Algorithm, variables: Variables, whole: Costs) -> Costs:
+    """The costs where only a part of the model travels."""
+    algorithm = values.at_round(algorithm, jnp.zeros((), jnp.int32))
+    mask = algorithm.travels(variables)
+    if mask is None:
+        return whole
+    part = sum(int((np.asarray(leaf) != 0).sum()) * leaf.dtype.itemsize for leaf in jax.tree.leaves(mask))
+    return dataclasses.replace(whole, upload=part, download=part)
+
+
+def _variables(recipe: Recipe, x: Any) -> Variables:
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), _dtype(leaf)), x)
+    return jax.eval_shape(recipe.local.problem.init, jax.eval_shape(lambda: jax.random.key(0)), one)
 
 
 def _dtype(leaf: Any) -> np.dtype:

@@ -1,0 +1,100 @@
+"""HeteroFL: every hospital trains as wide a slice of one model as it can hold.
+
+    every hospital k:  x_k <- the leading ceil(r_k d) units of every hidden layer of x
+                       y_k <- local training from x_k
+    server:            x_j <- mean of y_kj over those who hold coordinate j; as it was where nobody does
+
+Diao, Ding, Tarokh 2021, "HeteroFL: computation and communication efficient federated learning for
+heterogeneous clients", arXiv:2010.01264. The mean is uniform, as in the paper; ``weighting="samples"``
+weights it. With all rates 1 it is FedAvg with uniform weights (for classes: without the masked loss).
+
+Scaler: in a slice of rate r what a hidden layer gives is divided by r before normalisation and activation,
+here by dividing the layer's kernel and bias (their last axis is the layer's output, as in flax) inside the
+loss. Masked loss (classes only): logits of labels that a hospital has no training row of are 0 in its loss,
+and it does not count for their rows of the last layer. Both as in the authors' code.
+
+Departures: a hospital deploys its slice of the new model, scaled as it was trained, where the paper tests the
+whole model; statistics of batch norm are averaged like parameters, where the paper estimates them again after
+training; rates are fixed or a schedule, never drawn.
+
+A poor choice where the small slices are too small to learn the task: their units are the ones that everybody
+holds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxfed.algorithms.parts import norms
+from jaxfed.algorithms.slices import Sliced, Slices, decode, encode, fields, held_units
+from jaxfed.core.local import LocalTraining
+from jaxfed.core.pytree import pytree
+from jaxfed.core.types import Metrics, Shard, Upload, Variables
+
+
+@pytree
+@dataclasses.dataclass(frozen=True)
+class HeteroFL(Slices):
+    """Leading slices, averaged over those who hold them.
+
+    Attributes:
+        scaler: static; whether hidden layers of a slice are divided by its rate.
+        masked_loss: static; whether labels that a hospital does not have are left out of its loss.
+    """
+
+    scaler: bool = dataclasses.field(default=True, metadata={"static": True})
+    masked_loss: bool = dataclasses.field(default=True, metadata={"static": True})
+
+    def client_update(
+        self, local: LocalTraining, server: Any, client: tuple[()], shard: Shard, key: Array
+    ) -> tuple[Upload, tuple[()], Metrics]:
+        """Upload the change of the slice, and which coordinates it counts for."""
+        assert self.axes is not None, "the engine calls for_model"
+        labels = None
+        if self.masked_loss and local.problem.task == "multiclass":
+            labels = labels_of(shard, self.axes.outputs, local.problem.chunk)
+        units = held_units(self.axes, self.rate, self.sent_window(server))
+        mask = self.axes.mask(server.variables, units)
+        problem = Sliced(**fields(local.problem), factor=self._scaled(mask), labels=labels)
+        trained = self.trained(local, server, shard, key, problem, mask)
+        counted = self.axes.mask(server.variables, units, labels)
+        return Upload(encode(trained.variables, counted)), client, trained.metrics
+
+    def variables(self, server: Any, client: tuple[()]) -> Variables:
+        """The slice, scaled as in training."""
+        mask = self.mask(server.variables, self.deployed_window(server))
+        return decode(server.variables, self._scaled(mask))
+
+    def sent_window(self, server: Any) -> Array | int:
+        """The first unit of the slices of this round."""
+        return 0
+
+    def deployed_window(self, server: Any) -> Array | int:
+        """The first unit of the slices that are in use."""
+        return 0
+
+    def _scaled(self, mask: Variables) -> Variables:
+        """The mask, divided by the rate on what makes a hidden layer."""
+        if not self.scaler:
+            return mask
+        assert self.axes is not None
+        makes = jax.tree.map(lambda last, norm: last and not norm, self.axes.last(mask), norms(mask))
+        return jax.tree.map(lambda m, made: (m / self.rate).astype(m.dtype) if made else m, mask, makes)
+
+
+def labels_of(shard: Shard, outputs: int, chunk: int) -> Array:
+    """bool ``[outputs]``: the labels that occur in a hospital's rows."""
+    chunks = -(-shard.size // chunk)
+
+    def add(c: Array, seen: Array) -> Array:
+        index = c * chunk + jnp.arange(chunk)
+        _, y = shard.take(jnp.where(index < shard.size, index, 0))
+        here = (y[:, None] == jnp.arange(outputs)) & (index < shard.size)[:, None]
+        return shard.keep(c < chunks, seen | here.any(0), seen)
+
+    return jax.lax.fori_loop(0, shard.most(chunks), add, jnp.zeros((outputs,), bool))

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxfed.core import engine, plan, predict, values
@@ -95,6 +96,7 @@ class Federated:
     def variables(self, state: State) -> Variables:
         """The model of a state: the global one, or with personal models ``[C, ...]``, one per hospital."""
         algorithm, place = values.at_round(self.recipe.algorithm, state.round), self.placement
+        algorithm = jax.tree.map(jnp.asarray, algorithm)  # to be indexed by a traced place
         if not algorithm.personal:
             one = jax.tree.map(lambda leaf: leaf[0], state.clients)
             return jax.tree.map(np.asarray, algorithm.variables(state.server, one))

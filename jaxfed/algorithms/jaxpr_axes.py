@@ -102,7 +102,7 @@ def _step(equation: Any, values: list[Value]) -> list[Value]:
         return [_elementwise(name, shapes[0], values)]
     for value in values:
         keep_whole(value, f"{name!r} works on it")
-    return [keep_whole(fresh(shape), f"{name!r} made it") for shape in shapes]
+    return [keep_whole(fresh(shape)) for shape in shapes]
 
 
 def _elementwise(name: str, shape: Sequence[int], values: list[Value]) -> Value:

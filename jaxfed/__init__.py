@@ -2,6 +2,7 @@
 
 from jaxfed import aggregators, algorithms, data, evaluation, models, participation
 from jaxfed.algorithms import FedAvg, FedSGD, LocalOnly
+from jaxfed.checkpoint import CheckpointError
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.optimizer import optimizer
@@ -17,6 +18,7 @@ from jaxfed.simulation import Simulation
 __version__ = "0.1.0"
 
 __all__ = [
+    "CheckpointError",
     "Cyclic",
     "Dataset",
     "Everyone",

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 
 import jax
 
 
+@dataclasses.dataclass
 class Clock:
-    """Seconds spent compiling, training and evaluating."""
+    """Seconds spent compiling, training and evaluating; rounds ``trained``, evaluations that took seconds.
 
-    def __init__(self) -> None:
-        self.compiling_seconds, self.training_seconds, self.evaluating_seconds = 0.0, 0.0, 0.0
-        self.trained, self.evaluated = 0, 0
+    The first evaluation of every process compiles and counts as that.
+    """
+
+    compiling_seconds: float = 0.0
+    training_seconds: float = 0.0
+    evaluating_seconds: float = 0.0
+    trained: int = 0
+    evaluated: int = 0
+    warm: bool = dataclasses.field(default=False, init=False)
 
     def compiling(self, function: Any, *arguments: Any) -> Any:
         """A call that does no rounds: its time is that of compiling."""
@@ -27,12 +35,17 @@ class Clock:
         began = time.perf_counter()
         result = function()
         seconds = time.perf_counter() - began
-        if self.evaluated:
+        if self.warm:
             self.evaluating_seconds += seconds
+            self.evaluated += 1
         else:
             self.compiling_seconds += seconds
-        self.evaluated += 1
+        self.warm = True
         return result
+
+    def numbers(self) -> dict[str, float]:
+        """All that ``Clock(**numbers)`` needs to go on in another process."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.init}
 
     def training(self, count: int, seconds: float) -> None:
         """Note some rounds."""
@@ -44,5 +57,5 @@ class Clock:
         return {
             "compile_seconds": self.compiling_seconds,
             "seconds_per_round": self.training_seconds / max(self.trained, 1),
-            "seconds_per_evaluation": self.evaluating_seconds / max(self.evaluated - 1, 1),
+            "seconds_per_evaluation": self.evaluating_seconds / max(self.evaluated, 1),
         }

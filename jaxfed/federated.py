@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +28,9 @@ class Federated:
         subjects: those that are evaluated.
         splits: which of their splits.
         description: the configuration as plain text and numbers.
+        identity: gives the configuration in words that are exact, see :mod:`jaxfed.words`.
         wanted_devices, block: as given to :func:`jaxfed.core.plan.place`.
+        held_block: ``block`` for the hospitals that are evaluated, where it is another.
     """
 
     unplaced: engine.Recipe
@@ -35,8 +38,10 @@ class Federated:
     subjects: Dataset
     splits: tuple[str, ...]
     description: dict[str, Any]
+    identity: Callable[[], dict[str, str]]
     wanted_devices: int | None = None
     block: int | None = None
+    held_block: int | None = None
 
     @property
     def name(self) -> str:
@@ -56,6 +61,22 @@ class Federated:
     def describe(self) -> dict[str, Any]:
         """The configuration as plain text and numbers."""
         return self.description
+
+    def layout(self) -> dict[str, Any]:
+        """Devices and blocks."""
+        return {
+            "devices": self.devices,
+            "block": self.placement.plan.block,
+            "held_block": self.held_placement.plan.block,
+        }
+
+    def laid_out(self, layout: dict[str, Any]) -> Federated:
+        """This with the devices and blocks of a checkpoint."""
+        if layout == self.layout():
+            return self
+        return dataclasses.replace(
+            self, wanted_devices=layout["devices"], block=layout["block"], held_block=layout["held_block"]
+        )
 
     def history(self) -> History:
         """A history with nothing in it."""
@@ -123,7 +144,7 @@ class Federated:
         if self.subjects is self.hospitals:
             return self.placement
         work = self.subjects.counts[:, TRAIN + 1 :].sum(1)
-        return plan.place(work, devices=self.devices, block=self.block)
+        return plan.place(work, devices=self.devices, block=self.held_block or self.block)
 
     @cached_property
     def federation(self) -> plan.Federation:

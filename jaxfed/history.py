@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from jaxfed.core.dataset import SPLITS, Dataset, Task
 Arrays = dict[str, np.ndarray]
 At = Literal["last", "best"]
 PRIMARY: dict[Task, str] = {"binary": "auroc", "multiclass": "accuracy", "regression": "r2"}
+GROUPS = ("single", "pooled", "training")
 HIGHER_IS_BETTER = {"auroc", "accuracy", "r2"}
 
 
@@ -25,12 +26,12 @@ class History:
         hospitals, task, splits: what the axes are.
         rows: ``[C, 3]`` rows in train, validation and test.
         rate: ``[C, S]`` share of positives (binary), else NaN.
+        trainees: names of the hospitals of ``training``.
         evaluated: ``[E]`` rounds done at each evaluation.
         single: ``name: [E, C, S]``, metrics of each hospital; NaN where undefined.
         pooled: ``name: [E, S]``, metrics of all rows together.
         training: ``name: [R, C]``, seen while training: ``loss`` (NaN where absent), ``present``,
             ``rejected`` (its upload was not finite and was left out).
-        trainees: names of the hospitals of ``training``.
         kept: ``[R]``, the server's new model was not finite and the old one was kept.
     """
 
@@ -39,12 +40,12 @@ class History:
     splits: tuple[str, ...]
     rows: np.ndarray
     rate: np.ndarray
-    evaluated: np.ndarray
-    single: Arrays
-    pooled: Arrays
-    training: Arrays
-    kept: np.ndarray
     trainees: tuple[str, ...] = ()
+    evaluated: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    single: Arrays = dataclasses.field(default_factory=dict)
+    pooled: Arrays = dataclasses.field(default_factory=dict)
+    training: Arrays = dataclasses.field(default_factory=dict)
+    kept: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
 
     @classmethod
     def of(cls, dataset: Dataset, splits: tuple[str, ...], trainees: tuple[str, ...] = ()) -> History:
@@ -57,20 +58,7 @@ class History:
                 n = np.bincount(owner, minlength=len(dataset))
                 positive = np.bincount(owner, dataset.y[inside], minlength=len(dataset))
                 rate[:, s] = np.where(n > 0, positive / np.maximum(n, 1), np.nan)
-        nothing = np.zeros(0, np.int64)
-        return cls(
-            dataset.hospitals,
-            dataset.task,
-            splits,
-            dataset.counts,
-            rate,
-            nothing,
-            {},
-            {},
-            {},
-            nothing > 0,
-            trainees,
-        )
+        return cls(dataset.hospitals, dataset.task, splits, dataset.counts, rate, trainees)
 
     @property
     def primary(self) -> str:
@@ -91,6 +79,20 @@ class History:
         return dataclasses.replace(
             self, training=_append(self.training, training), kept=np.append(self.kept, kept)
         )
+
+    def arrays(self) -> Arrays:
+        """What was seen, by name: ``evaluated``, ``kept``, ``single/auroc`` and so on; see :meth:`filled`."""
+        groups = {name: getattr(self, name) for name in GROUPS}
+        flat = {f"{group}/{name}": value for group, some in groups.items() for name, value in some.items()}
+        return {"evaluated": self.evaluated, "kept": self.kept, **flat}
+
+    def filled(self, arrays: Mapping[str, np.ndarray]) -> History:
+        """A history of the same hospitals with what :meth:`arrays` gave."""
+        groups: dict[str, Any] = {
+            group: {name[len(group) + 1 :]: v for name, v in arrays.items() if name.startswith(f"{group}/")}
+            for group in GROUPS
+        }
+        return dataclasses.replace(self, evaluated=arrays["evaluated"], kept=arrays["kept"], **groups)
 
     def headline(self) -> str:
         """The newest result in a few words."""

@@ -1,74 +1,23 @@
-"""The loop of a run, for anything that trains in rounds: evaluations, progress, interruptions."""
+"""The loop of a run, for anything that trains in rounds: evaluations, checkpoints, interruptions."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
-import jax
-import numpy as np
 from tqdm import tqdm
 
 from jaxfed import interrupt
-from jaxfed.clock import Clock
-from jaxfed.core.types import Variables
-from jaxfed.history import Arrays, History
+from jaxfed.checkpoint_folder import Checkpoints
+from jaxfed.core.errors import InvalidInput
+from jaxfed.progress import Progress
 from jaxfed.provenance import provenance
 from jaxfed.results import Run
+from jaxfed.trainer import Trainer
+from jaxfed.words import in_words
 
-
-class Trainer(Protocol):
-    """What the loop drives.
-
-    Its state is any tree of jax arrays; the loop never looks inside.
-    """
-
-    @property
-    def name(self) -> str:
-        """What the run is called."""
-        ...
-
-    @property
-    def personal(self) -> bool:
-        """Whether every hospital has its own model."""
-        ...
-
-    @property
-    def devices(self) -> int:
-        """How many jax devices it uses."""
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """The configuration as plain text and numbers."""
-        ...
-
-    def history(self) -> History:
-        """A history with nothing in it."""
-        ...
-
-    def start(self, seed: int, initial: Any) -> Any:
-        """The state before the first round, from initial variables or, where None, drawn from ``seed``."""
-        ...
-
-    def advance(self, state: Any, rounds: int, capacity: int) -> tuple[Any, Any]:
-        """The state ``rounds`` later (at most ``capacity``, which is static), and their log.
-
-        Takes the old state for good: it is donated. Must give the same for 3 rounds and 4 as for 7.
-        """
-        ...
-
-    def logged(self, log: Any, count: int) -> tuple[Arrays, np.ndarray]:
-        """A log's first ``count`` rounds as :meth:`History.trained` takes them."""
-        ...
-
-    def measure(self, state: Any) -> tuple[Arrays, Arrays]:
-        """An evaluation for :meth:`History.evaluation`: ``name: [C, S]`` and ``name: [S]``."""
-        ...
-
-    def variables(self, state: Any) -> Variables:
-        """The model of a state, on the host."""
-        ...
+PAUSE = 30.0  # seconds between checkpoints where no number of rounds is given
 
 
 def train(
@@ -79,83 +28,108 @@ def train(
     eval_every: int,
     initial: Any = None,
     resume: Run | None = None,
+    checkpoint: str | Path | None = None,
+    every: int | None = None,
+    keep: int = 3,
     progress: bool = True,
 ) -> Run:
-    """``rounds`` rounds, from the start or from where another run stopped; see :meth:`Simulation.run`."""
+    """Train, from the start or from where another run stopped; see :meth:`jaxfed.Simulation.run`."""
     if resume is not None:
         seed = resume.config["seed"]
-    now = _begin(trainer, seed, eval_every, initial, resume)
-    first, last, pace = now.done, now.done + rounds, 1
-    bar = tqdm(total=rounds, desc=trainer.name, unit="round", disable=not progress)
+    files, found = None, None
+    if checkpoint is not None:
+        about = {"seed": seed, "eval_every": eval_every, "initial": in_words(initial)}
+        files = Checkpoints(Path(checkpoint), {**trainer.identity(), **about}, keep)
+        found = files.latest()
+    if found is not None:
+        if found.round > rounds:
+            raise InvalidInput(
+                f"rounds={rounds}: the run in {checkpoint} has done {found.round}, and rounds is the total; "
+                "give at least as many, or another folder"
+            )
+        now = Progress.restored(trainer.laid_out(found.notes["layout"]), found, seed, initial)
+    elif resume is not None:
+        now = Progress.after(trainer, resume)
+    else:
+        now = Progress.begin(trainer, seed, initial)
+    first = now.done
+    last = rounds if files else first + rounds
+    saver = _Saver(files, every, now, saved=None if found is None else first)
+    if first < last:
+        now.compile(eval_every)
+    if not first:
+        now.evaluate()
+        saver.save()
+    _rounds(now, last, eval_every, saver, progress)
+    return Run(
+        name=trainer.name,
+        history=now.history,
+        variables=now.trainer.variables(now.state),
+        personal=trainer.personal,
+        config={**trainer.describe(), "seed": seed, "rounds": now.done, "eval_every": eval_every},
+        provenance={**provenance(), "devices": now.trainer.devices, **now.clock.report()},
+        state=now.state,
+    )
+
+
+def _rounds(now: Progress, last: int, eval_every: int, saver: _Saver, progress: bool) -> None:
+    """Go on until ``last``, or Ctrl-C."""
+    pace, seconds = 1, 0.0
+    marks = [eval_every, saver.every] if saver.every else [eval_every]
+    bar = tqdm(total=last, initial=now.done, desc=now.trainer.name, unit="round", disable=not progress)
+
+    def finish() -> None:
+        """What is saved is what an uninterrupted run has here: no evaluation that is out of turn."""
+        if now.done % eval_every == 0:
+            now.evaluate()
+        saver.save()
+        now.evaluate()
+
     try:
         with bar:
             while now.done < last:
-                boundary = min(last, (now.done // eval_every + 1) * eval_every)
-                count = min(boundary - now.done, pace)
+                mark = min(last, *((now.done // mark + 1) * mark for mark in marks))
+                count = min(mark - now.done, pace)
                 # the old state is donated: it, the log and the count of rounds change together
                 with interrupt.deferred():
                     seconds = now.advance(count, eval_every)
-                    if now.done == boundary:
+                    if now.done % eval_every == 0:
                         now.evaluate()
-                if now.done == boundary:
+                    if saver.due():
+                        saver.save()
+                    if now.done == last:
+                        finish()
+                if now.done in now.history.evaluated[-1:]:
                     bar.set_postfix_str(now.history.headline(), refresh=False)
                 bar.update(count)
                 # about four looks a second: a live bar, and an interrupt that is heard soon
                 pace = max(1, int(count * 0.25 / max(seconds, 1e-9)))
     except KeyboardInterrupt:
-        bar.write(f"interrupted after {now.done - first} of {rounds} rounds")
-        if now.history.evaluated[-1] != now.done:
-            now.evaluate()
-    return Run(
-        name=trainer.name,
-        history=now.history,
-        variables=trainer.variables(now.state),
-        personal=trainer.personal,
-        config={**trainer.describe(), "seed": seed, "rounds": now.done, "eval_every": eval_every},
-        provenance={**provenance(), "devices": trainer.devices, **now.clock.report()},
-        state=now.state,
-    )
+        bar.write(f"interrupted after {now.done} of {last} rounds{saver.remark()}")
+    finish()
 
 
-@dataclasses.dataclass
-class _Progress:
-    """A run on its way."""
+class _Saver:
+    """Writes checkpoints when it is time, or never where there is no folder for them."""
 
-    trainer: Trainer
-    state: Any
-    history: History
-    clock: Clock
+    def __init__(
+        self, files: Checkpoints | None, every: int | None, now: Progress, saved: int | None
+    ) -> None:
+        self._files, self.every, self._now = files, every, now
+        self._saved, self._time = saved, time.monotonic()
 
-    @property
-    def done(self) -> int:
-        """Rounds that are done."""
-        return len(self.history.kept)
+    def due(self) -> bool:
+        """Whether it is time for one."""
+        if self.every is None:
+            return time.monotonic() - self._time >= PAUSE
+        return self._now.done % self.every == 0
 
-    def advance(self, count: int, capacity: int) -> float:
-        """Train for ``count`` rounds; returns their seconds."""
-        began = time.perf_counter()
-        self.state, log = self.trainer.advance(self.state, count, capacity)
-        jax.block_until_ready(self.state)
-        seconds = time.perf_counter() - began
-        self.history = self.history.trained(*self.trainer.logged(log, count))
-        self.clock.training(count, seconds)
-        return seconds
+    def save(self) -> None:
+        """Write one, unless the last is of this round."""
+        if self._files is not None and self._saved != self._now.done:
+            self._files.save(self._now.checkpoint(self._files.config))
+            self._saved, self._time = self._now.done, time.monotonic()
 
-    def evaluate(self) -> None:
-        """Evaluate the model as it is."""
-        found = self.clock.evaluating(lambda: self.trainer.measure(self.state))
-        self.history = self.history.evaluation(self.done, *found)
-
-
-def _begin(trainer: Trainer, seed: int, eval_every: int, initial: Any, resume: Run | None) -> _Progress:
-    """Compiled, and evaluated once."""
-    clock = Clock()
-    if resume is None:
-        history, state = trainer.history(), clock.compiling(trainer.start, seed, initial)
-    else:
-        history, state = resume.history, jax.tree.map(lambda leaf: leaf.copy(), resume.state)
-    state, _ = clock.compiling(trainer.advance, state, 0, eval_every)
-    now = _Progress(trainer, state, history, clock)
-    if not len(history.evaluated):
-        now.evaluate()
-    return now
+    def remark(self) -> str:
+        """Where to find the last one."""
+        return f"; call it again to go on from {self._files.folder}" if self._files else ""

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from jaxfed.arrays import load_arrays, load_tree, save_arrays, save_tree
@@ -77,7 +76,8 @@ class Run:
         for split in self.history.splits:
             self.hospitals(split).to_csv(folder / f"hospitals_{split}.csv")
         leaves = save_tree(folder / "parameters.npz", self.variables._asdict())
-        save_arrays(folder / "history.npz", _history_arrays(self.history))
+        about = {"rows": self.history.rows, "rate": self.history.rate}
+        save_arrays(folder / "history.npz", {**about, **self.history.arrays()})
         record = {
             "format": FORMAT,
             "name": self.name,
@@ -116,21 +116,14 @@ class Run:
                 "use a newer jaxfed"
             )
         arrays = load_arrays(folder / "history.npz")
-        groups: dict[str, Any] = {
-            group: {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith(group + "/")}
-            for group in ("single", "pooled", "training")
-        }
         history = History(
             hospitals=tuple(record["hospitals"]),
             task=record["task"],
             splits=tuple(record["splits"]),
             rows=arrays["rows"],
             rate=arrays["rate"],
-            evaluated=arrays["evaluated"],
-            kept=arrays["kept"],
             trainees=tuple(record["trainees"]),
-            **groups,
-        )
+        ).filled(arrays)
         variables = Variables(**load_tree(folder / "parameters.npz", record["parameters"]))
         return cls(
             record["name"], history, variables, record["personal"], record["config"], record["provenance"]
@@ -170,10 +163,3 @@ def _seconds(provenance: dict[str, Any]) -> str:
         f"{1e3 * provenance['seconds_per_round']:.1f} ms per round, "
         f"{provenance['compile_seconds']:.1f} s compiling"
     )
-
-
-def _history_arrays(history: History) -> dict[str, np.ndarray]:
-    flat = {name: getattr(history, name) for name in ("rows", "rate", "evaluated", "kept")}
-    for group in ("single", "pooled", "training"):
-        flat |= {f"{group}/{name}": value for name, value in getattr(history, group).items()}
-    return flat

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -26,7 +27,8 @@ from jaxfed.loop import train
 from jaxfed.models import mlp
 from jaxfed.participation import Everyone
 from jaxfed.results import Run
-from jaxfed.validation import check_run, check_simulation
+from jaxfed.validation import check_checkpoint, check_run, check_simulation
+from jaxfed.words import settings
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,12 +110,19 @@ class Simulation:
         eval_every: int = 1,
         initial: Variables | None = None,
         resume: Run | None = None,
+        checkpoint: str | Path | None = None,
+        every: int | None = None,
+        keep: int = 3,
         progress: bool = True,
     ) -> Run:
         """Train for some rounds.
 
         Ctrl-C (or a notebook's stop button) ends the run after the rounds in progress and returns what
         is done so far.
+
+        With ``checkpoint`` the run can be cut anywhere, also by a crash: the same call, in this process
+        or another, goes on from the newest checkpoint in the folder and ends at the same place, bit for
+        bit. There ``rounds`` is the total; with ``resume`` it is how many more.
 
         Args:
             rounds: communication rounds.
@@ -123,9 +132,19 @@ class Simulation:
             initial: start from these variables instead of drawing them from the seed.
             resume: go on where this run stopped, for ``rounds`` more; the result is that of one
                 uninterrupted run, and ``seed`` and ``initial`` are those of that run.
+            checkpoint: a folder for checkpoints, for this run alone.
+            every: rounds between checkpoints; where None one is written after 30 seconds of training, the
+                next time that the progress bar moves. There is one at the start and one at the end.
+            keep: how many of the newest are kept, in case that the last cannot be read.
             progress: show a progress bar.
+
+        Raises:
+            InvalidInput: lists what is wrong with the arguments.
+            CheckpointError: the folder is of another run (other settings, hospitals or seed), or none of
+                its checkpoints can be read.
         """
         check_run(self, rounds, seed, eval_every, initial, resume)
+        check_checkpoint(checkpoint, every, keep, resume)
         return train(
             self._trainer,
             int(rounds),
@@ -133,6 +152,9 @@ class Simulation:
             eval_every=int(eval_every),
             initial=initial,
             resume=resume,
+            checkpoint=checkpoint,
+            every=every,
+            keep=keep,
             progress=progress,
         )
 
@@ -167,6 +189,7 @@ class Simulation:
             subjects=self.subjects,
             splits=self.splits,
             description=self.describe(),
+            identity=partial(settings, self),
             wanted_devices=self.devices,
             block=self.block,
         )

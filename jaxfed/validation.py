@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,18 @@ def check_run(sim: Simulation, rounds: Any, seed: Any, eval_every: Any, initial:
         problems.check(
             found == expected, f"initial has shapes {found}, the model needs {expected}; give Variables"
         )
+    problems.raise_if_any()
+
+
+def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> None:
+    """Raise one error that lists what is wrong with the arguments for checkpoints."""
+    problems = Problems("checkpoint")
+    fine = checkpoint is None or isinstance(checkpoint, str | os.PathLike)
+    problems.check(fine, f"checkpoint={checkpoint!r}: give the name of a folder, or None")
+    problems.check(resume is None or checkpoint is None, "checkpoint and resume: give one of them")
+    problems.check(every is None or checkpoint is not None, f"every={every!r}: give checkpoint=folder too")
+    _check_count(problems, "every", every, 1, optional=True)
+    _check_count(problems, "keep", keep, 1)
     problems.raise_if_any()
 
 

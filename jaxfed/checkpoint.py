@@ -1,0 +1,194 @@
+"""Checkpoints: one file each, every byte under a checksum, read whole or not at all.
+
+    magic (8 bytes) | length of the header (8) | sha256 of the header (32) | header, JSON | arrays, end to end
+
+The header has the format, library versions, the configuration and its hash, the round, notes, and of every
+array its path, shape, dtype and sha256; bits of random keys also have the name of their implementation.
+No pickle. A file is written beside its target, flushed to the disk and renamed, so that a crash at any moment
+leaves the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import ml_dtypes
+import numpy as np
+
+FORMAT = 1
+MAGIC = b"JAXFED\r\n"  # damaged by a transfer as text
+PREFIX = len(MAGIC) + 8 + 32
+
+Reason = Literal["missing", "truncated", "damaged", "configuration", "shape or dtype", "format", "keys"]
+
+
+class CheckpointError(Exception):
+    """A checkpoint that cannot be used.
+
+    Attributes:
+        reason: ``"missing"``, ``"truncated"``, ``"damaged"``, ``"configuration"`` (of another run),
+            ``"shape or dtype"``, ``"format"`` (a newer one) or ``"keys"`` (another implementation).
+    """
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What a file holds.
+
+    Attributes:
+        config: what must be the same to go on from here; plain text and numbers.
+        round: rounds done.
+        arrays: by path.
+        keys: for those of ``arrays`` that are bits of random keys, the implementation.
+        notes: whatever else is needed; plain text and numbers.
+        versions: of the libraries that made it.
+    """
+
+    config: Mapping[str, Any]
+    round: int
+    arrays: Mapping[str, np.ndarray]
+    keys: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def write(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a file; the one that was there stays until the new one is on the disk."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            for piece in encode(checkpoint):
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _flush_folder(path.parent)
+
+
+def read(path: Path) -> Checkpoint:
+    """Read a file and check all of it.
+
+    Raises:
+        CheckpointError: missing, truncated, damaged, or of a newer format.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError("missing", f"{path}: {error.strerror}") from None
+    return decode(data, str(path))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The configuration in a file, of which only the header is read and checked."""
+    with open(path, "rb") as file:
+        start = file.read(PREFIX)
+        header, _ = _header(start + file.read(_header_length(start)), str(path))
+    return header["config"]
+
+
+def encode(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
+    """The bytes of a file, in pieces."""
+    table, pieces = [], []
+    for path, array in checkpoint.arrays.items():
+        array = np.ascontiguousarray(array).reshape(np.shape(array))
+        if array.dtype.kind not in "biufc" and not hasattr(ml_dtypes, array.dtype.name):
+            raise TypeError(f"{path}: arrays of {array.dtype} cannot be kept; give numbers")
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        piece = array.reshape(-1).view(np.uint8).data
+        entry = {"path": path, "shape": array.shape, "dtype": array.dtype.name, "sha256": _sha(piece).hex()}
+        table.append(entry | ({"key": checkpoint.keys[path]} if path in checkpoint.keys else {}))
+        pieces.append(piece)
+    header = _json(
+        {
+            "format": FORMAT,
+            "versions": checkpoint.versions,
+            "config": checkpoint.config,
+            "hash": config_hash(checkpoint.config),
+            "round": checkpoint.round,
+            "notes": checkpoint.notes,
+            "leaves": table,
+        }
+    )
+    yield MAGIC + len(header).to_bytes(8, "little") + _sha(header)
+    yield header
+    yield from pieces
+
+
+def decode(data: bytes, name: str) -> Checkpoint:
+    """What the bytes of a file mean; raises :class:`CheckpointError` where any of them is wrong."""
+    header, start = _header(data, name)
+    if header["format"] > FORMAT:
+        raise CheckpointError(
+            "format",
+            f"{name} has format {header['format']} and this jaxfed reads up to {FORMAT}; use a newer jaxfed",
+        )
+    arrays, keys = {}, {}
+    for leaf in header["leaves"]:
+        dtype = np.dtype(getattr(ml_dtypes, leaf["dtype"], None) or leaf["dtype"]).newbyteorder("<")
+        stop = start + dtype.itemsize * int(np.prod(leaf["shape"], dtype=np.int64))
+        piece = memoryview(data)[start:stop]
+        if stop > len(data):
+            raise CheckpointError("truncated", f"{name} is truncated: it ends inside {leaf['path']}")
+        if _sha(piece).hex() != leaf["sha256"]:
+            raise CheckpointError("damaged", f"{name} is damaged: checksum of {leaf['path']}")
+        native = np.frombuffer(piece, dtype).astype(dtype.newbyteorder("="), copy=False)
+        arrays[leaf["path"]] = native.reshape(leaf["shape"])
+        if "key" in leaf:
+            keys[leaf["path"]] = leaf["key"]
+        start = stop
+    if start != len(data):
+        raise CheckpointError("damaged", f"{name} is damaged: {len(data) - start} bytes too many")
+    return Checkpoint(header["config"], header["round"], arrays, keys, header["notes"], header["versions"])
+
+
+def _header(data: bytes, name: str) -> tuple[dict[str, Any], int]:
+    """The header, checked, and where the arrays begin."""
+    if not data.startswith(MAGIC[: len(data)]):
+        raise CheckpointError("damaged", f"{name} is no checkpoint of jaxfed, or its beginning is damaged")
+    stop = PREFIX + _header_length(data)
+    if len(data) < PREFIX or stop > len(data):
+        raise CheckpointError("truncated", f"{name} is truncated: it ends inside the header")
+    if _sha(data[PREFIX:stop]) != data[len(MAGIC) + 8 : PREFIX]:
+        raise CheckpointError("damaged", f"{name} is damaged: checksum of the header")
+    return json.loads(data[PREFIX:stop]), stop
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """sha256 of a configuration, whatever the order of its fields."""
+    return _sha(_json(config)).hex()
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()
+
+
+def _header_length(data: bytes) -> int:
+    return int.from_bytes(data[len(MAGIC) : len(MAGIC) + 8], "little")
+
+
+def _sha(data: Any) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Put a rename on the disk; Windows has no such call and needs none."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

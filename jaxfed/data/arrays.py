@@ -42,8 +42,9 @@ def from_arrays(
             (regression is never guessed).
         classes: names of the classes in the order of their numbers; needed where labels are text.
         features: names of the columns of a single matrix; chooses columns of tables.
-        impute: ``"mean"``, ``"median"`` or ``"zero"`` replaces missing and infinite values, fitted
-            on all hospitals' training rows; None refuses them.
+        impute: ``"mean"``, ``"median"``, ``"zero"`` or ``"flag"`` replaces missing and infinite
+            values, fitted on all hospitals' training rows; None refuses them. With ``"flag"`` the
+            tables of some hospitals may lack columns; see :func:`~jaxfed.data.missing.impute`.
         name: what the data are called.
 
     Raises:
@@ -78,7 +79,7 @@ def gather(
     problems.check(how is None or how in METHODS, f"impute={how!r}: {did_you_mean(how, list(METHODS))}")
     pairs = _pairs(where, hospitals, problems)
     xs, ys = ({key: pair[i] for key, pair in pairs.items()} for i in (0, 1))
-    x, size, names = gather_features(xs, features, how is not None, problems, notices)
+    x, size, names = gather_features(xs, features, how is not None, how == "flag", problems, notices)
     found = problems.count
     labels, kind, classes = gather_labels(ys, task, classes, problems, notices)
     for (hospital, y), n in zip(labels.items(), size, strict=True):
@@ -111,7 +112,21 @@ def gather(
         features=names,
         name=name,
     )
+    if how == "flag":
+        _notice_lacking(dataset, notices)
     return (dataset if how is None else impute(dataset, how)), notices
+
+
+def _notice_lacking(dataset: Dataset, notices: Notices) -> None:
+    if not isinstance(dataset.x, np.ndarray) or dataset.x.ndim != 2:
+        return
+    known = np.zeros((len(dataset), dataset.x.shape[1]), np.int64)
+    np.add.at(known, dataset.owner, np.isfinite(dataset.x))
+    lacks = (known == 0) & (dataset.size > 0)[:, None]
+    names = [dataset.features[j] if dataset.features else int(j) for j in np.flatnonzero(lacks.any(0))]
+    for c in np.flatnonzero(lacks.any(1)):
+        what = f"{listed(names)} are not measured everywhere; they are filled in and flagged"
+        notices.add(what, dataset.hospitals[c])
 
 
 def _pairs(where: str, hospitals: Any, problems: Problems) -> dict[str, tuple[Any, Any]]:

@@ -40,15 +40,16 @@ def to_array(raw: Any, whose: str, problems: Problems) -> np.ndarray | None:
 
 
 def to_matrix(
-    frame: pd.DataFrame, columns: list[str], exact: bool, whose: str, problems: Problems
+    frame: pd.DataFrame, columns: list[str], exact: bool, lacking: bool, whose: str, problems: Problems
 ) -> np.ndarray | None:
     """``[n, d]`` of the named columns of a table, in that order; missing values become NaN.
 
-    With ``exact``, columns beyond the named ones are refused, else left out.
+    With ``exact``, columns beyond the named ones are refused, else left out. With ``lacking``, columns
+    that are not there are NaN, else refused.
     """
     names = [str(column) for column in frame.columns]
     repeated = sorted({name for name in names if names.count(name) > 1})
-    absent = [column for column in columns if column not in names]
+    absent = [] if lacking else [column for column in columns if column not in names]
     extra = [name for name in names if name not in columns] if exact or absent else []
     if repeated:
         return _refuse(problems, f"{whose}: columns given twice: {listed(repeated)}")
@@ -58,13 +59,15 @@ def to_matrix(
         near = f"; {did_you_mean(absent[0], extra)}" if absent and extra else ""
         return _refuse(
             problems,
-            f"{whose} {' and '.join(filter(None, [lacks, has]))}{near}; give every hospital the same columns",
+            f"{whose} {' and '.join(filter(None, [lacks, has]))}{near}; give every hospital the same "
+            "columns, or pass impute='flag'",
         )
-    chosen = frame.set_axis(names, axis=1)[columns]
+    named = frame.set_axis(names, axis=1)
+    chosen = named[[column for column in columns if column in names]]
     text = not_numeric(chosen)
     if text:
         return _refuse(problems, f"{whose}: columns {listed(text)} are not numbers; encode them first")
-    return numeric(chosen)
+    return numeric(chosen if len(chosen.columns) == len(columns) else chosen.reindex(columns=columns))
 
 
 def not_numeric(frame: pd.DataFrame) -> list[str]:

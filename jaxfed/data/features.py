@@ -20,6 +20,7 @@ def gather_features(
     given: Mapping[str, Any],
     features: Sequence[str] | None,
     missing: bool,
+    lacking: bool,
     problems: Problems,
     notices: Notices,
 ) -> tuple[Any, np.ndarray, tuple[str, ...]]:
@@ -29,6 +30,7 @@ def gather_features(
         given: ``{hospital: x}``, each an array, a list, a table or a pytree of arrays.
         features: names of the columns, or None.
         missing: whether NaN and infinite values may stay (they will be imputed).
+        lacking: whether a table may lack columns that others have; they are NaN there.
         problems: receives what cannot be used.
         notices: receives what deserves a second look.
 
@@ -37,7 +39,7 @@ def gather_features(
         and the names of the columns of a single matrix.
     """
     size = np.zeros(len(given), np.int64)
-    columns = _columns(given, features)
+    columns = _columns(given, features, lacking)
     leaves: dict[str, dict[str, np.ndarray]] = {}
     trees: dict[str, Any] = {}
     before = problems.count
@@ -45,7 +47,8 @@ def gather_features(
         flat, tree = _flatten(x)
         rows = set()
         for path, raw in flat.items():
-            array = _leaf(raw, columns, features is None, f"hospital {name!r}: {path}", problems)
+            whose = f"hospital {name!r}: {path}"
+            array = _leaf(raw, columns, features is None, lacking, whose, problems)
             if array is not None and len(array):
                 leaves.setdefault(path, {})[name] = array
             rows.update([] if array is None else [len(array)])
@@ -75,9 +78,11 @@ def gather_features(
     return jax.tree.unflatten(next(iter(trees.values())), joined), size, tuple(columns)
 
 
-def _leaf(raw: Any, columns: list[str], exact: bool, whose: str, problems: Problems) -> np.ndarray | None:
+def _leaf(
+    raw: Any, columns: list[str], exact: bool, lacking: bool, whose: str, problems: Problems
+) -> np.ndarray | None:
     if isinstance(raw, pd.DataFrame) and len(raw):
-        return to_matrix(raw, columns, exact, whose, problems)
+        return to_matrix(raw, columns, exact, lacking, whose, problems)
     array = to_array(raw, whose, problems)
     if array is None:
         return None
@@ -101,13 +106,14 @@ def _flat_tuple(node: Any) -> bool:
     return isinstance(node, tuple) and not any(hasattr(v, "shape") for v in jax.tree.leaves(node))
 
 
-def _columns(given: Mapping[str, Any], features: Sequence[str] | None) -> list[str]:
+def _columns(given: Mapping[str, Any], features: Sequence[str] | None, lacking: bool) -> list[str]:
+    """The columns that are named, or those of the first table; of all tables where some may lack some."""
     if features is not None:
         return [str(name) for name in features]
-    for x in given.values():
-        if isinstance(x, pd.DataFrame):
-            return [str(name) for name in x.columns]
-    return []
+    tables = [[str(name) for name in x.columns] for x in given.values() if isinstance(x, pd.DataFrame)]
+    if lacking:
+        return list(dict.fromkeys(name for names in tables for name in names))
+    return tables[0] if tables else []
 
 
 def _check_structure(trees: Mapping[str, Any], problems: Problems) -> None:
@@ -136,7 +142,8 @@ def _check_shapes(path: str, arrays: Mapping[str, np.ndarray], problems: Problem
         if len(array) and array.shape[1:] != usual:
             problems.add(
                 f"hospital {name!r}: {path} has {_words(array.shape[1:])}, most hospitals have "
-                f"{_words(usual)}; give all hospitals the same features"
+                f"{_words(usual)}; give all hospitals the same features, or tables (their columns "
+                "have names) with impute='flag'"
             )
 
 
@@ -165,7 +172,7 @@ def _check_finite(
             for j in np.flatnonzero(counts):
                 problems.add(
                     f"hospital {name!r}: {label(int(j))} has {counts[j]} {what} values; "
-                    "pass impute='median' (or 'mean', 'zero'), or drop them"
+                    "pass impute='median' (or 'mean', 'zero', 'flag'), or drop them"
                 )
 
 

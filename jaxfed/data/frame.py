@@ -39,7 +39,9 @@ def from_frame(
         split: as in :func:`~jaxfed.data.arrays.from_arrays` (a mapping is in the order of each
             hospital's rows), or the name of a column with 0/1/2 or train/validation/test.
         seed: of the split.
-        impute: ``"mean"``, ``"median"`` or ``"zero"`` for missing values; None refuses them.
+        impute: ``"mean"``, ``"median"``, ``"zero"`` or ``"flag"`` for missing values, a column that
+            a hospital does not have among them; None refuses them. See
+            :func:`~jaxfed.data.missing.impute`.
         task: ``"binary"``, ``"multiclass"`` or ``"regression"``; by default from the labels.
         classes: names of the classes in the order of their numbers.
         name: what the data are called.

@@ -8,11 +8,11 @@ import jax
 import numpy as np
 
 from jaxfed.core.dataset import TRAIN, Dataset
-from jaxfed.core.errors import InvalidInput, Problems
+from jaxfed.core.errors import Problems
 from jaxfed.data.moments import combine, hospital_moments
 from jaxfed.data.notices import did_you_mean
 
-METHODS = ("mean", "median", "zero")
+METHODS = ("mean", "median", "zero", "flag")
 
 
 def impute(dataset: Dataset, how: str = "median") -> Dataset:
@@ -23,14 +23,26 @@ def impute(dataset: Dataset, how: str = "median") -> Dataset:
         how: ``"mean"`` of the training rows of all hospitals, computed from counts and sums that
             each hospital would share; ``"median"`` of the pooled training rows (hospitals would
             have to find it by secure bisection; here it is exact); ``"zero"``, the mean of
-            standardised data. Pixels of an image share one value per channel.
+            standardised data; ``"flag"``, the mean, and beside the features a column that is 1 where
+            a value was missing and else 0, for each feature of which some hospital lacks some. Pixels
+            of an image share one value per channel.
+
+    With ``"flag"`` a hospital that does not measure a feature at all takes part. Its patients count as
+    average ones (0 once standardised, federated), and its flag is the same for all of them: the first
+    layer of the model learns what to add for hospitals without that feature. This assumes that the
+    other features mean the same there; where they do not, leave the first layer in the hospital,
+    ``FedPer(head="hidden_0")``. Standardise ``"federated"``, not ``"local"``: within a hospital such a
+    flag is constant, and would be centred away.
 
     Raises:
-        InvalidInput: an unknown ``how``, or a feature with no value in any training row.
+        InvalidInput: an unknown ``how``, a feature with no value in any training row, or flags of
+            something else than one matrix.
     """
-    if how not in METHODS:
-        raise InvalidInput(f"impute: how={how!r}: {did_you_mean(how, METHODS)}")
     problems = Problems("impute")
+    problems.check(how in METHODS, f"how={how!r}: {did_you_mean(how, METHODS)}")
+    matrix = isinstance(dataset.x, np.ndarray) and dataset.x.ndim == 2
+    problems.check(how != "flag" or matrix, "how='flag': x is not one matrix [N, d]; give how='mean'")
+    problems.raise_if_any()
 
     def fill(path: Any, leaf: np.ndarray) -> np.ndarray:
         if leaf.dtype.kind != "f" or np.isfinite(leaf).all():
@@ -48,7 +60,14 @@ def impute(dataset: Dataset, how: str = "median") -> Dataset:
 
     x = jax.tree_util.tree_map_with_path(fill, dataset.x)
     problems.raise_if_any()
-    return dataset.replace(x=x)
+    return dataset.replace(x=x) if how != "flag" else _flagged(dataset, x)
+
+
+def _flagged(dataset: Dataset, x: np.ndarray) -> Dataset:
+    bad = ~np.isfinite(dataset.x)
+    some = np.flatnonzero(bad.any(0))
+    names = dataset.features and (*dataset.features, *(f"{dataset.features[j]} missing" for j in some))
+    return dataset.replace(x=np.concatenate([x, bad[:, some]], axis=1, dtype=x.dtype), features=names)
 
 
 def _values(dataset: Dataset, leaf: np.ndarray, how: str) -> np.ndarray:
@@ -56,7 +75,7 @@ def _values(dataset: Dataset, leaf: np.ndarray, how: str) -> np.ndarray:
     width = leaf.shape[-1] if leaf.ndim > 1 else 1
     if how == "zero":
         return np.zeros(width)
-    if how == "mean":
+    if how in ("mean", "flag"):
         pooled = combine(hospital_moments(dataset, leaf))
         return np.where(pooled.n > 0, pooled.mean, np.nan)
     train = leaf[dataset.split == TRAIN].reshape(-1, width)

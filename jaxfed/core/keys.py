@@ -44,13 +44,28 @@ def of_round(keys: Array, round: Array) -> Array:
     return jax.vmap(lambda key: jax.random.fold_in(key, round))(keys)
 
 
-def ranks(keys: Array, sizes: Array) -> Array:
-    """``[C]``: a random order of the hospitals, 0 first; those without rows come last.
+def first(keys: Array, sizes: Array, count: Array | int) -> Array:
+    """``[C]`` bool: the ``count`` hospitals that come first in a random order; one without rows never does.
 
     Every hospital draws 64 bits from its own key, so ties, which would be broken by its place, do not occur.
+    The least ``count`` are found by bisection of the value that bounds them: a sort costs 40 times as much.
+    ``count`` may be traced; the order is that of the keys, whatever the count.
     """
     bits = jax.vmap(lambda key: jax.random.bits(key, (2,)))(keys)
-    return jnp.argsort(jnp.lexsort((bits[:, 1], bits[:, 0], sizes == 0)))
+    high, low, able = bits[:, 0], bits[:, 1], sizes > 0
+    bound = _least(high, able, count)
+    below, tied = able & (high < bound), able & (high == bound)
+    return below | (tied & (low <= _least(low, tied, count - below.sum())) & (count > 0))
+
+
+def _least(words: Array, among: Array, count: Array | int) -> Array:
+    """The ``count``-th least of the uint32 ``words`` of those ``among``: bit by bit from the highest."""
+
+    def bit(i: Array, bound: Array) -> Array:
+        higher = bound | (jnp.uint32(1) << (31 - i).astype(jnp.uint32))
+        return jnp.where((among & (words < higher)).sum() < count, higher, bound)
+
+    return jax.lax.fori_loop(0, 32, bit, jnp.zeros((), jnp.uint32))
 
 
 def name_words(hospitals: Sequence[str]) -> np.ndarray:

@@ -8,7 +8,7 @@ import numbers
 import jax.numpy as jnp
 from jax import Array
 
-from jaxfed.core.keys import of_round, ranks
+from jaxfed.core.keys import first, of_round
 from jaxfed.core.pytree import pytree
 
 
@@ -28,7 +28,7 @@ class FixedCohort:
 
     def __call__(self, keys: Array, round: Array, sizes: Array) -> Array:
         """1 for the drawn hospitals; those without rows are never drawn."""
-        return (ranks(of_round(keys, round), sizes) < self.size).astype(jnp.int32)
+        return first(of_round(keys, round), sizes, self.size).astype(jnp.int32)
 
     def problems(self, hospitals: int) -> list[str]:
         """Whether so many can be drawn."""

@@ -7,7 +7,7 @@ import dataclasses
 import jax.numpy as jnp
 from jax import Array
 
-from jaxfed.core.keys import ranks
+from jaxfed.core.keys import first
 from jaxfed.core.pytree import pytree
 
 
@@ -23,7 +23,8 @@ class Cyclic:
 
     def __call__(self, keys: Array, round: Array, sizes: Array) -> Array:
         """1 for the hospital whose turn it is."""
-        return (ranks(keys, sizes) == round % (sizes > 0).sum()).astype(jnp.int32)
+        turn = round % (sizes > 0).sum()
+        return (first(keys, sizes, turn + 1) & ~first(keys, sizes, turn)).astype(jnp.int32)
 
     def problems(self, hospitals: int) -> list[str]:
         """Nothing can be wrong."""

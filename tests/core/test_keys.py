@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxfed.core import keys
@@ -43,3 +44,23 @@ def test_rounds_seeds_and_purposes_have_their_own_streams():
 
 def test_a_traced_seed_gives_the_same_key():
     assert jax.jit(keys.run_key)(11) == keys.run_key(11)
+
+
+def test_the_first_in_a_random_order_are_those_of_a_sort():
+    """For every count, without the hospitals that have no rows."""
+    own = jax.random.split(jax.random.key(4), 50)
+    sizes = jnp.arange(50) % 7
+    bits = np.asarray(jax.vmap(lambda key: jax.random.bits(key, (2,)))(own)).astype(np.uint64)
+    value = np.where(sizes > 0, bits[:, 0] << np.uint64(32) | bits[:, 1], np.uint64(2**64 - 1))
+    found = jax.jit(jax.vmap(keys.first, in_axes=(None, None, 0)))(own, sizes, jnp.arange(43))
+    for count, mask in enumerate(np.asarray(found)):
+        assert sorted(np.flatnonzero(mask)) == sorted(np.argsort(value)[:count])
+
+
+def test_ties_of_the_first_word_are_decided_by_the_second(monkeypatch):
+    words = np.array([[5, 9], [5, 2**32 - 1], [5, 2**31], [3, 4], [5, 0], [7, 1]], np.uint32)
+    monkeypatch.setattr(jax.random, "bits", lambda key, shape: jnp.asarray(words)[key])
+    ranks = np.lexsort((words[:, 1], words[:, 0]))
+    for count in range(7):
+        found = np.asarray(keys.first(jnp.arange(6), jnp.ones(6), count))
+        assert sorted(np.flatnonzero(found)) == sorted(ranks[:count])

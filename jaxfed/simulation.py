@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ from typing import Any
 import jax
 import optax
 
+from jaxfed import grouping
 from jaxfed.aggregators import WeightedMean
 from jaxfed.algorithms import FedAvg, LocalOnly
+from jaxfed.algorithms.mixed import ByGroup
 from jaxfed.core import engine, values
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.local import LocalTraining
+from jaxfed.core.mixed import MixedAlgorithm
 from jaxfed.core.modules import as_model
 from jaxfed.core.optimizer import Optimizer, optimizer
 from jaxfed.core.problem import Loss, Problem
@@ -52,6 +56,10 @@ class Simulation:
         devices: how many jax devices to use; None for all.
         block: hospitals that run side by side on a device; None lets the plan choose.
         evaluate_on: hospitals to evaluate on, where they are not those that train.
+        models: instead of ``model``, where hospitals have different ones: ``{group: model}``, for the
+            algorithms of :mod:`jaxfed.algorithms.mixed`.
+        groups: which hospital has which of the ``models``: ``{hospital: group}``, or one group for each
+            hospital in the data set's order.
 
     Raises:
         InvalidInput: lists everything that is wrong, before anything is compiled.
@@ -59,7 +67,7 @@ class Simulation:
 
     hospitals: Dataset
     model: Any = dataclasses.field(default_factory=lambda: mlp(64, 32))
-    algorithm: Algorithm = FedAvg()
+    algorithm: Algorithm | MixedAlgorithm = FedAvg()
     client_optimizer: Optimizer | None = optimizer(optax.sgd, learning_rate=0.05)
     epochs: int | PerHospital | None = None
     steps: int | PerHospital | None = None
@@ -72,6 +80,8 @@ class Simulation:
     devices: int | None = None
     block: int | None = None
     evaluate_on: Dataset | None = None
+    models: Mapping[str, Any] | None = None
+    groups: Mapping[str, str] | Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         check_simulation(self)
@@ -82,13 +92,19 @@ class Simulation:
 
     def local_only(self) -> Simulation:
         """The baseline without a federation: every hospital trains alone, with the same settings."""
-        return self.replace(algorithm=LocalOnly(), participation=Everyone())
+        alone: Any = LocalOnly() if self.models is None else ByGroup(LocalOnly())
+        return self.replace(algorithm=alone, participation=Everyone())
 
     def pooled(self) -> Simulation:
         """The baseline without privacy: all training rows in one place, evaluated per hospital.
 
         A round is then as many epochs (or steps) over the pooled rows.
         """
+        if self.models is not None:
+            raise InvalidInput(
+                "pooled: with models=... say which one, sim.replace(model=..., models=None, groups=None, "
+                "algorithm=FedAvg()).pooled()"
+            )
         described = (self.client_optimizer, self.epochs, self.steps, self.l2)
         if values.differs(described):
             raise InvalidInput(
@@ -108,7 +124,7 @@ class Simulation:
         *,
         seed: int = 0,
         eval_every: int = 1,
-        initial: Variables | None = None,
+        initial: Variables | Mapping[str, Variables] | None = None,
         resume: Run | None = None,
         checkpoint: str | Path | None = None,
         every: int | None = None,
@@ -129,7 +145,8 @@ class Simulation:
             seed: of the initial model, cohorts and batches; results are a function of it.
             eval_every: rounds between evaluations; before the first and after the last round there is
                 always one.
-            initial: start from these variables instead of drawing them from the seed.
+            initial: start from these variables instead of drawing them from the seed; with ``models``
+                ``{group: variables}``.
             resume: go on where this run stopped, for ``rounds`` more; the result is that of one
                 uninterrupted run, and ``seed`` and ``initial`` are those of that run.
             checkpoint: a folder for checkpoints, for this run alone.
@@ -161,6 +178,11 @@ class Simulation:
     def evaluate(self, variables: Variables, split: str = "test") -> Any:
         """Metrics of one model on every hospital: a table with one row per hospital."""
         trainer = self._trainer
+        if not isinstance(trainer, Federated):
+            raise InvalidInput(
+                "evaluate: hospitals have models of their own here; give a simulation with model=... and "
+                "algorithm=FedAvg()"
+            )
         recipe = dataclasses.replace(trainer.recipe, algorithm=FedAvg())
         state = engine.start_from(recipe, trainer.held_placement.plan, variables, jax.random.key(0))
         history = History.of(self.subjects, self.splits)
@@ -182,7 +204,9 @@ class Simulation:
         return self.evaluate_on or self.hospitals
 
     @cached_property
-    def _trainer(self) -> Federated:
+    def _trainer(self) -> Any:  # a Federated or a Grouped
+        if isinstance(self.algorithm, MixedAlgorithm):
+            return grouping.trainer(self)
         return Federated(
             unplaced=self._unplaced,
             hospitals=self.hospitals,
@@ -197,12 +221,20 @@ class Simulation:
     @cached_property
     def _unplaced(self) -> engine.Recipe:
         """The recipe with per-hospital numbers in the data set's order."""
-        model = self.model
+        (local,) = self._locals.values()
+        algorithm = self.algorithm.for_model(local, self.hospitals.x)  # type: ignore[union-attr]
+        recipe = engine.Recipe(algorithm, local, self.aggregator, self.participation)
+        return values.in_order(recipe, self.hospitals.hospitals)
+
+    @cached_property
+    def _locals(self) -> dict[str, LocalTraining]:
+        """The training of each group; one of them where all hospitals have the same model."""
+        models = {grouping.ALL: self.model} if self.models is None else self.models
+        return {name: self._local(model) for name, model in models.items()}
+
+    def _local(self, model: Any) -> LocalTraining:
         if getattr(model, "outputs", 0) is None:
             model = model.clone(outputs=self.hospitals.outputs)
         epochs = 1 if self.epochs is None and self.steps is None else self.epochs
         problem = Problem(self.l2, as_model(model), self.hospitals.task, self.loss)
-        local = LocalTraining(problem, self.client_optimizer, epochs, self.steps, self.batch_size)
-        algorithm = self.algorithm.for_model(local, self.hospitals.x)
-        recipe = engine.Recipe(algorithm, local, self.aggregator, self.participation)
-        return values.in_order(recipe, self.hospitals.hospitals)
+        return LocalTraining(problem, self.client_optimizer, epochs, self.steps, self.batch_size)

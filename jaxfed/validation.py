@@ -10,8 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxfed import grouping
 from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
 from jaxfed.core.errors import Problems
+from jaxfed.core.local import LocalTraining
+from jaxfed.core.mixed import MixedAlgorithm
 from jaxfed.core.modules import as_model
 from jaxfed.core.optimizer import Optimizer
 from jaxfed.core.values import PerHospital, differs
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 # A method that tells each part of a simulation, and an example.
 PARTS = {
-    "algorithm": ("client_update", "FedAvg()"),
+    "algorithm": ("variables", "FedAvg()"),
     "aggregator": ("finish", "WeightedMean()"),
     "participation": ("problems", "Poisson(0.5)"),
 }
@@ -63,10 +66,12 @@ def check_simulation(sim: Simulation) -> None:
         f"devices={sim.devices}: jax has {available}; call jaxfed.use_cpu_devices({sim.devices}) before "
         "anything else uses jax, or give a smaller number",
     )
-    try:
-        as_model(sim.model)
-    except TypeError as error:
-        problems.add(str(error))
+    grouping.check_groups(sim, problems)
+    if sim.models is None:
+        try:
+            as_model(sim.model)
+        except TypeError as error:
+            problems.add(str(error))
     problems.raise_if_any()
     _check_shapes(sim, problems)
     problems.raise_if_any()
@@ -98,11 +103,13 @@ def check_run(sim: Simulation, rounds: Any, seed: Any, eval_every: Any, initial:
         )
         problems.check(initial is None, "initial and resume: give one of them")
     if initial is not None:
-        wanted = _variables(sim)
+        wanted = {name: _variables(sim, local) for name, local in sim._locals.items()}
         found = jax.tree.map(jnp.shape, initial)
         expected = jax.tree.map(lambda leaf: leaf.shape, wanted)
+        single = not isinstance(sim.algorithm, MixedAlgorithm)
+        shapes, kind = (expected[grouping.ALL], "") if single else (expected, " of every group")
         problems.check(
-            found == expected, f"initial has shapes {found}, the model needs {expected}; give Variables"
+            found == shapes, f"initial has shapes {found}, the model needs {shapes}; give Variables{kind}"
         )
     problems.raise_if_any()
 
@@ -190,23 +197,45 @@ def _check_features(dataset: Dataset, problems: Problems) -> None:
 
 
 def _check_shapes(sim: Simulation, problems: Problems) -> None:
-    """What the model says of a batch, from shapes alone."""
-    dataset, recipe = sim.hospitals, sim._unplaced
-    problem = recipe.local.problem
+    """What the models say of a batch, from shapes alone."""
+    before = problems.count
+    variables = {name: _check_model(sim, name, local, problems) for name, local in sim._locals.items()}
+    if problems.count > before:
+        return
+    problems.check(
+        not differs(getattr(sim.algorithm, "server_optimizer", None)),
+        "server_optimizer: per_hospital(...) is for the hospitals; give the server one number or a schedule",
+    )
+    problems.check(
+        sim.evaluate_on is None or not sim.algorithm.personal,
+        f"evaluate_on: {type(sim.algorithm).__name__} has models for its own hospitals only; leave it out",
+    )
+    if isinstance(sim.algorithm, MixedAlgorithm):
+        grouping.check_algorithm(sim, variables, _like(sim.hospitals.x, 2), problems)
+        return
+    recipe = sim._unplaced
+    for found in recipe.algorithm.problems(recipe.local, variables[grouping.ALL]):
+        problems.add(f"{type(sim.algorithm).__name__}: {found}")
+
+
+def _check_model(sim: Simulation, name: str, local: LocalTraining, problems: Problems) -> Any:
+    """One model; returns the shapes of its variables."""
+    dataset, problem = sim.hospitals, local.problem
+    which = "model" if sim.models is None else f"models[{name!r}]"
     try:
-        variables = _variables(sim)
+        variables = _variables(sim, local)
         x, y = (_like(tree, 2) for tree in (dataset.x, dataset.y))
         outputs = jax.eval_shape(problem.predict, variables, x)
     except Exception as error:  # whatever a user's model raises
         shapes = jax.tree.map(lambda leaf: leaf.shape[1:], dataset.x)
-        problems.add(f"model: it does not take rows of shape {shapes}: {type(error).__name__}: {error}")
-        return
+        problems.add(f"{which}: it does not take rows of shape {shapes}: {type(error).__name__}: {error}")
+        return None
     width = outputs.shape[-1] if outputs.ndim > 1 else 1
     kind = "one logit per class" if dataset.task == "multiclass" else "one logit"
     kind = "one number per target" if dataset.task == "regression" else kind
     problems.check(
         width == dataset.outputs,
-        f"model: its output has width {width}, but {dataset.task} data need {dataset.outputs} ({kind})",
+        f"{which}: its output has width {width}, but {dataset.task} data need {dataset.outputs} ({kind})",
     )
     if sim.loss is not None:
         try:
@@ -216,24 +245,14 @@ def _check_shapes(sim: Simulation, problems: Problems) -> None:
             shape, found = None, f"fails: {type(error).__name__}: {error}"
         problems.check(shape == (2,), f"loss: it {found}; give one loss per example, shape (2,)")
     problems.check(
-        not differs(getattr(sim.algorithm, "server_optimizer", None)),
-        "server_optimizer: per_hospital(...) is for the hospitals; give the server one number or a schedule",
-    )
-    for found in recipe.algorithm.problems(recipe.local, variables):
-        problems.add(f"{type(sim.algorithm).__name__}: {found}")
-    problems.check(
-        sim.evaluate_on is None or not sim.algorithm.personal,
-        f"evaluate_on: {type(sim.algorithm).__name__} has models for its own hospitals only; leave it out",
-    )
-    problems.check(
         not variables.stats or (sim.batch_size is not None and sim.algorithm.trains),
-        "model: batch statistics need mini-batches; give batch_size, or use group norm",
+        f"{which}: batch statistics need mini-batches; give batch_size, or use group norm",
     )
+    return variables
 
 
-def _variables(sim: Simulation) -> Any:
-    problem = sim._unplaced.local.problem
-    return jax.eval_shape(problem.init, jax.random.key(0), _like(sim.hospitals.x, 1))
+def _variables(sim: Simulation, local: LocalTraining) -> Any:
+    return jax.eval_shape(local.problem.init, jax.random.key(0), _like(sim.hospitals.x, 1))
 
 
 def _like(tree: Any, rows: int) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 
 # Purposes. A number is never used twice, so no two streams share a key.
-INIT, COHORT, CLIENT, EPOCH, STEP, ASK, ADAPT, ALGORITHM = range(8)
+INIT, COHORT, CLIENT, EPOCH, STEP, ASK, ADAPT, ALGORITHM, DECODE, SERVER = range(10)
 
 
 def run_key(seed: int | Array) -> Array:

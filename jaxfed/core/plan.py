@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -133,7 +134,12 @@ class Placement:
 
 
 def place(
-    work: np.ndarray, *, devices: int | None = None, block: int | None = None, configs: int = 1
+    work: np.ndarray,
+    *,
+    devices: int | None = None,
+    block: int | None = None,
+    configs: int = 1,
+    dealt: np.ndarray | None = None,
 ) -> Placement:
     """Deal hospitals to devices and slots.
 
@@ -142,6 +148,7 @@ def place(
         devices: how many of jax's devices to use; None for all that the hospitals with work can fill.
         block: hospitals side by side on a device; None for 1 on a CPU and all on a GPU.
         configs: groups of so many devices, each with all hospitals.
+        dealt: ``[C]`` number of the device of each hospital, where that is decided already.
 
     Raises:
         InvalidInput: more devices than jax has.
@@ -155,7 +162,7 @@ def place(
     if block is not None and block < 1:
         raise InvalidInput(f"block={block}: give a positive number of hospitals, or None")
     count = devices or min(len(available) // configs, max(int((work > 0).sum()), 1))
-    lists = _deal(work, count)
+    lists = _deal(work, count) if dealt is None else _dealt(work, count, dealt)
     longest = max(len(members) for members in lists)
     if block is None:
         block = 1 if available[0].platform == "cpu" else longest
@@ -165,6 +172,27 @@ def place(
     for d, members in enumerate(lists):
         position[members] = d * slots + np.arange(len(members))
     return Placement(Plan(tuple(available[: count * configs]), block, slots, configs), position)
+
+
+def place_groups(
+    works: Sequence[np.ndarray], *, devices: int | None = None, block: int | None = None
+) -> list[Placement]:
+    """Place several groups of hospitals on the same devices, balanced over all of them together.
+
+    ``works`` are ``[C]`` of each group, in one unit; the rest is as in :func:`place`.
+    """
+    together = place(np.concatenate(works), devices=devices, block=block)
+    device = np.split(together.position // together.plan.slots, np.cumsum([len(work) for work in works])[:-1])
+    return [
+        place(work, devices=together.plan.shards, block=block, dealt=own)
+        for work, own in zip(works, device, strict=True)
+    ]
+
+
+def _dealt(work: np.ndarray, devices: int, dealt: np.ndarray) -> list[list[int]]:
+    """As dealt, every list sorted by work."""
+    order = np.argsort(-work, kind="stable")
+    return [order[dealt[order] == d].tolist() for d in range(devices)]
 
 
 def _deal(work: np.ndarray, devices: int) -> list[list[int]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from jaxfed.core import keys, values
 from jaxfed.core.dataset import Task
 from jaxfed.core.engine import COPIED, FEDERATION, SHARDED, STATE, Recipe
 from jaxfed.core.exchange import shard, side_by_side
+from jaxfed.core.local import LocalTraining
 from jaxfed.core.plan import DEVICES, Federation, HeldOut, Plan
 from jaxfed.core.problem import LOSSES
 from jaxfed.core.types import Metrics, PyTree, State, Variables
@@ -99,7 +101,17 @@ def measured(
     return tuple(single), measure(outputs, losses, y, split, splits)
 
 
-def outputs(recipe: Recipe, plan: Plan, federation: Federation, held: HeldOut, state: State) -> Array:
+class Deployed(Protocol):
+    """What says which model a hospital uses: a recipe, or that of one group."""
+
+    @property
+    def algorithm(self) -> Any: ...  # noqa: D102
+
+    @property
+    def local(self) -> LocalTraining: ...  # noqa: D102
+
+
+def outputs(recipe: Deployed, plan: Plan, federation: Federation, held: HeldOut, state: State) -> Array:
     """``[N, ...]``: what the model that each hospital would deploy says of its rows."""
     if recipe.algorithm.personal:
         return _personal(recipe, plan, federation, held, state)
@@ -107,7 +119,7 @@ def outputs(recipe: Recipe, plan: Plan, federation: Federation, held: HeldOut, s
     return _flat(recipe, held, recipe.algorithm.variables(state.server, one))
 
 
-def _flat(recipe: Recipe, held: HeldOut, variables: Variables) -> Array:
+def _flat(recipe: Deployed, held: HeldOut, variables: Variables) -> Array:
     """One model over all rows, some thousand at a time; the last chunk overlaps the one before."""
     x, total = held.rows.x, len(held.rows.y)
     chunk = min(total, 4096)
@@ -123,7 +135,7 @@ def _flat(recipe: Recipe, held: HeldOut, variables: Variables) -> Array:
     return jax.lax.fori_loop(0, -(-total // chunk), body, empty)
 
 
-def _personal(recipe: Recipe, plan: Plan, federation: Federation, held: HeldOut, state: State) -> Array:
+def _personal(recipe: Deployed, plan: Plan, federation: Federation, held: HeldOut, state: State) -> Array:
     """Each hospital's own model over its own rows, in the blocks of the plan."""
     mine = jax.lax.axis_index(DEVICES) * plan.slots
     words = jax.lax.dynamic_slice_in_dim(federation.words, mine, plan.slots)

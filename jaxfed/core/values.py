@@ -119,6 +119,11 @@ def lay_out(tree: Any, position: np.ndarray, places: int) -> Any:
     return _each(lay, tree)
 
 
+def cut(tree: Any, first: int, count: int) -> Any:
+    """``tree`` with ``count`` places, from ``first`` on, of every per-hospital number."""
+    return _each(lambda leaf: PerHospital(leaf.values[first : first + count]), tree)
+
+
 def differs(tree: Any) -> bool:
     """Whether some number of ``tree`` is given per hospital."""
     leaves = jax.tree.leaves(tree, is_leaf=lambda leaf: isinstance(leaf, PerHospital))

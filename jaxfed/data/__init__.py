@@ -24,3 +24,4 @@ from jaxfed.data.splits import resplit as resplit
 from jaxfed.data.synthetic import synthetic_ehr as synthetic_ehr
 from jaxfed.data.truth import oracle_auroc as oracle_auroc
 from jaxfed.data.truth import truth_table as truth_table
+from jaxfed.data.unlabelled import unlabelled as unlabelled

@@ -4,7 +4,8 @@ A linen module is used as it is. An nnx model is given as a function of its rngs
 (``lambda rngs: Net(rngs=rngs)``) and goes through nnx's functional split.
 
 Rows that pad a short batch must not enter batch statistics: the batch norms of both flavours get the
-row mask without any change to the user's model.
+row mask without any change to the user's model. Convolutions and pooling are put in a fast form
+(:mod:`jaxfed.core.convolution`), also without any change to it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -20,14 +22,21 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from jaxfed.core.convolution import Form, routed
 from jaxfed.core.types import PyTree, Variables
 
 
 @dataclasses.dataclass(frozen=True)
 class LinenModel:
-    """A flax linen module; ``train`` / ``training`` / ``deterministic`` arguments are filled in."""
+    """A flax linen module; ``train`` / ``training`` / ``deterministic`` arguments are filled in.
+
+    Attributes:
+        module: the module.
+        convolution: the form of convolutions and pooling, see :func:`jaxfed.core.convolution.routed`.
+    """
 
     module: nn.Module
+    convolution: Form | None = None
 
     def init(self, key: Array, x: PyTree) -> Variables:
         """Fresh variables; ``x`` is a batch, of which only shapes and dtypes matter."""
@@ -41,6 +50,11 @@ class LinenModel:
         self, variables: Variables, x: PyTree, *, train: bool, key: Array | None, mask: Array | None
     ) -> tuple[Array, PyTree]:
         """Outputs ``[B, ...]`` and, in training, the new ``stats``; ``mask`` ``[B]`` marks real rows."""
+        return routed(partial(self._apply, train), variables, x, key, mask, form=self.convolution)
+
+    def _apply(
+        self, train: bool, variables: Variables, x: PyTree, key: Array | None, mask: Array | None
+    ) -> tuple[Array, PyTree]:
         collections = {"params": variables.params, **variables.stats}
         rngs = {} if key is None else {"dropout": key}
         module: Any = self.module
@@ -60,8 +74,12 @@ class LinenModel:
 
     def features(self, variables: Variables, x: PyTree) -> Array:
         """What the module's method ``features(x)`` gives in evaluation mode."""
-        collections = {"params": variables.params, **variables.stats}
-        return self.module.apply(collections, x, method="features")  # type: ignore[return-value]
+
+        def features(variables: Variables, x: PyTree) -> Any:
+            collections = {"params": variables.params, **variables.stats}
+            return self.module.apply(collections, x, method="features")
+
+        return routed(features, variables, x, form=self.convolution)
 
     def _mode(self, train: bool) -> dict[str, bool]:
         names = inspect.signature(type(self.module).__call__).parameters
@@ -84,9 +102,15 @@ def _masked_batch_norm(mask: Array | None) -> Callable[..., Any]:
 
 @dataclasses.dataclass(frozen=True)
 class NnxModel:
-    """A flax nnx model, given as a function from ``nnx.Rngs`` to the module."""
+    """A flax nnx model, given as a function from ``nnx.Rngs`` to the module.
+
+    Attributes:
+        make: the function.
+        convolution: as in :class:`LinenModel`.
+    """
 
     make: Callable[[nnx.Rngs], nnx.Module]
+    convolution: Form | None = None
 
     def init(self, key: Array, x: PyTree) -> Variables:
         """Fresh variables; every seed has its own."""
@@ -98,6 +122,11 @@ class NnxModel:
         self, variables: Variables, x: PyTree, *, train: bool, key: Array | None, mask: Array | None
     ) -> tuple[Array, PyTree]:
         """As :meth:`LinenModel.apply`."""
+        return routed(partial(self._apply, train), variables, x, key, mask, form=self.convolution)
+
+    def _apply(
+        self, train: bool, variables: Variables, x: PyTree, key: Array | None, mask: Array | None
+    ) -> tuple[Array, PyTree]:
         model = self._merge(variables, key)
         model.train() if train else model.eval()
         for _, module in nnx.iter_modules(model):
@@ -117,9 +146,13 @@ class NnxModel:
 
     def features(self, variables: Variables, x: PyTree) -> Array:
         """What the module's method ``features(x)`` gives in evaluation mode."""
-        model = self._merge(variables, None)
-        model.eval()
-        return model.features(x)
+
+        def features(variables: Variables, x: PyTree) -> Any:
+            model = self._merge(variables, None)
+            model.eval()
+            return model.features(x)
+
+        return routed(features, variables, x, form=self.convolution)
 
     def _merge(self, variables: Variables, key: Array | None) -> Any:
         graph, params, rngs, stats = _split(nnx.eval_shape(lambda: self.make(nnx.Rngs(0))))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import optax
@@ -33,6 +33,10 @@ from jaxfed.participation import Everyone
 from jaxfed.results import Run
 from jaxfed.validation import check_checkpoint, check_run, check_simulation
 from jaxfed.words import settings
+
+if TYPE_CHECKING:
+    from jaxfed.sweep.axes import Mode
+    from jaxfed.sweep.result import Sweep
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -172,6 +176,63 @@ class Simulation:
             checkpoint=checkpoint,
             every=every,
             keep=keep,
+            progress=progress,
+        )
+
+    def sweep(
+        self,
+        fields: Mapping[str, Any],
+        rounds: int,
+        *,
+        mode: Mode = "grid",
+        eval_every: int = 1,
+        seed: int = 0,
+        samples: int | None = None,
+        data: Callable[..., Dataset] | None = None,
+        together: int | None = None,
+        progress: bool = True,
+    ) -> Sweep:
+        """Many runs of this simulation as one compiled program.
+
+        ``sim.sweep({"client_optimizer.learning_rate": [0.01, 0.1], "algorithm.mu": [0, 0.1, 1], "seed":
+        range(5)}, rounds=50)``. Numbers are traced; everything else (batch size, model, algorithm) makes
+        groups, and each is compiled once. Every entry equals the single run with these settings. A run that
+        diverges stops there and changes no other one. Ctrl-C returns what is done so far.
+
+        Args:
+            fields: values by field, a dotted path into this simulation, or ``"seed"``. Values are numbers,
+                :func:`jaxfed.schedule` and :func:`jaxfed.per_hospital`, or whole parts (``"algorithm":
+                [FedAvg(), Scaffold()]``). ``"hospitals"`` takes data sets by name, ``{"mild": ..., "strong":
+                ...}``, and ``"data.NAME"`` an argument of ``data``.
+            rounds: communication rounds of every run.
+            mode: ``"grid"``, all combinations; ``"zip"``, first values with first values and so on;
+                ``"random"``, draws: fields are then ``(low, high)`` (whole numbers, both included, where both
+                are whole), ``(low, high, "log")``, a list to choose from, or anything with ``sample(rng)``.
+            eval_every: rounds between evaluations; before the first and after the last round there is
+                always one.
+            seed: of the runs where ``"seed"`` is not swept, and of the draws.
+            samples: number of draws.
+            data: makes the hospitals of a configuration from its ``data.*`` fields:
+                ``sweep({"data.alpha": [0.1, 1.0]}, data=lambda alpha: digits(30, alpha=alpha))``.
+            together: runs side by side on a device, under ``vmap``; None for 1 on a CPU, where one after
+                another is fastest, and all on a GPU.
+            progress: show a progress bar.
+
+        Raises:
+            InvalidInput: lists everything that is wrong, before anything is compiled.
+        """
+        from jaxfed.sweep.run import sweep
+
+        return sweep(
+            self,
+            fields,
+            rounds,
+            mode=mode,
+            eval_every=eval_every,
+            seed=seed,
+            samples=samples,
+            data=data,
+            together=together,
             progress=progress,
         )
 

@@ -17,7 +17,7 @@ from jaxfed.core.local import LocalTraining
 from jaxfed.core.mixed import MixedAlgorithm
 from jaxfed.core.modules import as_model
 from jaxfed.core.optimizer import Optimizer
-from jaxfed.core.values import PerHospital, differs
+from jaxfed.core.values import PerHospital, Schedule, differs
 
 if TYPE_CHECKING:
     from jaxfed.simulation import Simulation
@@ -31,8 +31,11 @@ PARTS = {
 CHANGEABLE = {"client_optimizer", "participation", "l2"}  # when a run goes on
 
 
-def check_simulation(sim: Simulation) -> None:
-    """Raise one error that lists what is wrong with a simulation."""
+def check_simulation(sim: Simulation, like: Simulation | None = None) -> None:
+    """Raise one error that lists what is wrong with a simulation.
+
+    What it shares with ``like``, which was checked before, is not looked at again.
+    """
     problems = Problems("Simulation")
     if not isinstance(sim.hospitals, Dataset):
         problems.add(
@@ -46,7 +49,8 @@ def check_simulation(sim: Simulation) -> None:
         problems.check(fits, f"{name}={part!r}: give one of jaxfed's or your own, such as {example}")
     problems.raise_if_any()
     _check_training(sim, problems)
-    _check_features(sim.hospitals, problems)
+    if like is None or sim.hospitals is not like.hospitals:
+        _check_features(sim.hospitals, problems)
     _check_subjects(sim, problems)
     if isinstance(sim.splits, str):
         problems.add(f"splits={sim.splits!r}: give a tuple, ({sim.splits!r},)")
@@ -75,7 +79,8 @@ def check_simulation(sim: Simulation) -> None:
     problems.raise_if_any()
     _check_shapes(sim, problems)
     problems.raise_if_any()
-    _warn_untested(sim)
+    if like is None or sim.subjects is not like.subjects:
+        _warn_untested(sim)
 
 
 def check_run(sim: Simulation, rounds: Any, seed: Any, eval_every: Any, initial: Any, resume: Any) -> None:
@@ -139,8 +144,9 @@ def _check_training(sim: Simulation, problems: Problems) -> None:
             f"client_optimizer={sim.client_optimizer!r}: describe it, "
             "jaxfed.optimizer(optax.sgd, learning_rate=0.05)",
         )
-    if isinstance(sim.l2, (int, float)):
-        problems.check(sim.l2 >= 0, f"l2={sim.l2}: give a number >= 0, or None")
+    if sim.l2 is not None and not isinstance(sim.l2, (PerHospital, Schedule, jax.Array)):
+        fine = isinstance(sim.l2, (int, float)) and not isinstance(sim.l2, bool) and 0 <= sim.l2 < np.inf
+        problems.check(fine, f"l2={sim.l2!r}: give a number >= 0, or None")
 
 
 def _check_subjects(sim: Simulation, problems: Problems) -> None:

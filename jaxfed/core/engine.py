@@ -95,7 +95,7 @@ def start_from(recipe: Recipe, plan: Plan, variables: Variables, key: Array) -> 
     )(recipe, variables, key)
 
 
-def start_on_device(recipe: Recipe, plan: Plan, federation: Federation, seed: Array) -> State:
+def start_on_device(recipe: Recipe, plan: Plan, federation: Federation, seed: Array | int) -> State:
     """As :func:`start`, inside a ``shard_map`` with the axis ``DEVICES``."""
     key = keys.run_key(seed)
     sample = jax.tree.map(lambda leaf: leaf[:1], federation.train.x)

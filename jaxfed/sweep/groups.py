@@ -1,0 +1,127 @@
+"""Configurations that run through one compiled program.
+
+They belong to one group if their recipes differ in numbers only; their data sets may differ too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding
+
+from jaxfed.core import slots, values
+from jaxfed.core.dataset import Dataset
+from jaxfed.history import Arrays
+from jaxfed.sweep.configurations import Configuration
+from jaxfed.sweep.layout import Layout, lay_out, work_of
+
+if TYPE_CHECKING:
+    from jaxfed.simulation import Simulation
+
+
+def groups_of(configurations: list[Configuration], together: int | None) -> list[Group]:
+    """One group for each program, in the order of their first configurations."""
+    found: dict[Any, dict[int, Configuration]] = {}
+    for configuration in configurations:
+        found.setdefault(_signature(configuration), {})[configuration.number] = configuration
+    return [Group(members, together) for members in found.values()]
+
+
+def _signature(configuration: Configuration) -> Any:
+    """What a program is compiled for, as far as it is not the same in the whole sweep."""
+    sim = configuration.sim
+    leaves, structure = jax.tree.flatten(sim._unplaced)
+    kinds = tuple(type(leaf) if isinstance(leaf, (int, float)) else _kind(leaf) for leaf in leaves)
+    own = sim.hospitals
+    rows, tree = jax.tree.flatten((own.x, own.y))
+    shapes = tuple((leaf.shape[1:], leaf.dtype) for leaf in rows)
+    return structure, kinds, tree, shapes, own.task, own.outputs, sim.evaluate_on is None
+
+
+def _kind(leaf: Any) -> Any:
+    return np.shape(leaf), str(np.asarray(leaf).dtype)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Group:
+    """Configurations of one program.
+
+    Attributes:
+        members: they, by number.
+        wanted: slots of each group of devices, None for 1 on a CPU and as many as there are on a GPU.
+    """
+
+    members: dict[int, Configuration]
+    wanted: int | None
+
+    @property
+    def sim(self) -> Simulation:
+        """The simulation of one of them, for what they have in common."""
+        return next(iter(self.members.values())).sim
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where the hospitals lie."""
+        key = {k: (c.sim.hospitals, c.sim.subjects) for k, c in self.members.items()}
+        sims = {key[k]: c.sim for k, c in reversed(self.members.items())}
+        number = {pair: v for v, pair in enumerate(dict.fromkeys(key.values()))}
+        return lay_out([sims[pair] for pair in number], {k: number[key[k]] for k in key})
+
+    @cached_property
+    def together(self) -> int:
+        """Slots of each group of devices."""
+        layout = self.layout.plan
+        if self.wanted is None and layout.devices[0].platform == "cpu":
+            return 1
+        most = -(-len(self.members) // layout.configs)
+        return min(self.wanted or most, most)
+
+    @property
+    def width(self) -> int:
+        """W: how many configurations are on their way at a time."""
+        return self.layout.plan.configs * self.together
+
+    def put(self, tree: Any) -> Any:
+        """``[W, ...]`` of the host to where the slots are."""
+        return jax.device_put(tree, NamedSharding(self.layout.plan.mesh, slots.RUNS))
+
+    def configurations(self, numbers: list[int]) -> slots.Configuration:
+        """``[W, ...]``: what the program is told of these."""
+        own = {k: self._configuration(k) for k in numbers}
+        # Python's numbers have no type of their own, and keep none: as in a single run
+        together = lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves])  # noqa: E731
+        return self.put(jax.tree.map(together, *(own[k] for k in numbers)))
+
+    def empty(self) -> slots.Slot:
+        """Slots with nothing in them."""
+        some = self._configuration(next(iter(self.members)))
+        return slots.empty(some, self.layout.data, plan=self.layout.plan, together=self.together)
+
+    def _configuration(self, k: int) -> slots.Configuration:
+        member, which = self.members[k], self.layout.which[k]
+        place = self.layout.places[which]
+        recipe = values.lay_out(member.sim._unplaced, place.position, place.plan.places)
+        return slots.Configuration(recipe, member.seed, which)
+
+    def by_hospital(self, k: int, single: Arrays, pooled: Arrays) -> tuple[Dataset, Arrays, Arrays]:
+        """What was measured of configuration ``k``, ``[C, S]`` in the order of its hospitals, and ``[S]``."""
+        position = self.layout.held_places[self.layout.which[k]].position
+        own = {name: found[position] for name, found in single.items()}
+        return self.members[k].sim.subjects, own, pooled
+
+    def work(self, k: int) -> float:
+        """Cost of a round of configuration ``k``, in any unit."""
+        sim = self.members[k].sim
+        what = (sim.hospitals, sim.epochs, sim.steps)
+        if what not in self._work:
+            self._work[what] = float(max(work_of(sim).sum(), 1))
+        return self._work[what]
+
+    @cached_property
+    def _work(self) -> dict[Any, float]:
+        return {}

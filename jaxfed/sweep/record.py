@@ -1,0 +1,116 @@
+"""What a sweep has seen so far, as arrays, and as the named axes of its result."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxfed.core.dataset import SPLITS
+from jaxfed.core.dataset import Dataset as Data
+from jaxfed.history import Arrays
+from jaxfed.sweep.axes import Axes
+from jaxfed.sweep.configurations import Configuration
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+
+@dataclasses.dataclass(eq=False)
+class Record:
+    """K configurations, E evaluations, C hospitals, S splits.
+
+    Attributes:
+        marks: ``[E]`` rounds done at each evaluation.
+        hospitals: C names of those that are evaluated.
+        splits: S names.
+        single: ``name: [K, E, C, S]``, NaN where nothing was measured.
+        pooled: ``name: [K, E, S]``.
+        done: ``[K]`` rounds done; -1 before the first evaluation.
+        died: ``[K]`` rounds done when it died, 0 while it lives.
+    """
+
+    marks: np.ndarray
+    hospitals: tuple[str, ...]
+    splits: tuple[str, ...]
+    single: Arrays
+    pooled: Arrays
+    done: np.ndarray
+    died: np.ndarray
+    _known: dict[Data, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, configurations: list[Configuration], marks: np.ndarray) -> Record:
+        """With nothing in it."""
+        names = dict.fromkeys(h for data in _subjects(configurations) for h in data.hospitals)
+        K = len(configurations)
+        splits = configurations[0].sim.splits
+        return cls(marks, tuple(names), splits, {}, {}, np.full(K, -1), np.zeros(K, np.int64))
+
+    def measured(self, k: int, mark: int, subjects: Data, single: Arrays, pooled: Arrays) -> None:
+        """Note an evaluation of configuration ``k``: ``[C', S]`` of these hospitals, and ``[S]``."""
+        places = self._places(subjects)
+        shape = (len(self.done), len(self.marks))
+        for name, found in single.items():
+            if name not in self.single:
+                whole = (*shape, len(self.hospitals), len(self.splits))
+                self.single[name] = np.full(whole, np.nan, found.dtype)
+                self.pooled[name] = np.full((*shape, len(self.splits)), np.nan, pooled[name].dtype)
+            self.single[name][k, mark, places] = found
+            self.pooled[name][k, mark] = pooled[name]
+
+    def _places(self, subjects: Data) -> np.ndarray:
+        """``[C']`` where the hospitals of a data set are among all."""
+        if subjects not in self._known:
+            number = {name: c for c, name in enumerate(self.hospitals)}
+            self._known[subjects] = np.array([number[name] for name in subjects.hospitals])
+        return self._known[subjects]
+
+    def dataset(self, axes: Axes, configurations: list[Configuration]) -> Dataset:
+        """Named axes, as :class:`jaxfed.sweep.Sweep` has them."""
+        import xarray
+
+        grid = axes.mode == "grid"
+        dims = [axis.path for axis in axes.axes] if grid else ["config"]
+        shape = [len(axis.values) for axis in axes.axes] if grid else [len(axes)]
+        coords: dict[str, Any] = {
+            axis.path: (
+                axis.path if grid else "config",
+                axis.labels if grid else axis.labels[axes.index[:, f]],
+            )
+            for f, axis in enumerate(axes.axes)
+        }
+        coords |= {"round": self.marks, "split": [*self.splits], "hospital": [*self.hospitals]}
+        where = [*dims, "round", "split"]
+        variables: dict[str, Any] = {}
+        for name, found in self.single.items():
+            turned = np.swapaxes(found, 2, 3)
+            variables[name] = ([*where, "hospital"], turned.reshape(*shape, *turned.shape[1:]))
+            pooled = self.pooled[name]
+            variables[f"{name}_pooled"] = (where, pooled.reshape(*shape, *pooled.shape[1:]))
+        died = np.where(self.died > 0, self.died, np.nan)
+        variables["diverged"] = (dims, died.reshape(shape))
+        variables["rounds_done"] = (dims, np.maximum(self.done, 0).reshape(shape))
+        rows = self._rows(configurations)
+        if len(rows) == 1:
+            variables["rows"] = (["split", "hospital"], rows[0])
+        else:
+            variables["rows"] = ([*dims, "split", "hospital"], np.stack(rows).reshape(*shape, *rows[0].shape))
+        return xarray.Dataset(variables, coords)
+
+    def _rows(self, configurations: list[Configuration]) -> list[np.ndarray]:
+        """``[S, C]`` rows of the evaluated hospitals: once, or of each configuration."""
+        columns = [SPLITS.index(name) for name in self.splits]
+        found = {}
+        for data in _subjects(configurations):
+            found[data] = np.zeros((len(columns), len(self.hospitals)), np.int64)
+            found[data][:, self._places(data)] = data.counts[:, columns].T
+        if len(found) == 1:
+            return [*found.values()]
+        return [found[configuration.sim.subjects] for configuration in configurations]
+
+
+def _subjects(configurations: list[Configuration]) -> dict[Any, None]:
+    """The data sets that are evaluated, each once."""
+    return dict.fromkeys(configuration.sim.subjects for configuration in configurations)

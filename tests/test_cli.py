@@ -1,13 +1,18 @@
 """The command line, at small size."""
 
 import json
+from collections import Counter
 
 import pandas as pd
 import pytest
+from federations import same
 
 from jaxfed import cli
+from jaxfed.federated import Federated
 
 SMALL = ["--hospitals", "4", "--rounds", "2", "--eval-every", "1", "--hidden", "4", "--devices", "4"]
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def command(monkeypatch, *arguments):
@@ -76,3 +81,77 @@ def test_wrong_values_are_one_line(monkeypatch, tmp_path, arguments, said):
         command(monkeypatch, "run", *SMALL, *arguments, "--out", str(tmp_path))
     assert said in str(exit.value)
     assert str(exit.value).startswith("jaxfed: ")
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """How many rounds are trained, by name of the algorithm."""
+    rounds, advance = Counter(), Federated.advance
+
+    def counted(self, state, count, capacity):
+        rounds[self.name] += count
+        return advance(self, state, count, capacity)
+
+    monkeypatch.setattr(Federated, "advance", counted)
+    return rounds
+
+
+def test_a_command_that_was_cut_goes_on(monkeypatch, tmp_path, trained):
+    """Cut in the second of three runs; the folder is moved, and only it is typed."""
+    begun, moved = tmp_path / "begun", tmp_path / "moved"
+    found = []
+    monkeypatch.setattr("jaxfed.cli.run.report", lambda runs, hospitals, out: found.append(runs))
+    options = [*SMALL, "--seed", "3", "--eval-every", "2", "--rounds", "4"]
+    command(monkeypatch, "run", *options)
+    trained.clear()
+    advance = Federated.advance
+
+    def crash(self, state, count, capacity):
+        if self.name == "LocalOnly" and trained["LocalOnly"] >= 2:
+            raise MemoryError
+        return advance(self, state, count, capacity)
+
+    monkeypatch.setattr(Federated, "advance", crash)
+    with pytest.raises(MemoryError):
+        command(monkeypatch, "run", *options, f"--checkpoint={begun}", "--every", "1")
+    assert trained == {"FedAvg": 4, "LocalOnly": 2}
+    monkeypatch.setattr(Federated, "advance", advance)
+    begun.rename(moved)
+    trained.clear()
+    command(monkeypatch, "run", "--resume", str(moved))
+    assert trained == {"LocalOnly": 2, "FedAvg": 4}  # the pooled baseline is a FedAvg, too
+    whole, cut = found
+    assert list(whole) == list(cut) == ["FedAvg", "local-only", "pooled"]
+    for name, run in whole.items():
+        same(run.state, cut[name].state)
+        same(run.history.arrays(), cut[name].history.arrays())
+    trained.clear()
+    command(monkeypatch, "run", "--resume", str(moved))  # nothing is left to do but the report
+    assert sum(trained.values()) == 0
+    more = [*options, "--rounds", "5", "--no-baselines", "--checkpoint", str(moved)]
+    command(monkeypatch, "run", *more)
+    assert trained == {"FedAvg": 1}
+    with pytest.raises(SystemExit) as exit:
+        command(monkeypatch, "run", *more, "--learning-rate", "0.2")
+    assert "learning_rate: 0.05 there, 0.2 here" in str(exit.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["--resume", "nowhere"],
+            "there is no command.checkpoint; give the folder of jaxfed run --checkpoint",
+        ),
+        (
+            ["--resume", "nowhere", "--rounds", "9"],
+            "--resume takes all options from the command that was cut",
+        ),
+        (["--rounds", "9", "--resume=nowhere"], "leave the others out"),
+        (["--every", "2"], "give checkpoint=folder too"),
+    ],
+)
+def test_what_cannot_go_on(monkeypatch, arguments, said):
+    with pytest.raises(SystemExit) as exit:
+        command(monkeypatch, "run", *(arguments if "--resume" in str(arguments) else [*SMALL, *arguments]))
+    assert said in str(exit.value)

@@ -9,7 +9,9 @@ from typing import Any
 import tyro
 
 import jaxfed
+from jaxfed.checkpoint import CheckpointError
 from jaxfed.cli.bench import bench_command
+from jaxfed.cli.resume import typed
 from jaxfed.cli.run import run_command
 from jaxfed.core.errors import InvalidInput
 
@@ -19,7 +21,8 @@ __all__ = ["main"]
 def main() -> None:
     """Entry point of the ``jaxfed`` command."""
     try:
+        sys.argv[1:] = typed(sys.argv[1:])
         commands: dict[str, Callable[..., Any]] = {"run": run_command, "bench": bench_command}
         tyro.extras.subcommand_cli_from_dict(commands, description=jaxfed.__doc__)
-    except (InvalidInput, FileNotFoundError, ImportError) as error:
+    except (InvalidInput, CheckpointError, FileNotFoundError, ImportError) as error:
         sys.exit(f"jaxfed: {error}")

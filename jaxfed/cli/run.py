@@ -13,11 +13,12 @@ import tyro
 
 import jaxfed
 from jaxfed.cli.federation import FederationOptions, load, simulation_of
+from jaxfed.cli.resume import CheckpointOptions, remember
 from jaxfed.report.figures import comparison_figure, convergence_figure, hospitals_figure, save_figure
 
 
 @dataclasses.dataclass(frozen=True)
-class RunOptions(FederationOptions):
+class RunOptions(CheckpointOptions, FederationOptions):
     """Without options: 200 synthetic hospitals, disease prediction, federated averaging, beside every
     hospital alone and all data in one place.
     """
@@ -37,12 +38,16 @@ def run_command(options: tyro.conf.OmitArgPrefixes[RunOptions]) -> None:
     arms = {type(simulation.algorithm).__name__: simulation}
     if options.baselines:
         arms |= {"local-only": simulation.local_only(), "pooled": simulation.pooled()}
+    remember(options)
     runs = {
         name: dataclasses.replace(
             arm.run(
                 options.rounds,
                 seed=options.seed,
                 eval_every=options.eval_every,
+                checkpoint=options.checkpoint and options.checkpoint / name.lower(),
+                every=options.every,
+                keep=options.keep,
                 progress=sys.stderr.isatty(),
             ),
             name=name,

@@ -1,0 +1,79 @@
+"""Commands that can be cut: what was typed is kept beside the checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from jaxfed.checkpoint import Checkpoint, CheckpointError, read, write
+from jaxfed.checkpoint_folder import SUFFIX, check_config
+from jaxfed.core.errors import InvalidInput
+from jaxfed.provenance import provenance
+
+FILE = f"command{SUFFIX}"
+CHANGEABLE = {"rounds", "out", "baselines", "checkpoint", "every", "keep", "resume"}  # when it goes on
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointOptions:
+    """Where a command keeps what it has done."""
+
+    checkpoint: Path | None = None
+    """Folder for checkpoints; the same command goes on where it was cut."""
+    every: int | None = None
+    """Rounds between checkpoints; about 30 seconds where not given."""
+    keep: int = 3
+    """How many of the newest checkpoints are kept."""
+    resume: Path | None = None
+    """Folder of a command that was cut: it goes on with its own options."""
+
+
+def typed(arguments: list[str]) -> list[str]:
+    """What to do: what was typed, or with ``COMMAND --resume FOLDER`` what was typed then.
+
+    Raises:
+        InvalidInput: more options beside ``--resume``.
+        CheckpointError: no such command in the folder.
+    """
+    command, *rest = [part for argument in arguments for part in argument.split("=", 1)] or [""]
+    if "--resume" not in rest:
+        return arguments
+    if len(rest) != 2 or rest[0] != "--resume":
+        raise InvalidInput(
+            "--resume takes all options from the command that was cut; leave the others out, or type that "
+            "command again, with its --checkpoint and, for instance, more --rounds"
+        )
+    folder = Path(rest[1])
+    if not (folder / FILE).is_file():
+        raise CheckpointError(
+            "missing",
+            f"--resume {folder}: there is no {FILE}; give the folder of jaxfed {command} --checkpoint FOLDER "
+            "(what began in Python goes on with the same call there)",
+        )
+    then = read(folder / FILE).notes["arguments"]
+    if then[0] != command:
+        raise CheckpointError("configuration", f"--resume {folder}: that was jaxfed {then[0]}, not {command}")
+    place = next(i for i, argument in enumerate(then) if argument.split("=")[0] == "--checkpoint")
+    after = then[place + (1 if "=" in then[place] else 2) :]
+    return [*then[:place], "--checkpoint", str(folder), *after]  # it may have been moved
+
+
+def remember(options: CheckpointOptions) -> None:
+    """Keep what was typed, for :func:`typed`, where there is a folder for checkpoints.
+
+    Raises:
+        CheckpointError: the folder is of a command with other options.
+    """
+    if options.checkpoint is None:
+        return
+    config = {
+        field.name: str(getattr(options, field.name))
+        for field in dataclasses.fields(options)
+        if field.name not in CHANGEABLE
+    }
+    path = options.checkpoint / FILE
+    if path.is_file():
+        check_config(read(path).config, config, str(path))
+    options.checkpoint.mkdir(parents=True, exist_ok=True)
+    write(path, Checkpoint(config, 0, {}, notes={"arguments": sys.argv[1:]}, versions=provenance()))

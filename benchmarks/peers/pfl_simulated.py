@@ -1,0 +1,119 @@
+"""pfl-research 0.6.0: FederatedAveraging on its SimulatedBackend, as its CIFAR10 benchmark sets it up.
+
+One process with one or all threads, or one process per core as its page on distributed simulations says. It
+takes a hospital's batches in the same order in every epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from peers.protocol import Peer, serve
+from workloads.arrays import Federation
+
+RANK = int(os.environ.get("PFL_WORKER_RANK", "0"))
+
+
+class Simulated(Peer):
+    """pfl's objects are made anew for each number of processes."""
+
+    def __init__(self, federation: Federation, threads: int = 1) -> None:
+        super().__init__(federation)
+        import torch
+        from pfl.data.dataset import Dataset
+        from pfl.model.pytorch import PyTorchModel
+        from torch import nn
+
+        from peers import torch_loop
+
+        self.torch, self.threads, self.peer = torch, threads, torch_loop
+        torch.set_num_threads(threads)
+        loss = torch_loop.objective(federation)
+
+        class Model(nn.Module):
+            """What PyTorchModel asks for."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.net = torch_loop.build(federation)
+
+            def forward(self, x: Any) -> Any:
+                return self.net(x)
+
+            def loss(self, x: Any, y: Any) -> Any:
+                return loss(self(x), y)
+
+            def metrics(self, x: Any, y: Any) -> Any:
+                return {}
+
+        module = Model()
+        torch_loop.load(module, federation, federation.initial())
+        self.model = PyTorchModel(
+            model=module,
+            local_optimizer_create=torch.optim.SGD,
+            central_optimizer=torch.optim.SGD(module.parameters(), 1.0),
+        )
+        self.data: dict[int, Any] = {}
+        self.dataset = Dataset
+
+    @classmethod
+    def settings(cls, federation: Federation) -> list[dict[str, Any]]:
+        """Threads; the number of processes is fixed when pfl is imported."""
+        from peers.torch_loop import threads
+
+        return [{"threads": 1}] if "PFL_WORKER_ADDRESSES" in os.environ else [{"threads": t} for t in threads()]
+
+    def rounds(self, cohorts: list[np.ndarray]) -> list[float]:
+        """FedAvg with weights n_k; one run of the algorithm per round."""
+        from pfl.aggregate.simulate import SimulatedBackend
+        from pfl.aggregate.weighting import WeightByDatapoints
+        from pfl.algorithm.base import NNAlgorithmParams
+        from pfl.algorithm.federated_averaging import FederatedAveraging
+        from pfl.data.federated_dataset import FederatedDataset
+        from pfl.data.sampling import MinimizeReuseUserSampler
+        from pfl.hyperparam import NNTrainHyperParams
+
+        self.torch.set_num_threads(self.threads)
+        for hospital in np.unique(np.concatenate(cohorts)):
+            if hospital not in self.data:
+                self.data[hospital] = self.dataset(self.peer.tensors(self.federation, hospital))
+        seconds = []
+        for cohort in cohorts:
+            sampler = MinimizeReuseUserSampler(cohort.tolist())
+            users = FederatedDataset(self.data.__getitem__, sampler)
+            backend = SimulatedBackend(users, users, postprocessors=[WeightByDatapoints()])
+            began = time.perf_counter()
+            FederatedAveraging().run(
+                NNAlgorithmParams(
+                    central_num_iterations=1,
+                    evaluation_frequency=2,
+                    train_cohort_size=len(cohort),
+                    val_cohort_size=0,
+                ),
+                backend,
+                self.model,
+                NNTrainHyperParams(
+                    local_learning_rate=self.federation.rate,
+                    local_num_epochs=self.federation.epochs,
+                    local_batch_size=self.federation.batch,
+                ),
+                send_metrics_to_platform=False,
+            )
+            seconds.append(time.perf_counter() - began)
+        return seconds
+
+    def parameters(self) -> list[np.ndarray]:
+        """Of the server."""
+        return self.peer.save(self.federation, list(self.model.pytorch_model.parameters()))
+
+
+if __name__ == "__main__":
+    serve(Simulated)

@@ -1,0 +1,145 @@
+"""The driver's side of a peer: its environment, its process, questions and answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parents[1]
+OWN = "this"  # the environment that runs the driver
+
+# What is installed in each environment.
+ENVIRONMENTS = {
+    "torch": ["torch==2.13.0", "numpy"],
+    "fedjax": ["fedjax==0.0.17", "jax=={jax}"],
+    "pfl": ["torch==2.13.0", "pfl==0.6.0"],
+    "flower": ["torch==2.13.0", "flwr[simulation]==1.41.0"],
+}
+# Module of each peer and its environment.
+PEERS = {
+    "jaxfed": ("peers.ours", OWN),
+    "one_vmap": ("peers.one_vmap", OWN),
+    "flax_vmap": ("peers.flax_vmap", OWN),
+    "torch": ("peers.torch_loop", "torch"),
+    "torch_vmap": ("peers.torch_vmap", "torch"),
+    "fedjax": ("peers.fedjax_jit", "fedjax"),
+    "pfl": ("peers.pfl_simulated", "pfl"),
+    "flower": ("peers.flower_ray", "flower"),
+}
+TITLES = {
+    "jaxfed": "jaxfed",
+    "one_vmap": "jaxfed, one vmap over padded hospitals",
+    "flax_vmap": "flax `nn.Conv` under vmap",
+    "torch": "PyTorch, one hospital after another",
+    "torch_vmap": "PyTorch, torch.func.vmap",
+    "fedjax": "FedJAX",
+    "pfl": "pfl-research",
+    "flower": "Flower simulation",
+    "numpy": "NumPy",
+}
+PATIENCE = 120  # seconds
+
+
+class Unavailable(Exception):
+    """A peer that cannot be installed, or that failed; the message is the reason."""
+
+
+def interpreter(name: str, venvs: Path) -> Path:
+    """The Python of an environment, which is made where it is not there yet."""
+    if name == OWN:
+        return Path(sys.executable)
+    folder = venvs / name
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    done = folder / "installed"
+    if not done.exists():
+        print(f"making the environment of {name} in {folder}", flush=True)
+        venv.create(folder, with_pip=True)
+        import importlib.metadata
+
+        wanted = [text.format(jax=importlib.metadata.version("jax")) for text in ENVIRONMENTS[name]]
+        made = subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", *wanted], capture_output=True, text=True
+        )
+        if made.returncode:
+            reason = [line for line in made.stderr.splitlines() if line.startswith("ERROR")] or ["pip failed"]
+            raise Unavailable(f"cannot be installed: {reason[-1][:300]}")
+        done.write_text("\n".join(wanted) + "\n")
+    return python
+
+
+def versions(name: str, venvs: Path) -> dict[str, str]:
+    """Versions of what matters in an environment."""
+    code = (
+        "import importlib.metadata as m, json; names = ['jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch', "
+        "'fedjax', 'pfl', 'flwr', 'ray']; found = {d.metadata['Name'].lower(): d.version for d in "
+        "m.distributions()}; print(json.dumps({n: found[n] for n in names if n in found}))"
+    )
+    result = subprocess.run([interpreter(name, venvs), "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(result.stdout)
+
+
+class Process:
+    """A peer's process; start it, then ask."""
+
+    def __init__(self, module: str, python: Path, log: Path, *arguments: str) -> None:
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("w") as errors:
+            self.process = subprocess.Popen(
+                [str(python), "-m", module, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                cwd=HERE,
+                env=environment(),
+            )
+
+    def ask(self, patience: float = PATIENCE, **request: Any) -> dict[str, Any]:
+        """The answer to a request.
+
+        Raises:
+            Unavailable: the peer failed, died or took too long.
+        """
+        import threading
+
+        assert self.process.stdin is not None and self.process.stdout is not None
+        timer = threading.Timer(patience, self.process.kill)
+        timer.start()
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        finally:
+            late = not timer.is_alive()
+            timer.cancel()
+        if not line:
+            last = [text for text in self.log.read_text().splitlines() if text.strip()][-1:]
+            raise Unavailable(f"took over {patience:.0f} s" if late else f"died: {' '.join(last)[:300]}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise Unavailable(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        """End it."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.close()
+            self.process.wait(timeout=20)
+        except (BrokenPipeError, subprocess.TimeoutExpired):
+            self.process.kill()
+            self.process.wait()
+
+
+def environment() -> dict[str, str]:
+    """Variables of a peer's process: it finds the benchmark's modules."""
+    paths = [str(HERE), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}

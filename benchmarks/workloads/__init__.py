@@ -1,0 +1,1 @@
+"""What is timed: hospitals' sizes, models and training, as NumPy arrays that every peer reads."""

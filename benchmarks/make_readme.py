@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import speed_page
 from heart_disease import PUBLISHED
 
 HERE = Path(__file__).parent
@@ -24,6 +25,7 @@ Made by `python benchmarks/make_readme.py` from `results/*.json`; edit that.
 | --- | --- | --- |
 | `python benchmarks/heart_disease.py` | are the published rows of Fed-Heart-Disease reproduced? | `heart_disease.json` |
 | `jaxfed bench algorithms --out benchmarks/results` | how fast do global methods converge? | `algorithms.json`, `curves.csv`, `algorithms.png` |
+| `python benchmarks/speed.py` | how fast is a round, beside other simulators and the machine's limit? | `speed-*.json`, `speed-*.png` |
 | `python benchmarks/first_run.py` | the picture in the README, made by the README's code | `first_run.png` |
 """
 
@@ -53,6 +55,9 @@ def main() -> None:
     parts = [INTRODUCTION, _heart(json.loads((RESULTS / "heart_disease.json").read_text()))]
     if (RESULTS / "algorithms.json").exists():
         parts.append(_algorithms(json.loads((RESULTS / "algorithms.json").read_text())))
+    machines = sorted(RESULTS.glob("speed-*.json"))
+    if machines:
+        parts.append(speed_page.HEAD + "\n" + "\n".join(speed_page.section(path) for path in machines))
     (HERE / "README.md").write_text("\n".join(parts))
 
 

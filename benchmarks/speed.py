@@ -2,10 +2,11 @@
 
     python benchmarks/speed.py [--only W2e W4] [--peers torch fedjax] [--thorough]
 
-Every peer runs in a process, and where it needs one an environment, of its own and reads the same arrays. Before
-anything is timed, each must train the gate's federation as NumPy does. Then each takes as many hospitals as fit the
-time of a repeat (samples per second is what counts), and the repeats alternate between the peers. What is
-measured is written to ``results/speed-MACHINE.json``; parts of it can be measured one after another.
+Every peer runs in a process, and where it needs one an environment, of its own and reads the same arrays.
+Before anything is timed, each must train the gate's federation as NumPy does. Then each takes as many
+hospitals as fit the time of a repeat (samples per second is what counts), and the repeats alternate between
+the peers. What is measured is written to ``results/speed-MACHINE.json``; parts of it can be measured one
+after another.
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ def main(
         found = target.read(record)
         if found and target.workload.split()[0] in {name.split("-")[0] for name in names}:
             value, met = found
-            print(f"{'met   ' if met else 'MISSED'} {target.workload}, {target.against}: {value:.3g} {target.unit}"
-                  f" ({'at most' if target.below else 'at least'} {target.bound:g})")  # fmt: skip
+            verdict = "met   " if met else "MISSED"
+            print(f"{verdict} {target.workload}, {target.against}: {value:.3g}, {target.wanted}")
 
 
 def chosen(only: list[str] | None) -> list[str]:
@@ -97,7 +98,13 @@ class Bench:
     def __init__(
         self, scratch: Path, venvs: Path, repeats: int, thorough: bool, cpu: bool, peers: list[str] | None
     ) -> None:
-        self.scratch, self.venvs, self.repeats, self.thorough, self.cpu = scratch, venvs, repeats, thorough, cpu
+        self.scratch, self.venvs, self.repeats, self.thorough, self.cpu = (
+            scratch,
+            venvs,
+            repeats,
+            thorough,
+            cpu,
+        )
         self.peers = peers
         self.seconds = 6.0 if thorough else 1.2  # a repeat of a peer
 
@@ -124,7 +131,13 @@ class Bench:
                 print(f"  {process.TITLES[peer]:42} {row['failed']}", flush=True)
         if not self.thorough:
             shutil.rmtree(folder)
-        return {"title": workload.title, **found, "rows": rows, "versions": self._versions(rows), "created": now()}
+        return {
+            "title": workload.title,
+            **found,
+            "rows": rows,
+            "versions": self._versions(rows),
+            "created": now(),
+        }
 
     def kernels(self) -> dict[str, Any]:
         """W7."""
@@ -242,7 +255,7 @@ class Runner:
         """One repeat; slow peers take fewer."""
         spent = sum(self.row["seconds"])
         done = len(self.row["seconds"])
-        if done >= 2 and spent > 12 * self.bench.seconds or self.row.get("at_once") and done:
+        if (done >= 2 and spent > 12 * self.bench.seconds) or (self.row.get("at_once") and done):
             return
         answer = self._ask(do="time", repeats=self.bench.repeats if self.row.get("at_once") else 1)
         for name in ("seconds", "samples", "steps", "clients"):

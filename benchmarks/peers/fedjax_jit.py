@@ -16,9 +16,9 @@ jax.tree_map = jax.tree_util.tree_map  # names that FedJAX uses and jax has drop
 jnp.NINF = -jnp.inf
 
 import fedjax  # noqa: E402
+from workloads.arrays import Federation  # noqa: E402
 
 from peers.protocol import Peer, serve  # noqa: E402
-from workloads.arrays import Federation  # noqa: E402
 
 
 def forward(federation: Federation, params: list[Any], x: Any) -> Any:

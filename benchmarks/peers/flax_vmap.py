@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from workloads.arrays import Federation
 
 from peers.ours import Plain, as_leaves, as_params
 from peers.protocol import Peer, serve
-from workloads.arrays import Federation
 
 
 class FlaxVmap(Peer):

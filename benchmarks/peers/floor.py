@@ -2,8 +2,9 @@
 
     floor of a workload = max(FLOP / rate of its products, bytes / bandwidth)
 
-The rate is the better of two: XLA, the products of a step one after another in a compiled loop on every device;
-and, on a CPU, NumPy's BLAS in one thread per core. Both do the products only, on data that stay in the cache.
+The rate is the better of two: XLA, the products of a step one after another in a compiled loop on every
+device; and, on a CPU, NumPy's BLAS in one thread per core. Both do the products only, on data that stay in
+the cache.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
+import jax
+import jax.numpy as jnp
+import numpy as np
 
-import jaxfed  # noqa: E402
+import jaxfed
 
 REPEATS = 5
 SECONDS = 0.15  # a repeat
@@ -53,7 +54,7 @@ def bandwidth(cores: int, cpu: bool) -> float:
     if not cpu:
         x = jnp.ones(STREAM)
         copy = jax.jit(lambda x: x + 1)
-        return 8 * STREAM * _repeat(lambda: (lambda n: [copy(x) for _ in range(n)][-1].block_until_ready()))
+        return 8 * STREAM * _repeat(lambda: lambda n: [copy(x) for _ in range(n)][-1].block_until_ready())
     streams = [np.ones((2, STREAM // 2), np.float32) for _ in range(cores)]
 
     def read(count: int) -> None:
@@ -97,7 +98,10 @@ def _operands(products: list[list[int]]) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def _blas(products: list[list[int]], cores: int) -> Callable[[int], None]:
     """Every thread does ``count / cores`` steps."""
-    work = [[(a, b, np.empty((len(a), b.shape[1]), np.float32)) for a, b in _operands(products)] for _ in range(cores)]
+    work = [
+        [(a, b, np.empty((len(a), b.shape[1]), np.float32)) for a, b in _operands(products)]
+        for _ in range(cores)
+    ]
 
     def steps(core: int, count: int) -> None:
         for _ in range(count):

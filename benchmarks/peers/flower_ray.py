@@ -13,18 +13,18 @@ from typing import Any, ClassVar
 
 os.environ.update(FLWR_TELEMETRY_ENABLED="0", RAY_USAGE_STATS_ENABLED="0")
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict  # noqa: E402
-from flwr.clientapp import ClientApp  # noqa: E402
-from flwr.serverapp import Grid, ServerApp  # noqa: E402
-from flwr.serverapp.strategy import FedAvg  # noqa: E402
-from flwr.simulation import run_simulation  # noqa: E402
+import numpy as np
+import torch
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp.strategy import FedAvg
+from flwr.simulation import run_simulation
+from workloads import arrays, models
+from workloads.arrays import Federation
 
-from peers.protocol import Peer, peak_bytes, serve  # noqa: E402
-from peers.torch_loop import build, load, objective, save, tensors, threads  # noqa: E402
-from workloads import arrays, models  # noqa: E402
-from workloads.arrays import Federation  # noqa: E402
+from peers.protocol import Peer, peak_bytes, serve
+from peers.torch_loop import build, load, objective, save, tensors, threads
 
 client = ClientApp()
 cache: dict[Any, Any] = {}  # of a worker: federation, model, rows of hospitals
@@ -64,9 +64,7 @@ def train(message: Message, context: Context) -> Message:
     optimizer, loss = torch.optim.SGD(model.parameters(), federation.rate), objective(federation)
     for _ in range(federation.epochs):
         order = torch.randperm(len(y))
-        for xs, ys in zip(
-            x[order].split(federation.batch), y[order].split(federation.batch), strict=True
-        ):
+        for xs, ys in zip(x[order].split(federation.batch), y[order].split(federation.batch), strict=True):
             optimizer.zero_grad(set_to_none=True)
             loss(model(xs), ys).backward()
             optimizer.step()
@@ -101,6 +99,7 @@ class Flower(Peer):
         found: dict[str, Any] = {}
         app = ServerApp()
         config = {"folder": str(self.federation.folder), "hospitals": [int(h) for h in cohorts[0]]}
+
         @app.main()
         def main(grid: Grid, context: Context) -> None:
             from flwr.app import ConfigRecord

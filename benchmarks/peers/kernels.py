@@ -1,7 +1,10 @@
-"""Aggregation kernels on uploads ``[K, P]``: jaxfed's, NumPy's and PyTorch's. ``python -m peers.kernels LIBRARY``.
+"""Aggregation kernels on uploads ``[K, P]``: jaxfed's, NumPy's and PyTorch's.
+
+    python -m peers.kernels LIBRARY
 
 jaxfed's hospitals lie on its devices as in a round: each device adds up its own, and one sum over the devices
-follows. A rule that needs all uploads gets them in one place. NumPy and PyTorch get as many columns as fit the time.
+follows. A rule that needs all uploads gets them in one place. NumPy and PyTorch get as many columns as fit
+the time.
 """
 
 from __future__ import annotations
@@ -35,7 +38,12 @@ def main(library: str) -> None:
 
 
 def _measure(
-    kernels: Callable[[str, np.ndarray], Run], library: str, kernel: str, uploads: str, seconds: float, repeats: int
+    kernels: Callable[[str, np.ndarray], Run],
+    library: str,
+    kernel: str,
+    uploads: str,
+    seconds: float,
+    repeats: int,
 ) -> dict[str, Any]:
     rows = np.load(uploads, mmap_mode="r")
     columns = rows.shape[1]

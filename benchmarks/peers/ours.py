@@ -9,11 +9,11 @@ import flax.linen as nn
 import jax
 import numpy as np
 import optax
+from workloads.arrays import Federation
+from workloads.models import Layer
 
 import jaxfed
 from peers.protocol import Peer, serve
-from workloads.arrays import Federation
-from workloads.models import Layer
 
 
 class Plain(nn.Module):
@@ -101,13 +101,10 @@ class Ours(Peer):
 
     def notes(self) -> dict[str, Any]:
         """The plan, and the memory of a GPU."""
-        plan = self.simulation._placement.plan
+        seen = {} if self.run is None else self.run.provenance
         memory = jax.devices()[0].memory_stats() or {}
-        return {
-            "devices": len(plan.devices),
-            "block": plan.block,
-            "device_peak_bytes": memory.get("peak_bytes_in_use"),
-        }
+        plan = {name: seen[name] for name in ("devices", "block") if name in seen}
+        return {**plan, "device_peak_bytes": memory.get("peak_bytes_in_use")}
 
 
 class OneVmap(Ours):

@@ -1,29 +1,21 @@
 """pfl-research 0.6.0: FederatedAveraging on its SimulatedBackend, as its CIFAR10 benchmark sets it up.
 
-One process with one or all threads, or one process per core as its page on distributed simulations says. It
-takes a hospital's batches in the same order in every epoch.
+One process with one thread or all. It takes a hospital's batches in the same order in every epoch.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
 import time
 from typing import Any
 
 import numpy as np
-
-from peers.protocol import Peer, serve
 from workloads.arrays import Federation
 
-RANK = int(os.environ.get("PFL_WORKER_RANK", "0"))
+from peers.protocol import Peer, serve
 
 
 class Simulated(Peer):
-    """pfl's objects are made anew for each number of processes."""
+    """A hospital is a pfl Dataset of tensors."""
 
     def __init__(self, federation: Federation, threads: int = 1) -> None:
         super().__init__(federation)
@@ -66,10 +58,10 @@ class Simulated(Peer):
 
     @classmethod
     def settings(cls, federation: Federation) -> list[dict[str, Any]]:
-        """Threads; the number of processes is fixed when pfl is imported."""
+        """One thread or all."""
         from peers.torch_loop import threads
 
-        return [{"threads": 1}] if "PFL_WORKER_ADDRESSES" in os.environ else [{"threads": t} for t in threads()]
+        return [{"threads": t} for t in threads()]
 
     def rounds(self, cohorts: list[np.ndarray]) -> list[float]:
         """FedAvg with weights n_k; one run of the algorithm per round."""

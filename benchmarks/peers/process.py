@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import subprocess
 import sys
+import threading
 import venv
 from pathlib import Path
 from typing import Any
@@ -59,8 +61,6 @@ def interpreter(name: str, venvs: Path) -> Path:
     if not done.exists():
         print(f"making the environment of {name} in {folder}", flush=True)
         venv.create(folder, with_pip=True)
-        import importlib.metadata
-
         wanted = [text.format(jax=importlib.metadata.version("jax")) for text in ENVIRONMENTS[name]]
         made = subprocess.run(
             [python, "-m", "pip", "install", "--quiet", *wanted], capture_output=True, text=True
@@ -79,7 +79,9 @@ def versions(name: str, venvs: Path) -> dict[str, str]:
         "'fedjax', 'pfl', 'flwr', 'ray']; found = {d.metadata['Name'].lower(): d.version for d in "
         "m.distributions()}; print(json.dumps({n: found[n] for n in names if n in found}))"
     )
-    result = subprocess.run([interpreter(name, venvs), "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [interpreter(name, venvs), "-c", code], capture_output=True, text=True, check=True
+    )
     return json.loads(result.stdout)
 
 
@@ -106,9 +108,8 @@ class Process:
         Raises:
             Unavailable: the peer failed, died or took too long.
         """
-        import threading
-
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         timer = threading.Timer(patience, self.process.kill)
         timer.start()
         try:
@@ -131,12 +132,15 @@ class Process:
     def close(self) -> None:
         """End it."""
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         try:
             self.process.stdin.close()
             self.process.wait(timeout=20)
         except (BrokenPipeError, subprocess.TimeoutExpired):
             self.process.kill()
             self.process.wait()
+        finally:
+            self.process.stdout.close()
 
 
 def environment() -> dict[str, str]:

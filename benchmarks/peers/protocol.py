@@ -1,8 +1,8 @@
 """The peer's side: requests come as lines of JSON on stdin, answers go to stdout, everything else to stderr.
 
 A peer is a class with ``Peer(federation, **settings)``, ``rounds(cohorts) -> seconds of each round`` and
-``parameters()``. ``gate`` trains the gate's federation; ``prepare`` compiles, tries the peer's settings on a few
-hospitals, keeps the fastest and takes as many hospitals as fit the time; ``time`` is one repeat.
+``parameters()``. ``gate`` trains the gate's federation; ``prepare`` compiles, tries the peer's settings on a
+few hospitals, keeps the fastest and takes as many hospitals as fit the time; ``time`` is one repeat.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-
 from workloads import arrays
 from workloads.arrays import Federation
+
 
 class Peer:
     """What a peer defines.

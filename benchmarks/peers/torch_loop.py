@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-
-from peers.protocol import Peer, serve
 from workloads.arrays import Federation
 from workloads.models import walk
+
+from peers.protocol import Peer, serve
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -105,7 +105,9 @@ def synchronize() -> None:
 
 def threads() -> list[int]:
     """Intra-operation threads to try."""
-    return sorted({1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1})
+    return sorted(
+        {1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1}
+    )
 
 
 class Loop(Peer):

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
+from workloads.arrays import Federation
 
 from peers.protocol import Peer, serve
 from peers.torch_loop import DEVICE, build, load, save, synchronize, tensors, threads
-from workloads.arrays import Federation
 
 
 class Vmap(Peer):

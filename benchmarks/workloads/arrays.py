@@ -1,8 +1,8 @@
 """A workload's arrays on disk: written once, read by every peer's process.
 
-A folder holds ``x.npy [N, ...]``, ``y.npy [N]``, ``size.npy [C]`` and ``spec.json``. The gate's federation has a
-folder of the same form. Its results do not depend on the order of a hospital's rows, which no two libraries
-draw alike: the rows of a hospital are either one batch, or all the same.
+A folder holds ``x.npy [N, ...]``, ``y.npy [N]``, ``size.npy [C]`` and ``spec.json``. The gate's federation
+has a folder of the same form. Its results do not depend on the order of a hospital's rows, which no two
+libraries draw alike: the rows of a hospital are either one batch, or all the same.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def write(workload: Workload, folder: Path, few: bool = False) -> None:
 
 
 def gate_sizes(batch: int) -> dict[str, np.ndarray]:
-    """Hospitals of the gate: whole batches for peers that fill the last batch up, ragged ones for the others."""
+    """Hospitals of the gate: whole batches for peers that fill the last batch up, else ragged ones."""
     return {
         "whole": np.array([batch, 2 * batch, batch, 3 * batch]),
         "ragged": np.array([batch, 2 * batch + batch // 3 + 1, max(batch // 2, 1), 1]),

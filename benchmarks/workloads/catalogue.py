@@ -46,9 +46,9 @@ class Workload:
 
 def ragged(hospitals: int) -> Callable[[], np.ndarray]:
     """Lognormal sizes, clip(exp(N(5, 1.5^2)), 8, 20000)."""
-    return lambda: np.clip(
-        np.exp(np.random.default_rng(0).normal(5, 1.5, hospitals)), 8, 20000
-    ).astype(np.int64)
+    return lambda: np.clip(np.exp(np.random.default_rng(0).normal(5, 1.5, hospitals)), 8, 20000).astype(
+        np.int64
+    )
 
 
 def equal(hospitals: int, rows: int) -> Callable[[], np.ndarray]:

@@ -1,9 +1,9 @@
 """Models as lists of layers, which every peer builds with its own library; initial values; work.
 
 A layer is ``("dense", width)``, ``("conv", channels, size)`` (no padding, stride 1), ``("pool", size)``
-(maximum, stride = size), ``("relu",)`` or ``("flatten",)``. Parameters are one flat list: kernel, bias of each
-dense and convolutional layer in order, images are ``[height, width, channels]``, kernels ``[in, out]`` and
-``[size, size, in, out]``. Peers with another layout convert.
+(maximum, stride = size), ``("relu",)`` or ``("flatten",)``. Parameters are one flat list: kernel, bias of
+each dense and convolutional layer in order, images are ``[height, width, channels]``, kernels ``[in, out]``
+and ``[size, size, in, out]``. Peers with another layout convert.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def initial(layers: Sequence[Layer], inputs: Shape, seed: int = 0) -> list[np.nd
     params = []
     for (kind, *numbers), before, _ in walk(layers, inputs):
         if kind in ("dense", "conv"):
-            shape = (before[0], numbers[0]) if kind == "dense" else (numbers[1],) * 2 + (before[2], numbers[0])
+            shape = (
+                (before[0], numbers[0]) if kind == "dense" else (numbers[1],) * 2 + (before[2], numbers[0])
+            )
             fan_in = math.prod(shape[:-1])
             params.append(rng.normal(size=shape, scale=fan_in**-0.5).astype(np.float32))
             params.append(rng.normal(size=shape[-1:], scale=0.01).astype(np.float32))

@@ -24,7 +24,9 @@ def fedavg(federation: Federation, rounds: int) -> list[np.ndarray]:
     return params
 
 
-def distance(found: Sequence[np.ndarray], expected: Sequence[np.ndarray], start: Sequence[np.ndarray]) -> float:
+def distance(
+    found: Sequence[np.ndarray], expected: Sequence[np.ndarray], start: Sequence[np.ndarray]
+) -> float:
     """|found - expected| / |expected - start|, Euclidean over all parameters."""
 
     def norm(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float:
@@ -44,7 +46,9 @@ def _train(federation: Federation, hospital: int, params: list[np.ndarray]) -> l
     return params
 
 
-def gradient(layers: Sequence[Layer], params: list[np.ndarray], x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+def gradient(
+    layers: Sequence[Layer], params: list[np.ndarray], x: np.ndarray, y: np.ndarray
+) -> list[np.ndarray]:
     """Gradient of the mean log loss over a batch."""
     kept, leaves = [], iter(params)
     for kind, *numbers in layers:
@@ -62,12 +66,16 @@ def gradient(layers: Sequence[Layer], params: list[np.ndarray], x: np.ndarray, y
     back = _slope(x, y) / len(y)
     grads: list[np.ndarray] = []
     kernels = params[::2]
-    for (kind, *numbers), x in zip(reversed(layers), reversed(kept), strict=True):  # noqa: B020
+    for (kind, *numbers), x in zip(reversed(layers), reversed(kept), strict=True):
         if kind == "dense":
             grads = [x.T @ back, back.sum(0), *grads]
             back = back @ kernels[-len(grads) // 2].T
         elif kind == "conv":
-            grads = [np.tensordot(_patches(x, numbers[1]), back, ((0, 1, 2),) * 2), back.sum((0, 1, 2)), *grads]
+            grads = [
+                np.tensordot(_patches(x, numbers[1]), back, ((0, 1, 2),) * 2),
+                back.sum((0, 1, 2)),
+                *grads,
+            ]
             back = _scattered(np.tensordot(back, kernels[-len(grads) // 2], ((3,), (3,))), x.shape)
         elif kind == "pool":
             windows = _windows(x, numbers[0])

@@ -20,6 +20,11 @@ class Target:
     value: Callable[[Record], float]
     below: bool = False
 
+    @property
+    def wanted(self) -> str:
+        """The bound in words."""
+        return f"{'at most' if self.below else 'at least'} {self.bound:g} {self.unit}"
+
     def read(self, record: Record) -> tuple[float, bool] | None:
         """The measured value and whether the bound is met; None where it was not measured."""
         try:
@@ -46,7 +51,9 @@ def gflops(record: Record, workload: str = "W2") -> float:
 
 def share(which: str, workload: str = "W2") -> Callable[[Record], float]:
     """Percent of a measured matrix-product rate."""
-    return lambda record: 100e9 * gflops(record, workload) / record["workloads"][workload]["product_rates"][which]
+    return lambda record: (
+        100e9 * gflops(record, workload) / record["workloads"][workload]["product_rates"][which]
+    )
 
 
 def mean_share(record: Record) -> float:

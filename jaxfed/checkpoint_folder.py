@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxfed.checkpoint import Checkpoint, CheckpointError, config_hash, read, read_config, write
 
 SUFFIX = ".checkpoint"
+PAUSE = 30.0  # seconds between checkpoints where no number of rounds is given
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +84,37 @@ class Checkpoints:
             except (OSError, CheckpointError):
                 return  # being replaced, or damaged: the next that reads it will see
             check_config(config, self.config, str(path))
+
+
+class Saver:
+    """Writes checkpoints when it is time, or never where there is no folder for them.
+
+    Args:
+        files: the folder, or None.
+        every: rounds between two; None for :data:`PAUSE` seconds.
+        saved: rounds that were done at the newest one, None where there is none.
+    """
+
+    def __init__(self, files: Checkpoints | None, every: int | None, saved: int | None) -> None:
+        self._files, self.every = files, every
+        self._saved, self._time = saved, time.monotonic()
+
+    def save(
+        self, done: int, make: Callable[[Mapping[str, Any]], Checkpoint], *, always: bool = False
+    ) -> None:
+        """Write what ``make`` makes of the configuration, if it is time or ``always``, but once a round."""
+        if self._files is not None and done != self._saved and (always or self._due(done)):
+            self._files.save(make(self._files.config))
+            self._saved, self._time = done, time.monotonic()
+
+    def _due(self, done: int) -> bool:
+        if self.every is None:
+            return time.monotonic() - self._time >= PAUSE
+        return done // self.every > (self._saved or 0) // self.every
+
+    def remark(self) -> str:
+        """Where to find the last one."""
+        return f"; call it again to go on from {self._files.folder}" if self._files else ""
 
 
 def check_config(found: Mapping[str, Any], config: Mapping[str, Any], name: str) -> None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from jaxfed import interrupt
-from jaxfed.checkpoint_folder import Checkpoints
+from jaxfed.checkpoint_folder import Checkpoints, Saver
 from jaxfed.core.errors import InvalidInput
 from jaxfed.progress import Progress
 from jaxfed.provenance import provenance
 from jaxfed.results import Run
 from jaxfed.trainer import Trainer
 from jaxfed.words import in_words
-
-PAUSE = 30.0  # seconds between checkpoints where no number of rounds is given
 
 
 def train(
@@ -54,12 +51,12 @@ def train(
         now = Progress.begin(trainer, seed, initial)
     first = now.done
     last = rounds if files else first + rounds
-    saver = _Saver(files, every, now, saved=None if found is None else first)
+    saver = Saver(files, every, saved=None if found is None else first)
     if first < last:
         now.compile(eval_every)
     if not first:
         now.evaluate()
-        saver.save()
+        saver.save(0, now.checkpoint, always=True)
     _rounds(now, last, eval_every, saver, progress)
     return Run(
         name=trainer.name,
@@ -72,7 +69,7 @@ def train(
     )
 
 
-def _rounds(now: Progress, last: int, eval_every: int, saver: _Saver, progress: bool) -> None:
+def _rounds(now: Progress, last: int, eval_every: int, saver: Saver, progress: bool) -> None:
     """Go on until ``last``, or Ctrl-C."""
     pace, seconds = 1, 0.0
     marks = [eval_every, saver.every] if saver.every else [eval_every]
@@ -82,7 +79,7 @@ def _rounds(now: Progress, last: int, eval_every: int, saver: _Saver, progress: 
         """What is saved is what an uninterrupted run has here: no evaluation that is out of turn."""
         if now.done % eval_every == 0:
             now.evaluate()
-        saver.save()
+        saver.save(now.done, now.checkpoint, always=True)
         now.evaluate()
 
     try:
@@ -95,8 +92,7 @@ def _rounds(now: Progress, last: int, eval_every: int, saver: _Saver, progress: 
                     seconds = now.advance(count, eval_every)
                     if now.done % eval_every == 0:
                         now.evaluate()
-                    if saver.due():
-                        saver.save()
+                    saver.save(now.done, now.checkpoint)
                     if now.done == last:
                         finish()
                 if now.done in now.history.evaluated[-1:]:
@@ -107,29 +103,3 @@ def _rounds(now: Progress, last: int, eval_every: int, saver: _Saver, progress: 
     except KeyboardInterrupt:
         bar.write(f"interrupted after {now.done} of {last} rounds{saver.remark()}")
     finish()
-
-
-class _Saver:
-    """Writes checkpoints when it is time, or never where there is no folder for them."""
-
-    def __init__(
-        self, files: Checkpoints | None, every: int | None, now: Progress, saved: int | None
-    ) -> None:
-        self._files, self.every, self._now = files, every, now
-        self._saved, self._time = saved, time.monotonic()
-
-    def due(self) -> bool:
-        """Whether it is time for one."""
-        if self.every is None:
-            return time.monotonic() - self._time >= PAUSE
-        return self._now.done % self.every == 0
-
-    def save(self) -> None:
-        """Write one, unless the last is of this round."""
-        if self._files is not None and self._saved != self._now.done:
-            self._files.save(self._now.checkpoint(self._files.config))
-            self._saved, self._time = self._now.done, time.monotonic()
-
-    def remark(self) -> str:
-        """Where to find the last one."""
-        return f"; call it again to go on from {self._files.folder}" if self._files else ""

@@ -52,7 +52,7 @@ class Progress:
         Raises:
             CheckpointError: its state is not one of this trainer.
         """
-        _compare_versions(found.versions)
+        compare_versions(found.versions)
         clock = Clock(**found.notes["clock"])
         state = clock.compiling(trainer.start, seed, initial)
         state = restore(state, found.arrays, found.keys, "state")
@@ -92,7 +92,8 @@ class Progress:
         return Checkpoint(config, self.done, {**arrays, **seen}, keys, notes, provenance())
 
 
-def _compare_versions(there: Mapping[str, Any]) -> None:
+def compare_versions(there: Mapping[str, Any]) -> None:
+    """Warn where a checkpoint was made with other versions or on another device."""
     here = provenance()
     differ = [
         f"{name} {there[name]} there, {here[name]} here"

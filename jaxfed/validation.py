@@ -96,7 +96,8 @@ def check_run(sim: Simulation, rounds: Any, seed: Any, eval_every: Any, initial:
     if resume is not None:
         problems.check(
             resume.state is not None,
-            "resume: this run was loaded from files and has no state; give a Run of this session",
+            "resume: this run was loaded from files and has no state; give a Run of this session, or let "
+            "runs keep what they have done, run(checkpoint=folder)",
         )
         here = sim.describe()
         changed = [n for n in here if n not in CHANGEABLE and resume.config.get(n) != here[n]]

@@ -15,7 +15,17 @@ from algorithms.catalogue import CATALOGUE
 from federations import hospitals, recipe, same
 
 import jaxfed
-from jaxfed import CheckpointError, FedAvg, InvalidInput, LocalOnly, Poisson, Simulation, loop, progress
+from jaxfed import (
+    CheckpointError,
+    FedAvg,
+    InvalidInput,
+    LocalOnly,
+    Poisson,
+    Simulation,
+    checkpoint_folder,
+    loop,
+    progress,
+)
 from jaxfed.checkpoint import Checkpoint, decode, encode, read
 from jaxfed.core import engine
 from jaxfed.core.types import State
@@ -75,7 +85,7 @@ def test_when_they_are_written(sim, tmp_path, monkeypatch):
     assert rounds_in(tmp_path / "a") == [0, 2, 4, 6, 7]
     quiet(sim, 7, checkpoint=tmp_path / "b", keep=9)  # a quick run: at the start and at the end
     assert rounds_in(tmp_path / "b") == [0, 7]
-    monkeypatch.setattr(loop, "PAUSE", 0.0)
+    monkeypatch.setattr(checkpoint_folder, "PAUSE", 0.0)
     quiet(sim, 4, checkpoint=str(tmp_path / "c"), keep=2)
     found = rounds_in(tmp_path / "c")
     assert len(found) == 2

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxfed.algorithms.heterofl import HeteroFL
+from jaxfed.algorithms.heterofl import HeteroFL, Labels
 from jaxfed.algorithms.slices import Held
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Cohort, Variables
@@ -43,7 +43,7 @@ class RollingServer(NamedTuple):
 class FedRolex(HeteroFL):
     """Rolling slices; see :class:`HeteroFL` for the rest."""
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[RollingServer, tuple[()]]:
+    def init(self, variables: Variables, key: Array, places: int) -> tuple[RollingServer, Labels]:
         """The first window starts at unit 0."""
         server, client = super().init(variables, key, places)
         return RollingServer(server.variables, server.optimizer, jnp.zeros((), jnp.int32)), client

@@ -13,9 +13,10 @@ here by dividing the layer's kernel and bias (their last axis is the layer's out
 loss. Masked loss (classes only): logits of labels that a hospital has no training row of are 0 in its loss,
 and it does not count for their rows of the last layer. Both as in the authors' code.
 
-Departures: a hospital deploys its slice of the new model, scaled as it was trained, where the paper tests the
-whole model; statistics of batch norm are averaged like parameters, where the paper estimates them again after
-training; rates are fixed or a schedule, never drawn.
+Departures: a hospital deploys its slice of the new model as it trained it, scaled and with the same logits
+at 0, where the paper tests the whole model (on a hospital's own rows also with these logits at 0); statistics
+of batch norm are averaged like parameters, where the paper estimates them again after training; rates are
+fixed or a schedule, never drawn.
 
 A poor choice where the small slices are too small to learn the task: their units are the ones that everybody
 holds.
@@ -30,11 +31,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxfed.algorithms.axes import find_axes
 from jaxfed.algorithms.parts import norms
 from jaxfed.algorithms.slices import Sliced, Slices, decode, encode, fields, held_units
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
-from jaxfed.core.types import Metrics, Shard, Upload, Variables
+from jaxfed.core.types import Metrics, PyTree, Shard, Upload, Variables
+
+Labels = Array | None  # bool [outputs]: those that a hospital has; None where they are not masked
 
 
 @pytree
@@ -50,24 +54,35 @@ class HeteroFL(Slices):
     scaler: bool = dataclasses.field(default=True, metadata={"static": True})
     masked_loss: bool = dataclasses.field(default=True, metadata={"static": True})
 
+    def for_model(self, local: LocalTraining, x: PyTree) -> HeteroFL:
+        """With the model's hidden widths; there are no labels to mask where there are no classes."""
+        masked = self.masked_loss and local.problem.task == "multiclass"
+        return dataclasses.replace(self, axes=find_axes(local.problem, x), masked_loss=masked)
+
+    def init(self, variables: Variables, key: Array, places: int) -> tuple[Any, Labels]:
+        """A hospital keeps which labels it has; until it takes part, all."""
+        server, _ = super().init(variables, key, places)
+        assert self.axes is not None, "the engine calls for_model"
+        return server, jnp.ones((self.axes.outputs,), bool) if self.masked_loss else None
+
     def client_update(
-        self, local: LocalTraining, server: Any, client: tuple[()], shard: Shard, key: Array
-    ) -> tuple[Upload, tuple[()], Metrics]:
+        self, local: LocalTraining, server: Any, client: Labels, shard: Shard, key: Array
+    ) -> tuple[Upload, Labels, Metrics]:
         """Upload the change of the slice, and which coordinates it counts for."""
         assert self.axes is not None, "the engine calls for_model"
-        labels = None
-        if self.masked_loss and local.problem.task == "multiclass":
-            labels = labels_of(shard, self.axes.outputs, local.problem.chunk)
+        labels = labels_of(shard, self.axes.outputs, local.problem.chunk) if self.masked_loss else None
         units = held_units(self.axes, self.rate, self.sent_window(server))
         mask = self.axes.mask(server.variables, units)
         problem = Sliced(**fields(local.problem), factor=self._scaled(mask), labels=labels)
         trained = self.trained(local, server, shard, key, problem, mask)
         counted = self.axes.mask(server.variables, units, labels)
-        return Upload(encode(trained.variables, counted)), client, trained.metrics
+        return Upload(encode(trained.variables, counted)), labels, trained.metrics
 
-    def variables(self, server: Any, client: tuple[()]) -> Variables:
-        """The slice, scaled as in training."""
-        mask = self.mask(server.variables, self.deployed_window(server))
+    def variables(self, server: Any, client: Labels) -> Variables:
+        """The slice, scaled and masked as in training."""
+        assert self.axes is not None, "the engine calls for_model"
+        units = held_units(self.axes, self.rate, self.deployed_window(server))
+        mask = self.axes.mask(server.variables, units, client)
         return decode(server.variables, self._scaled(mask))
 
     def sent_window(self, server: Any) -> Array | int:

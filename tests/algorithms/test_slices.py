@@ -129,7 +129,7 @@ def test_what_lies_outside_of_the_slice(algorithm, model):
     same(decode(other.variables, outside), decode(moved, outside))
     same(decode(other.variables, mask), decode(after.variables, mask))
     same(log.clients, log_of_other.clients)
-    deployed, of_other = (one.recipe.algorithm.variables(s, ()) for s in (after, other))
+    deployed, of_other = (one.recipe.algorithm.variables(s, None) for s in (after, other))
     same(deployed, of_other)
     inside = jax.tree.leaves(decode(after.variables, mask).params)
     assert all(
@@ -158,7 +158,7 @@ def test_fedrolex_holds_everything_in_a_turn():
         state, _ = one.advance(state, 1)
         new = np.asarray(state.server.variables.params["hidden_0"]["kernel"])
         assert np.flatnonzero((new != kernel).any(0)).tolist() == [r]  # one of four units, in turn
-        deployed = one.recipe.algorithm.variables(state.server, ())
+        deployed = one.recipe.algorithm.variables(state.server, None)
         assert np.flatnonzero(np.asarray(deployed.params["head"]["kernel"])[:, 0]).tolist() == [r]
     last = state.server.variables.params
     assert all((a != b).all() for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(last), strict=True))
@@ -184,12 +184,18 @@ def test_labels_that_a_hospital_does_not_have():
     data = data.replace(y=y.astype(np.int32))
     one = Lab(recipe(data, algorithm=HeteroFL(), batch_size=None), data)
     start = one.start().server.variables
-    served = one.rounds(1)[0].variables.params["head"]
+    server, labels, _ = one.rounds(1)
+    assert labels.tolist() == [[True, True, True], [True, True, False], [True, True, False]]
+    served = server.variables.params["head"]
     alone = data.select(["hospital 0"])
     same_start = Lab(recipe(alone, algorithm=HeteroFL(), batch_size=None), alone)
     first = same_start.rounds(1, initial=start)[0].variables.params["head"]
     np.testing.assert_allclose(served["kernel"][:, 2], first["kernel"][:, 2], rtol=1e-5)
     assert not np.allclose(served["kernel"][:, 0], first["kernel"][:, 0])
+    for own in labels:
+        deployed = one.recipe.algorithm.variables(server, jnp.asarray(own))
+        logits = one.recipe.local.problem.predict(deployed, jnp.asarray(data.x, jnp.float32))
+        assert ((logits != 0) == own).all()
 
 
 def test_labels_of_a_shard():

@@ -54,4 +54,4 @@ def made(
         },
         coords={**coords, "round": np.array(rounds), "split": list(splits), "hospital": list(HOSPITALS)},
     )
-    return Sweep(data, {"model": "mlp", "rounds": rounds[-1]}, {"seconds": 3.0, "compile_seconds": 2.0})
+    return Sweep(data, {"model": "mlp", "rounds": rounds[-1]}, {"seconds": 3.0})

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import optax
 import pandas as pd
@@ -14,6 +16,7 @@ import jaxfed
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.optimizer import Optimizer
 from jaxfed.core.types import Algorithm
+from jaxfed.data.notices import did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,14 +64,11 @@ class FederationOptions:
 def load(options: FederationOptions) -> jaxfed.Dataset:
     """The hospitals."""
     data, seed = jaxfed.data, options.seed
-    if options.data == "synthetic":
-        return data.synthetic_ehr(options.hospitals, preset=options.preset, seed=seed)
+    make = generator(options)
+    if make is not None:
+        return make()
     if options.data == "heart":
         return data.heart_disease(options.folder)
-    if options.data == "breast-cancer":
-        return data.breast_cancer(options.hospitals, seed=seed)
-    if options.data == "digits":
-        return data.digits(options.hospitals, seed=seed)
     path = Path(options.data)
     if path.suffix not in (".csv", ".parquet"):
         raise InvalidInput(
@@ -82,19 +82,24 @@ def load(options: FederationOptions) -> jaxfed.Dataset:
     )
 
 
+def generator(options: FederationOptions) -> Callable[..., jaxfed.Dataset] | None:
+    """What makes the hospitals, where they are generated or cut from one data set."""
+    number, seed = options.hospitals, options.seed
+    makers = {
+        "synthetic": partial(jaxfed.data.synthetic_ehr, number, preset=options.preset, seed=seed),
+        "breast-cancer": partial(jaxfed.data.breast_cancer, number, seed=seed),
+        "digits": partial(jaxfed.data.digits, number, seed=seed),
+    }
+    return makers.get(options.data)
+
+
 def simulation_of(options: FederationOptions, hospitals: jaxfed.Dataset) -> jaxfed.Simulation:
     """The simulation."""
-    step = jaxfed.optimizer(optax.sgd, learning_rate=options.learning_rate)
-    models = {
-        "mlp": jaxfed.models.mlp(*options.hidden),
-        "logistic": jaxfed.models.logistic(),
-        "cnn": jaxfed.models.cnn(*options.hidden),
-    }
     return jaxfed.Simulation(
         hospitals,
-        model=models[options.model],
-        algorithm=_algorithm(options, step),
-        client_optimizer=step,
+        model=model_of(options, options.model),
+        algorithm=algorithm_of(options, options.algorithm),
+        client_optimizer=_sgd(options),
         epochs=options.epochs,
         batch_size=options.batch_size,
         participation=jaxfed.FixedCohort(options.cohort) if options.cohort else jaxfed.Everyone(),
@@ -102,17 +107,42 @@ def simulation_of(options: FederationOptions, hospitals: jaxfed.Dataset) -> jaxf
     )
 
 
-def _algorithm(options: FederationOptions, step: Optimizer) -> Algorithm:
+def model_of(options: FederationOptions, name: str) -> Any:
+    """A model by its name.
+
+    Raises:
+        InvalidInput: there is none of that name.
+    """
+    models: dict[str, Callable[[], Any]] = {
+        "mlp": partial(jaxfed.models.mlp, *options.hidden),
+        "logistic": jaxfed.models.logistic,
+        "cnn": partial(jaxfed.models.cnn, *options.hidden),
+    }
+    if name not in models:
+        raise InvalidInput(f"--model {name}: {did_you_mean(name, [*models])}")
+    return models[name]()
+
+
+def algorithm_of(options: FederationOptions, wanted: str) -> Algorithm:
+    """An algorithm by its name, in any case.
+
+    Raises:
+        InvalidInput: there is none of that name.
+    """
     names = {name.lower(): name for name in jaxfed.algorithms.__all__}
-    name = names.get(options.algorithm.lower())
+    name = names.get(wanted.lower())
     if name is None:
-        near = [names[n] for n in difflib.get_close_matches(options.algorithm.lower(), names, n=3)]
+        near = [names[n] for n in difflib.get_close_matches(wanted.lower(), names, n=3)]
         raise InvalidInput(
-            f"--algorithm {options.algorithm}: did you mean {' or '.join(near) or 'FedAvg'}? "
+            f"--algorithm {wanted}: did you mean {' or '.join(near) or 'FedAvg'}? "
             f"There are {', '.join(names.values())}"
         )
     kind = getattr(jaxfed.algorithms, name)
     if name == "FedSGD":
-        return kind(server_optimizer=step)
+        return kind(server_optimizer=_sgd(options))
     required = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING]
     return kind(**dict.fromkeys(required, options.head))
+
+
+def _sgd(options: FederationOptions) -> Optimizer:
+    return jaxfed.optimizer(optax.sgd, learning_rate=options.learning_rate)

@@ -2,5 +2,6 @@
 
 from jaxfed.sweep.choice import Best
 from jaxfed.sweep.result import Sweep
+from jaxfed.sweep.tuning import tune
 
-__all__ = ["Best", "Sweep"]
+__all__ = ["Best", "Sweep", "tune"]

@@ -218,11 +218,13 @@ class Sweep:
 
     def _extent(self) -> str:
         rounds, hospitals = int(self.data["round"].to_numpy()[-1]), self.data.sizes["hospital"]
-        return f"{rounds} rounds, {hospitals} hospitals, {self.dead or 'none'} diverged"
+        stopped = int((self.configurations["rounds_done"] < rounds).sum()) - self.dead
+        early = f", {stopped} stopped before" if stopped else ""
+        return f"{rounds} rounds{early}, {hospitals} hospitals, {self.dead or 'none'} diverged"
 
     def _seconds(self) -> str:
-        seconds, compiling = (self.provenance.get(name) for name in ("seconds", "compile_seconds"))
-        return "" if seconds is None else f"; {seconds:.1f} s, {compiling or 0:.1f} s of them compiling"
+        seconds = self.provenance.get("seconds")
+        return "" if seconds is None else f"; {seconds:.1f} s"
 
 
 def _few(values: np.ndarray) -> list[Any]:

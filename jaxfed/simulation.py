@@ -91,8 +91,24 @@ class Simulation:
         check_simulation(self)
 
     def replace(self, **changes: Any) -> Simulation:
-        """A copy with some attributes changed, checked again."""
-        return dataclasses.replace(self, **changes)
+        """A copy with some attributes changed, checked again.
+
+        What is inside of an attribute has a dotted path, as in a sweep: ``sim.replace(**best.settings)``.
+
+        Raises:
+            InvalidInput: there is no such field, or lists everything that is wrong with the copy.
+        """
+        inside = {path: changes.pop(path) for path in [*changes] if "." in path}
+        if not inside:
+            return dataclasses.replace(self, **changes)
+        from jaxfed.sweep import paths
+
+        parts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | changes
+        for path, value in inside.items():
+            if not paths.has(parts, path):
+                raise InvalidInput(f"replace: {paths.unknown(self, path)}")
+            parts = paths.replace(parts, path, value)
+        return dataclasses.replace(self, **parts)
 
     def local_only(self) -> Simulation:
         """The baseline without a federation: every hospital trains alone, with the same settings."""

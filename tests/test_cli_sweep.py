@@ -135,7 +135,7 @@ def test_which_file(tmp_path):
 def test_a_sweep_writes_a_report(monkeypatch, tmp_path, capsys):
     path = tmp_path / "tune.toml"
     path.write_text(
-        'hospitals = 4\nrounds = 2\neval_every = 1\ndevices = 2\nseeds = 2\nalgorithm = "FedProx"\n'
+        'hospitals = 4\nrounds = 2\neval_every = 1\ndevices = 4\nseeds = 2\nalgorithm = "FedProx"\n'
         f'hidden = [4]\n[vary]\n"{STEP}" = [0.01, 0.1]\nalgorithm.mu = [0, 0.1]\n'
     )
     out = tmp_path / "report"

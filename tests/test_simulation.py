@@ -466,3 +466,20 @@ def test_pooled_needs_one_number_for_all():
     with pytest.raises(InvalidInput, match="give one number"):
         sim.pooled()
     quiet(sim.replace(participation=Poisson(jaxfed.schedule(lambda round: 0.5 + 0.0 * round))), 1)
+
+
+def test_what_is_inside_is_replaced_by_its_path():
+    sim = jaxfed.Simulation(
+        hospitals((6, 5), test=2), algorithm=jaxfed.algorithms.FedProx(mu=0.1), splits=("test",)
+    )
+    settings = {"client_optimizer.learning_rate": 0.3, "algorithm.mu": 1, "batch_size": 4}
+    other = sim.replace(**settings)
+    assert other.client_optimizer.numbers == {"learning_rate": 0.3}
+    assert (other.algorithm, other.batch_size) == (jaxfed.algorithms.FedProx(mu=1.0), 4)
+    assert sim.algorithm == jaxfed.algorithms.FedProx(mu=0.1)
+    scaffold = sim.replace(**{"algorithm.option": "I"}, algorithm=jaxfed.algorithms.Scaffold())
+    assert scaffold.algorithm == jaxfed.algorithms.Scaffold(option="I")
+    with pytest.raises(jaxfed.InvalidInput, match=r"did you mean algorithm\.mu"):
+        sim.replace(**{"algorithm.nu": 1.0})
+    with pytest.raises(jaxfed.InvalidInput, match="mu=-1"):
+        sim.replace(**{"algorithm.mu": -1.0})

@@ -53,16 +53,16 @@ def test_the_table_is_that_of_single_runs():
     pooled = {name: data[f"{name}_pooled"].to_numpy() for name in names}
     rows, nothing = np.vstack([0 * ROWS[0], ROWS]).T, np.zeros((4, 2))
     history = History(
-        HOSPITALS,
-        "binary",
-        ("validation", "test"),
-        rows,
-        nothing,
-        data["round"].values,
-        single,
-        pooled,
-        {},
-        nothing,
+        hospitals=HOSPITALS,
+        task="binary",
+        splits=("validation", "test"),
+        rows=rows,
+        rate=nothing,
+        evaluated=data["round"].to_numpy(),
+        single=single,
+        pooled=pooled,
+        training={},
+        kept=nothing,
     )
     expected = history.rounds_frame()
     frame = sweep.to_frame()

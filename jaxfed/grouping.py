@@ -19,6 +19,7 @@ from jaxfed.core.mixed import MixedAlgorithm
 from jaxfed.core.modules import as_model
 from jaxfed.core.types import PyTree, Variables
 from jaxfed.grouped import Grouped
+from jaxfed.report.costs import Costs, costs_of_groups
 from jaxfed.words import settings
 
 if TYPE_CHECKING:
@@ -102,6 +103,13 @@ def check_algorithm(
             f"models: groups {first!r} and {name!r} have no common form, {form} and {other}; give models "
             f"that {type(algorithm).__name__} can compare",
         )
+
+
+def costs(sim: Simulation) -> list[Costs]:
+    """What a round costs each hospital, in the data set's order."""
+    names = list(sim._locals)
+    found = costs_of_groups(sim._trainer.unplaced, sim.hospitals.x, sim.hospitals.y)
+    return [found[names.index(name)] for name in _by_hospital(sim)]
 
 
 def variables_of(sim: Simulation, name: str) -> Variables:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import optax
+import pandas as pd
 
 from jaxfed import grouping
 from jaxfed.aggregators import WeightedMean
@@ -30,6 +31,7 @@ from jaxfed.history import History
 from jaxfed.loop import train
 from jaxfed.models import mlp
 from jaxfed.participation import Everyone
+from jaxfed.report.costs import costs_of_hospitals
 from jaxfed.results import Run
 from jaxfed.validation import check_checkpoint, check_run, check_simulation
 from jaxfed.words import settings
@@ -264,6 +266,16 @@ class Simulation:
         state = engine.start_from(recipe, trainer.held_placement.plan, variables, jax.random.key(0))
         history = History.of(self.subjects, self.splits)
         return history.evaluation(0, *trainer.measure(state, recipe)).hospitals_frame(split)
+
+    def costs(self) -> pd.DataFrame:
+        """Bytes that each hospital sends, is sent, keeps, and that its model has, in a round: a row each."""
+        data = self.hospitals
+        found = (
+            grouping.costs(self)
+            if isinstance(self.algorithm, MixedAlgorithm)
+            else costs_of_hospitals(self._unplaced, data.x, data.y, len(data))
+        )
+        return pd.DataFrame(map(dataclasses.asdict, found), pd.Index(data.hospitals, name="hospital"))
 
     def describe(self) -> dict[str, Any]:
         """The configuration as plain text and numbers."""

@@ -14,7 +14,6 @@ from federations import hospitals
 
 from jaxfed.aggregators import WeightedMean
 from jaxfed.algorithms import FedAvg, mixed
-from jaxfed.core import groups
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.groups import GroupRecipe
 from jaxfed.core.local import LocalTraining
@@ -36,9 +35,14 @@ def models(outputs: int = 1) -> dict[str, Any]:
     return {"small": MLP((), outputs=outputs), "large": MLP((3,), outputs=outputs, activation=nn.tanh)}
 
 
+MEME = MLP((2,), activation=nn.tanh)
 CATALOGUE = {
     "ByGroup": mixed.ByGroup(FedAvg()),
-    "FedMD": mixed.FedMD(public=PUBLIC, batch_size=None, epochs=2, rows=4),
+    "DSFL": mixed.DSFL(PUBLIC, batch_size=None, epochs=2, weighting="samples"),
+    "FML": mixed.FML(MEME, alpha=0.7, beta=0.4),
+    "FedDF": mixed.FedDF(PUBLIC, steps=1, optimizer=SGD),
+    "FedMD": mixed.FedMD(PUBLIC, batch_size=None, epochs=2, rows=4),
+    "FedProto": mixed.FedProto(lam=2.0, weighting="samples"),
 }
 
 
@@ -100,16 +104,16 @@ class GroupLab:
             for name, params in found.params.items()
         }
 
+    def each(self, found: dict[str, Any]) -> list[Any]:
+        """The models of :meth:`rounds`, one for each hospital in the data set's order, in float64."""
+        place = [list(self.of[:c]).count(name) for c, name in enumerate(self.of)]
+        return [
+            jax.tree.map(lambda leaf: np.asarray(leaf[i], np.float64), found[name])  # noqa: B023
+            for i, name in zip(place, self.of, strict=True)
+        ]
+
     def start(self) -> State:
         return self.trainer.start(0, None)
 
     def replace(self, **changes: Any) -> GroupLab:
         return dataclasses.replace(self, **changes)
-
-
-def advance(lab: GroupLab, state: State, rounds: int) -> State:
-    """Some rounds more."""
-    return lab.trainer.advance(state, rounds, 4)[0]
-
-
-__all__ = ["CATALOGUE", "OF", "PUBLIC", "GroupLab", "advance", "groups", "models"]

@@ -1,5 +1,6 @@
 """Simulations of hospitals with different models: what users give, and what they get."""
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -7,13 +8,20 @@ from federations import hospitals
 
 import jaxfed
 from jaxfed.algorithms import FedAvg, Mime
-from jaxfed.algorithms.mixed import ByGroup, FedMD
+from jaxfed.algorithms.mixed import DSFL, FML, ByGroup, FedDF, FedMD, FedProto
 from jaxfed.models import logistic, mlp
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 PUBLIC = np.random.default_rng(5).normal(size=(6, 3)).astype(np.float32)
 MODELS = {"clinic": logistic(), "university": mlp(3)}
 GROUPS = {f"hospital {c}": "clinic" if c in (0, 2) else "university" for c in range(5)}
+
+
+class Unlike(FedProto):
+    """The common form is the model, which differs between groups."""
+
+    def begin(self, local, variables, x, key):
+        return variables
 
 
 def simulation(**changes):
@@ -50,6 +58,19 @@ def simulation(**changes):
         ({"algorithm": FedMD(PUBLIC, epochs=-1)}, "epochs=-1"),
         ({"algorithm": ByGroup(Mime())}, "two exchanges"),
         ({"algorithm": ByGroup(jaxfed.algorithms.FedProx(mu=-1.0))}, "group 'clinic': mu=-1.0"),
+        ({"algorithm": DSFL(PUBLIC, temperature=0.0)}, "temperature=0.0: give a number > 0"),
+        ({"algorithm": DSFL()}, "DSFL compares predictions on public rows"),
+        ({"algorithm": FedDF()}, "FedDF compares predictions on public rows"),
+        ({"algorithm": FedDF(PUBLIC, steps=-1)}, "steps=-1"),
+        ({"algorithm": FedProto(), "models": {"clinic": logistic(), "university": mlp(7)}},
+         "groups have different numbers of features, 'clinic' 3, 'university' 7"),
+        ({"algorithm": FedProto(), "models": {"clinic": nn.Dense(1), "university": mlp(3)}},
+         "models 'clinic' have no method"),
+        ({"algorithm": FedProto(lam=-1.0)}, "lam=-1.0"),
+        ({"algorithm": FML()}, "the meme is missing"),
+        ({"algorithm": FML(mlp(2).clone(outputs=3))}, "the meme's output has shape"),
+        ({"algorithm": FML(mlp(2), alpha=1.5)}, "alpha=1.5"),
+        ({"algorithm": Unlike()}, "groups 'clinic' and 'university' have no common form"),
         ({"evaluate_on": hospitals()}, "evaluate_on"),
         ({"epochs": jaxfed.per_hospital({"hospital 0": 1})}, "no value for"),
     ],
@@ -57,6 +78,13 @@ def simulation(**changes):
 def test_what_is_wrong_is_said(changes, message):
     with pytest.raises(jaxfed.InvalidInput, match=message):
         simulation(**changes)
+
+
+@pytest.mark.parametrize("algorithm", [DSFL(PUBLIC), FedProto()], ids=lambda value: type(value).__name__)
+def test_what_needs_classes_is_refused_in_regression(algorithm):
+    with pytest.raises(jaxfed.InvalidInput, match="regression has no"):
+        jaxfed.Simulation(hospitals(test=2, task="regression"), models=MODELS, groups=GROUPS,
+                          algorithm=algorithm, splits=("test",))  # fmt: skip
 
 
 def test_what_has_no_meaning_with_several_models_is_refused():

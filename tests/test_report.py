@@ -8,8 +8,10 @@ from matplotlib.figure import Figure
 
 import jaxfed
 from jaxfed import algorithms, bench
+from jaxfed.algorithms import mixed
 from jaxfed.core.dataset import Dataset
-from jaxfed.report.algorithms_page import COMPUTE, PAGE, page
+from jaxfed.models import logistic, mlp
+from jaxfed.report.algorithms_page import COMPUTE, GROUPS, PAGE, page
 from jaxfed.report.convergence import convergence_panels
 from jaxfed.report.costs import costs
 from jaxfed.report.figures import comparison_figure
@@ -17,7 +19,8 @@ from jaxfed.report.figures import comparison_figure
 
 def test_the_page_of_algorithms_is_up_to_date():
     assert PAGE.read_text() == page(), "run python -m jaxfed.report.algorithms_page"
-    assert set(COMPUTE) <= set(algorithms.__all__)
+    assert set(COMPUTE) <= set(algorithms.__all__) | set(mixed.__all__)
+    assert {name.split("(")[0] for name in GROUPS} == set(mixed.__all__)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,33 @@ def test_costs_in_models(algorithm, up, down, kept):
     assert abs(found.upload - up * found.model) <= small
     assert abs(found.download - down * found.model) <= small
     assert abs(found.state - kept * found.model) <= small
+
+
+PUBLIC = np.zeros((50, 3), np.float32)
+SMALL, LARGE = 4 * (3 + 1), 4 * (4 * 3 + 3 + 1)  # bytes of models of three features
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "up", "down", "kept"),
+    [
+        (mixed.FedMD(PUBLIC), (200, 200), (212, 212), (SMALL, LARGE)),
+        (mixed.FedMD(PUBLIC, rows=10), (40, 40), (52, 52), (SMALL, LARGE)),
+        (mixed.DSFL(PUBLIC), (200, 200), (212, 212), (SMALL, LARGE)),
+        (mixed.FedDF(PUBLIC), (SMALL, LARGE), (SMALL, LARGE), (0, 0)),
+        (mixed.FedProto(), (32, 32), (32, 32), (SMALL, LARGE)),
+        (mixed.FML(mlp(1)), (24, 24), (24, 24), (SMALL, LARGE)),
+        (mixed.ByGroup(algorithms.LocalOnly()), (0, 0), (0, 0), (SMALL, LARGE)),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, tuple) else "",
+)
+def test_bytes_of_hospitals_with_different_models(algorithm, up, down, kept):
+    models, data = {"small": logistic(), "large": mlp(3)}, hospitals((6, 5, 3), test=1)
+    sim = jaxfed.Simulation(data, models=models, groups=["large", "small", "large"], algorithm=algorithm,
+                            splits=("test",))  # fmt: skip
+    table = sim.costs()
+    assert table["model"].tolist() == [LARGE, SMALL, LARGE]
+    for column, (small, large) in (("upload", up), ("download", down), ("state", kept)):
+        assert table[column].tolist() == [large, small, large]
 
 
 def test_compare():

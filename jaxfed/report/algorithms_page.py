@@ -12,6 +12,7 @@ import dataclasses
 import inspect
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import flax.linen as nn
 import numpy as np
@@ -20,15 +21,18 @@ from jax import Array
 
 from jaxfed import algorithms
 from jaxfed.aggregators import WeightedMean
+from jaxfed.algorithms import mixed
 from jaxfed.core.engine import Recipe
+from jaxfed.core.groups import GroupRecipe
 from jaxfed.core.local import LocalTraining
+from jaxfed.core.mixed import MixedAlgorithm
 from jaxfed.core.modules import as_model
 from jaxfed.core.optimizer import optimizer
 from jaxfed.core.problem import Problem
 from jaxfed.core.types import Algorithm
 from jaxfed.models import mlp
 from jaxfed.participation import Everyone
-from jaxfed.report.costs import Costs, costs
+from jaxfed.report.costs import Costs, costs, costs_of_groups
 
 PAGE = Path(algorithms.__file__).parent / "README.md"
 
@@ -37,7 +41,12 @@ COMPUTE = {
     "AFL": "one forward pass over the rows more",
     "APFL": "two gradients per step",
     "AdaptiveFedProx": "one forward pass over the rows more",
+    "DSFL": "steps on public rows, predictions for them",
     "Ditto": "twice the steps",
+    "FML": "steps of the meme more",
+    "FedDF": "none; the server predicts for public rows with every model, and distils in every group",
+    "FedMD": "steps on public rows, predictions for them",
+    "FedProto": "features of a batch once more per step, of all rows once more",
     "FedRep": "head epochs, then body epochs",
     "FedSAM": "two gradients per step",
     "FedSGD": "one gradient over all rows, no local steps",
@@ -56,6 +65,18 @@ COMPUTE = {
 
 # Slices of the whole model would say nothing of what a slice costs.
 SETTINGS = {name: {"rate": 0.5} for name in ("FedRolex", "FjORD", "HeteroFL")}
+
+
+PUBLIC = np.zeros((100, 20), np.float32)
+GROUPS = {
+    "ByGroup(FedAvg())": mixed.ByGroup(algorithms.FedAvg()),
+    "ByGroup(LocalOnly())": mixed.ByGroup(algorithms.LocalOnly()),
+    "DSFL": mixed.DSFL(PUBLIC),
+    "FML": mixed.FML(mlp(8)),
+    "FedDF": mixed.FedDF(PUBLIC),
+    "FedMD": mixed.FedMD(PUBLIC),
+    "FedProto": mixed.FedProto(),
+}
 
 
 class Reference(nn.Module):
@@ -90,12 +111,20 @@ def catalogue() -> dict[str, Algorithm]:
 
 def page() -> str:
     """The whole page as Markdown."""
+    parts = [_head(), _table(), *_sections(algorithms), _head_of_groups(), _table_of_groups()]
+    return "\n\n".join([*parts, *_sections(mixed)]) + "\n"
+
+
+def _sections(package: ModuleType) -> list[str]:
+    """A section for each module with algorithms."""
     by_module: dict[str, list[str]] = {}
-    for name in algorithms.__all__:
-        by_module.setdefault(getattr(algorithms, name).__module__, []).append(name)
+    for name in package.__all__:
+        by_module.setdefault(getattr(package, name).__module__, []).append(name)
     chapters = sorted(by_module.items(), key=lambda item: item[1][0].lower())
-    sections = [_section(inspect.getdoc(sys.modules[module]) or "", names) for module, names in chapters]
-    return "\n\n".join([_head(), _table(), *sections]) + "\n"
+    return [
+        _section(inspect.getdoc(sys.modules[module]) or "", [getattr(package, name) for name in names])
+        for module, names in chapters
+    ]
 
 
 def _head() -> str:
@@ -126,9 +155,48 @@ def _table() -> str:
     return "\n".join(rows)
 
 
-def _section(document: str, names: list[str]) -> str:
-    signatures = "\n".join(f"- `{_signature(getattr(algorithms, name))}`" for name in names)
-    return f"## {', '.join(names)}\n\n{document}\n\n{signatures}"
+def _head_of_groups() -> str:
+    return (
+        "# Algorithms for hospitals with different models\n\n"
+        "In `jaxfed.algorithms.mixed`, for `Simulation(models=..., groups=...)`. Bytes in a round of a "
+        "hospital with `mlp(16)` and one with `mlp(64, 16)` on 20 features and one logit, with 100 public "
+        "rows; the meme of FML is `mlp(8)`."
+    )
+
+
+def _table_of_groups() -> str:
+    rows = [
+        "| algorithm | up | down | kept | local work beside the local steps | weights | personal |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, algorithm in GROUPS.items():
+        found = _costs_of_groups(algorithm)
+        up, down, kept = (
+            " and ".join(f"{getattr(one, field):,}" for one in found)
+            for field in ("upload", "download", "state")
+        )
+        personal, work = "yes" if algorithm.personal else "", COMPUTE.get(name.split("(")[0], "none")
+        rows.append(f"| `{name}` | {up} | {down} | {kept} | {work} | {algorithm.weighting} | {personal} |")
+    models = " and ".join(f"{one.model:,}" for one in _costs_of_groups(mixed.ByGroup(algorithms.FedAvg())))
+    return "\n".join([*rows, "", f"The models have {models} bytes."])
+
+
+def _costs_of_groups(algorithm: MixedAlgorithm) -> list[Costs]:
+    x, y = np.zeros((8, 20), np.float32), np.zeros(8, np.int32)
+    locals = tuple(
+        LocalTraining(
+            Problem(None, as_model(model.clone(outputs=1)), "binary"),
+            optimizer(optax.sgd, learning_rate=0.1),
+            batch_size=4,
+        )
+        for model in (mlp(16), mlp(64, 16))
+    )
+    return costs_of_groups(GroupRecipe(algorithm, locals, WeightedMean(), Everyone()), x, y)
+
+
+def _section(document: str, kinds: list[type]) -> str:
+    signatures = "\n".join(f"- `{_signature(kind)}`" for kind in kinds)
+    return f"## {', '.join(kind.__name__ for kind in kinds)}\n\n{document}\n\n{signatures}"
 
 
 def _signature(kind: type) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,6 +18,9 @@ import numpy as np
 
 from jaxfed.core import values
 from jaxfed.core.engine import Recipe
+from jaxfed.core.groups import GroupRecipe
+from jaxfed.core.local import LocalTraining
+from jaxfed.core.mixed import Parts
 from jaxfed.core.types import Algorithm, Shard, Variables
 
 
@@ -68,15 +72,48 @@ def costs(recipe: Recipe, x: Any, y: Any, places: int = 2) -> Costs:
             server = algorithm.answer(server, asked)
         return asked, algorithm.client_update(local, server, client, shard, key)[0]
 
-    program, out = jax.make_jaxpr(act, return_shape=True)(server, client, x, y, count, count, key)
-    used = {v for equation in program.eqns for v in equation.invars if not hasattr(v, "val")}
-    used |= {v for v in program.jaxpr.outvars if not hasattr(v, "val")}
-    leaves = jax.tree.leaves(server)
-    sent = [leaf for leaf, v in zip(leaves, program.jaxpr.invars, strict=False) if v in used]
+    sent, out = _sent(act, server, client, x, y, count, count, key)
     if algorithm.asks:
         sent += jax.tree.leaves(out[0])  # the answer travels down again
     found = Costs(upload=_bytes(out), download=_bytes(sent), state=_bytes(client), model=_bytes(variables))
     return _sliced(algorithm, variables, found)
+
+
+def costs_of_groups(recipe: GroupRecipe, x: Any, y: Any) -> list[Costs]:
+    """The costs of a hospital of each group, on rows shaped like ``x`` and ``y``; nothing is run."""
+    recipe = values.at_round(values.of_hospital(recipe, 0), jnp.zeros((), jnp.int32))
+    algorithm, key = recipe.algorithm, jax.eval_shape(lambda: jax.random.key(0))
+    x, y = (
+        jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, _dtype(leaf)), rows) for rows in (x, y)
+    )
+    count, found = jax.ShapeDtypeStruct((), jnp.int32), []
+    for local in recipe.locals:
+
+        def begin(x: Any, key: Any, local: LocalTraining = local) -> Any:
+            variables = local.problem.init(key, x)
+            own, client = algorithm.init(local, variables, key, 2)
+            return variables, Parts(algorithm.begin(local, variables, x, key), own), client
+
+        def act(
+            server: Any, client: Any, x: Any, y: Any, start: Any, size: Any, key: Any, local: Any = local
+        ) -> Any:
+            shard = Shard(x, y, start, size)
+            client = algorithm.decode(local, server, client, shard, key)
+            return algorithm.encode(local, server, client, shard, key)[0]
+
+        variables, server, client = jax.eval_shape(begin, x, key)
+        sent, out = _sent(act, server, client, x, y, count, count, key)
+        found.append(Costs(_bytes(out), _bytes(sent), _bytes(client), _bytes(variables)))
+    return found
+
+
+def _sent(act: Callable[..., Any], server: Any, *rest: Any) -> tuple[list[Any], Any]:
+    """Those leaves of the server's state that ``act(server, ...)`` uses, and what it returns."""
+    program, out = jax.make_jaxpr(act, return_shape=True)(server, *rest)
+    used = {v for equation in program.eqns for v in equation.invars if not hasattr(v, "val")}
+    used |= {v for v in program.jaxpr.outvars if not hasattr(v, "val")}
+    leaves = jax.tree.leaves(server)
+    return [leaf for leaf, v in zip(leaves, program.jaxpr.invars, strict=False) if v in used], out
 
 
 def _sliced(algorithm: Algorithm, variables: Variables, whole: Costs) -> Costs:

@@ -14,6 +14,7 @@ from jaxfed.participation import Cyclic, Everyone, FixedCohort, Poisson
 from jaxfed.report.compare import compare
 from jaxfed.results import Run
 from jaxfed.simulation import Simulation
+from jaxfed.sweep import Halving
 
 __version__ = "0.1.0"
 
@@ -25,6 +26,7 @@ __all__ = [
     "FedAvg",
     "FedSGD",
     "FixedCohort",
+    "Halving",
     "InvalidInput",
     "LocalOnly",
     "Poisson",

@@ -1,19 +1,14 @@
 """``jaxfed bench algorithms``: how fast global methods converge when hospitals differ.
 
 Every method trains the same models on the same hospitals from the same seeds; its step size is chosen on
-validation rows from one grid for all. All seeds of a method are one compiled program, and its step sizes
-and the data sets of equal shape run through it again without compiling.
+validation rows from one grid for all. All step sizes and seeds of a method are one sweep.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pandas as pd
@@ -23,10 +18,13 @@ from jaxfed import algorithms, data, models
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.optimizer import optimizer
 from jaxfed.core.types import Algorithm
-from jaxfed.core.whole import over_seeds
-from jaxfed.evaluation import MEASURES
 from jaxfed.report.costs import costs
 from jaxfed.simulation import Simulation
+
+if TYPE_CHECKING:
+    import xarray
+
+CLIENT, SERVER = "client_optimizer.learning_rate", "algorithm.server_optimizer.learning_rate"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,42 +32,37 @@ class Method:
     """A global method as the benchmark runs it.
 
     Attributes:
-        make: the algorithm, from the step size.
-        grid: step sizes to choose from: the hospitals', or the server's where they take no steps.
+        algorithm: what hospitals and server do.
+        field: the step size that is chosen: the hospitals', or the server's where they take no steps.
+        grid: what it is chosen from.
     """
 
-    make: Callable[[float], Algorithm]
+    algorithm: Algorithm
+    field: str = CLIENT
     grid: tuple[float, ...] = (0.03, 0.1, 0.3)
 
 
-def _fixed(algorithm: Algorithm) -> Method:
-    return Method(lambda _: algorithm)
-
-
 METHODS: dict[str, Method] = {
-    "FedAvg": _fixed(algorithms.FedAvg()),
-    "FedAvgM": _fixed(algorithms.FedAvgM(beta=0.9, learning_rate=0.3)),
-    "FedAdagrad": _fixed(algorithms.FedAdagrad(learning_rate=0.1)),
-    "FedAdam": _fixed(algorithms.FedAdam(learning_rate=0.01)),
-    "FedYogi": _fixed(algorithms.FedYogi(learning_rate=0.01)),
-    "FedProx": _fixed(algorithms.FedProx(mu=0.1)),
-    "AdaptiveFedProx": _fixed(algorithms.AdaptiveFedProx(mu=0.1)),
-    "SCAFFOLD": _fixed(algorithms.Scaffold()),
-    "SCAFFOLD I": _fixed(algorithms.Scaffold(option="I")),
-    "FedDyn": _fixed(algorithms.FedDyn(alpha=0.1)),
-    "FedNova": _fixed(algorithms.FedNova()),
-    "FedExP": _fixed(algorithms.FedExP()),
-    "MOON": _fixed(algorithms.MOON(mu=1.0)),
-    "Mime": _fixed(algorithms.Mime()),
-    "MimeLite": _fixed(algorithms.MimeLite()),
-    "FedCM": _fixed(algorithms.FedCM(alpha=0.1)),
-    "FedSAM": _fixed(algorithms.FedSAM(rho=0.05)),
-    "q-FedAvg": _fixed(algorithms.QFedAvg(q=0.1)),
-    "AFL": _fixed(algorithms.AFL(gamma=0.1)),
-    "FedSGD": Method(
-        lambda step: algorithms.FedSGD(server_optimizer=optimizer(optax.sgd, learning_rate=step)),
-        grid=(0.3, 1.0, 3.0),
-    ),
+    "FedAvg": Method(algorithms.FedAvg()),
+    "FedAvgM": Method(algorithms.FedAvgM(beta=0.9, learning_rate=0.3)),
+    "FedAdagrad": Method(algorithms.FedAdagrad(learning_rate=0.1)),
+    "FedAdam": Method(algorithms.FedAdam(learning_rate=0.01)),
+    "FedYogi": Method(algorithms.FedYogi(learning_rate=0.01)),
+    "FedProx": Method(algorithms.FedProx(mu=0.1)),
+    "AdaptiveFedProx": Method(algorithms.AdaptiveFedProx(mu=0.1)),
+    "SCAFFOLD": Method(algorithms.Scaffold()),
+    "SCAFFOLD I": Method(algorithms.Scaffold(option="I")),
+    "FedDyn": Method(algorithms.FedDyn(alpha=0.1)),
+    "FedNova": Method(algorithms.FedNova()),
+    "FedExP": Method(algorithms.FedExP()),
+    "MOON": Method(algorithms.MOON(mu=1.0)),
+    "Mime": Method(algorithms.Mime()),
+    "MimeLite": Method(algorithms.MimeLite()),
+    "FedCM": Method(algorithms.FedCM(alpha=0.1)),
+    "FedSAM": Method(algorithms.FedSAM(rho=0.05)),
+    "q-FedAvg": Method(algorithms.QFedAvg(q=0.1)),
+    "AFL": Method(algorithms.AFL(gamma=0.1)),
+    "FedSGD": Method(algorithms.FedSGD(), SERVER, (0.3, 1.0, 3.0)),
 }
 PRESETS = ("iid", "icu-mortality", "strong")
 
@@ -120,64 +113,39 @@ def run(
 def _arm(
     method: Method, dataset: Dataset, rounds: int, eval_every: int, seeds: int
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    best: tuple[float, float, dict[str, np.ndarray]] | None = None
-    began, first = time.perf_counter(), 0.0
-    for step in method.grid:
-        sim = Simulation(
-            dataset,
-            model=models.mlp(32),
-            algorithm=method.make(step),
-            client_optimizer=optimizer(optax.sgd, learning_rate=step),
-            epochs=2,
-            batch_size=32,
-        )
-        found = _over_seeds(sim, rounds, eval_every, seeds)
-        first = first or time.perf_counter() - began
-        loss = float(np.nan_to_num(found["validation log loss"][:, -1], nan=np.inf).mean())
-        if best is None or loss < best[0]:
-            best = loss, step, found
-    assert best is not None
+    sim = Simulation(
+        dataset,
+        model=models.mlp(32),
+        algorithm=method.algorithm,
+        client_optimizer=optimizer(optax.sgd, learning_rate=0.1),
+        epochs=2,
+        batch_size=32,
+    )
+    fields = {method.field: method.grid, "seed": range(seeds)}
+    sweep = sim.sweep(fields, rounds, eval_every=eval_every, progress=False)
+    last = sweep.data["log_loss_pooled"].sel(split="validation").isel(round=-1)
+    best = int(last.fillna(np.inf).mean("seed").to_numpy().argmin())
     sizes = costs(sim._unplaced, dataset.x, dataset.y, len(dataset))
-    _, step, found = best
-    frame = pd.DataFrame(
-        [
-            {"seed": seed, "round": e * eval_every, **{key: value[seed, e] for key, value in found.items()}}
-            for seed in range(seeds)
-            for e in range(rounds // eval_every + 1)
-        ]
-    )
-    seconds = time.perf_counter() - began - first
     record = {
-        "step size": step,
+        "step size": method.grid[best],
         "bytes per round": (sizes.upload + sizes.download) * len(dataset),
-        "ms per round": 1e3 * seconds / max(rounds * seeds * (len(method.grid) - 1), 1),
+        "ms per round": 1e3 * sweep.provenance["seconds_per_round"],
     }
-    return frame, record
+    return _curves(sweep.data.isel({method.field: best})), record
 
 
-def _over_seeds(sim: Simulation, rounds: int, eval_every: int, seeds: int) -> dict[str, np.ndarray]:
-    """``name: [K, E + 1]``."""
-    trainer = sim._trainer
-    single, pooled = over_seeds(
-        trainer.recipe,
-        trainer.placement.plan,
-        trainer.federation,
-        trainer.held,
-        jnp.arange(seeds),
-        evaluations=rounds // eval_every,
-        eval_every=eval_every,
-        measure=MEASURES[sim.hospitals.task],
-        splits=2,
-    )
-    single, pooled = jax.tree.map(np.asarray, (single, pooled))
-    primary = "auroc" if "auroc" in single else "accuracy"
-    hospitals = single[primary][:, :, trainer.placement.position, 1]
-    return {
-        "validation log loss": pooled["log_loss"][..., 0],
-        "log loss": pooled["log_loss"][..., 1],
-        "score": np.nanmean(hospitals, axis=-1),
-        "worst decile": np.nanpercentile(hospitals, 10, axis=-1),
+def _curves(data: xarray.Dataset) -> pd.DataFrame:
+    """One row per seed and evaluated round."""
+    metric = data["auroc" if "auroc" in data else "accuracy"].sel(split="test")
+    columns = {
+        "validation log loss": data["log_loss_pooled"].sel(split="validation"),
+        "log loss": data["log_loss_pooled"].sel(split="test"),
+        "score": metric.mean("hospital"),
+        "worst decile": metric.quantile(0.1, "hospital"),
     }
+    seed, done = np.meshgrid(data["seed"], data["round"], indexing="ij")
+    numbers = {name: values.transpose("seed", "round").to_numpy().ravel() for name, values in columns.items()}
+    return pd.DataFrame({"seed": seed.ravel(), "round": done.ravel(), **numbers})
 
 
 def _with_targets(summary: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:

@@ -38,6 +38,8 @@ from jaxfed.words import settings
 
 if TYPE_CHECKING:
     from jaxfed.sweep.axes import Mode
+    from jaxfed.sweep.gradient import Gradient
+    from jaxfed.sweep.halving import Halving
     from jaxfed.sweep.result import Sweep
 
 
@@ -57,6 +59,8 @@ class Simulation:
         participation: who takes part in a round.
         aggregator: how uploads become one update.
         loss: per example, ``(outputs, y) -> [B]``; None for the loss of the task.
+        weights: :func:`jaxfed.per_hospital` numbers that multiply what hospitals weigh in the mean (their
+            rows, or 1, as the algorithm says); None for 1.
         l2: strength of an L2 penalty ``l2 / 2 ||kernels||^2`` in every hospital's loss.
         splits: which splits are evaluated.
         devices: how many jax devices to use; None for all.
@@ -88,6 +92,7 @@ class Simulation:
     evaluate_on: Dataset | None = None
     models: Mapping[str, Any] | None = None
     groups: Mapping[str, str] | Sequence[str] | None = None
+    weights: PerHospital | None = None
 
     def __post_init__(self) -> None:
         check_simulation(self)
@@ -138,6 +143,7 @@ class Simulation:
             algorithm=FedAvg(),
             participation=Everyone(),
             evaluate_on=self.evaluate_on or self.hospitals,
+            weights=None,
         )
 
     def run(
@@ -207,7 +213,9 @@ class Simulation:
         seed: int = 0,
         samples: int | None = None,
         data: Callable[..., Dataset] | None = None,
+        halving: Halving | None = None,
         together: int | None = None,
+        memory: int | None = None,
         progress: bool = True,
     ) -> Sweep:
         """Many runs of this simulation as one compiled program.
@@ -232,8 +240,11 @@ class Simulation:
             samples: number of draws.
             data: makes the hospitals of a configuration from its ``data.*`` fields:
                 ``sweep({"data.alpha": [0.1, 1.0]}, data=lambda alpha: digits(30, alpha=alpha))``.
+            halving: :class:`jaxfed.Halving`: the worse part of the configurations stops after some rounds,
+                and again later. What is not measured is NaN.
             together: runs side by side on a device, under ``vmap``; None for 1 on a CPU, where one after
-                another is fastest, and all on a GPU.
+                another is fastest, and all on a GPU. As many as there is memory for run at a time.
+            memory: bytes that may be used; None for what is free.
             progress: show a progress bar.
 
         Raises:
@@ -250,9 +261,34 @@ class Simulation:
             seed=seed,
             samples=samples,
             data=data,
+            halving=halving,
             together=together,
+            memory=memory,
             progress=progress,
         )
+
+    def gradient(
+        self, fields: Sequence[str], rounds: int, *, seed: int = 0, split: str = "validation"
+    ) -> Gradient:
+        """The loss at the end of a run, and how it changes with numbers of this simulation.
+
+        ``sim.gradient(["algorithm.server_optimizer.learning_rate", "client_optimizer.learning_rate"],
+        20).by`` has a derivative for each field; of :func:`jaxfed.per_hospital` numbers one for each
+        hospital. Forward mode: it costs about two runs for each number.
+
+        Args:
+            fields: dotted paths of numbers that are no whole ones.
+            rounds: communication rounds of the run.
+            seed: of the run.
+            split: the loss is that over all rows of this split.
+
+        Raises:
+            InvalidInput: a field that is not there or no number, or a split that is not evaluated.
+        """
+        check_run(self, rounds, seed, 1, None, None)
+        from jaxfed.sweep.gradient import gradient
+
+        return gradient(self, fields, int(rounds), seed=int(seed), split=split)
 
     def evaluate(self, variables: Variables, split: str = "test") -> Any:
         """Metrics of one model on every hospital: a table with one row per hospital."""
@@ -312,7 +348,7 @@ class Simulation:
         """The recipe with per-hospital numbers in the data set's order."""
         (local,) = self._locals.values()
         algorithm = self.algorithm.for_model(local, self.hospitals.x)  # type: ignore[union-attr]
-        recipe = engine.Recipe(algorithm, local, self.aggregator, self.participation)
+        recipe = engine.Recipe(algorithm, local, self.aggregator, self.participation, self.weights)
         return values.in_order(recipe, self.hospitals.hospitals)
 
     @cached_property

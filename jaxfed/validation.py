@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import warnings
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -17,6 +19,7 @@ from jaxfed.core.local import LocalTraining
 from jaxfed.core.mixed import MixedAlgorithm
 from jaxfed.core.modules import as_model
 from jaxfed.core.optimizer import Optimizer
+from jaxfed.core.problem import Problem
 from jaxfed.core.values import PerHospital, Schedule, differs
 
 if TYPE_CHECKING:
@@ -109,7 +112,7 @@ def check_run(sim: Simulation, rounds: Any, seed: Any, eval_every: Any, initial:
         )
         problems.check(initial is None, "initial and resume: give one of them")
     if initial is not None:
-        wanted = {name: _variables(sim, local) for name, local in sim._locals.items()}
+        wanted = {name: variables_of(sim, local) for name, local in sim._locals.items()}
         found = jax.tree.map(jnp.shape, initial)
         expected = jax.tree.map(lambda leaf: leaf.shape, wanted)
         single = not isinstance(sim.algorithm, MixedAlgorithm)
@@ -145,6 +148,13 @@ def _check_training(sim: Simulation, problems: Problems) -> None:
             f"client_optimizer={sim.client_optimizer!r}: describe it, "
             "jaxfed.optimizer(optax.sgd, learning_rate=0.05)",
         )
+    if sim.weights is not None:
+        fine = isinstance(sim.weights, PerHospital)
+        numbers = np.asarray(sim.weights.values if fine else np.nan, float)
+        fine = fine and bool(np.isfinite(numbers).all()) and bool((numbers >= 0).all()) and numbers.sum() > 0
+        remedy = "give jaxfed.per_hospital(...) of numbers >= 0, not all of them 0, or None"
+        problems.check(fine, f"weights={sim.weights!r}: {remedy}")
+        problems.check(sim.models is None, "weights: not with models=...; leave it out")
     if sim.l2 is not None and not isinstance(sim.l2, (PerHospital, Schedule, jax.Array)):
         fine = isinstance(sim.l2, (int, float)) and not isinstance(sim.l2, bool) and 0 <= sim.l2 < np.inf
         problems.check(fine, f"l2={sim.l2!r}: give a number >= 0, or None")
@@ -230,9 +240,7 @@ def _check_model(sim: Simulation, name: str, local: LocalTraining, problems: Pro
     dataset, problem = sim.hospitals, local.problem
     which = "model" if sim.models is None else f"models[{name!r}]"
     try:
-        variables = _variables(sim, local)
-        x, y = (_like(tree, 2) for tree in (dataset.x, dataset.y))
-        outputs = jax.eval_shape(problem.predict, variables, x)
+        variables, outputs = _outline(sim, local)
     except Exception as error:  # whatever a user's model raises
         shapes = jax.tree.map(lambda leaf: leaf.shape[1:], dataset.x)
         problems.add(f"{which}: it does not take rows of shape {shapes}: {type(error).__name__}: {error}")
@@ -246,7 +254,7 @@ def _check_model(sim: Simulation, name: str, local: LocalTraining, problems: Pro
     )
     if sim.loss is not None:
         try:
-            shape = jax.eval_shape(problem.losses, outputs, y).shape
+            shape = jax.eval_shape(problem.losses, outputs, _like(dataset.y, 2)).shape
             found = f"gives shape {shape} for 2 rows"
         except Exception as error:  # whatever a user's loss raises
             shape, found = None, f"fails: {type(error).__name__}: {error}"
@@ -258,8 +266,27 @@ def _check_model(sim: Simulation, name: str, local: LocalTraining, problems: Pro
     return variables
 
 
-def _variables(sim: Simulation, local: LocalTraining) -> Any:
-    return jax.eval_shape(local.problem.init, jax.random.key(0), _like(sim.hospitals.x, 1))
+def variables_of(sim: Simulation, local: LocalTraining) -> Any:
+    """Shapes of a model's variables."""
+    return _outline(sim, local)[0]
+
+
+def _outline(sim: Simulation, local: LocalTraining) -> tuple[Any, Any]:
+    """Shapes of a model's variables, and of its outputs for 2 rows."""
+    leaves, tree = jax.tree.flatten(_like(sim.hospitals.x, 2))
+    shapes = tuple((leaf.shape[1:], leaf.dtype) for leaf in leaves)
+    problem = dataclasses.replace(local.problem, l2=None)
+    return _known_outline(problem, tree, shapes, jnp.result_type(float))
+
+
+@lru_cache(maxsize=64)  # of a sweep's configurations most have the same model
+def _known_outline(problem: Problem, tree: Any, shapes: tuple, default: Any) -> tuple[Any, Any]:
+    one, two = (
+        tree.unflatten([jax.ShapeDtypeStruct((rows, *shape), dtype) for shape, dtype in shapes])
+        for rows in (1, 2)
+    )
+    variables = jax.eval_shape(problem.init, jax.random.key(0), one)
+    return variables, jax.eval_shape(problem.predict, variables, two)
 
 
 def _like(tree: Any, rows: int) -> Any:

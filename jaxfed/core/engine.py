@@ -37,6 +37,7 @@ from jaxfed.core.types import (
     Upload,
     Variables,
 )
+from jaxfed.core.values import Number
 
 SHARDED, COPIED = PartitionSpec(DEVICES), PartitionSpec()
 LOGGED = PartitionSpec(None, DEVICES)
@@ -47,12 +48,16 @@ STATE = State(round=COPIED, key=COPIED, server=COPIED, clients=SHARDED)  # type:
 @pytree
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What is done in a round. A pytree: its numbers are leaves, everything else is static."""
+    """What is done in a round. A pytree: its numbers are leaves, everything else is static.
+
+    ``weights`` multiplies what the algorithm says that a hospital weighs; None for 1.
+    """
 
     algorithm: Algorithm
     local: LocalTraining
     aggregator: Aggregator
     participation: Participation
+    weights: Number | None = None
 
 
 class Log(NamedTuple):
@@ -169,6 +174,8 @@ def round_on_device(recipe: Recipe, plan: Plan, federation: Federation, state: S
         round_key = keys.at_round(state.key, purpose, state.round)
         client_of = hospital((algorithm, recipe.local), plan, federation, present, round_key, client)
         weights = everyone * algorithm.weights(server, federation.sizes)
+        if recipe.weights is not None:
+            weights = weights * values.of_hospital(recipe.weights, ...)
         weights = of_device(weights.astype(jnp.result_type(float)), plan)
         return exchange(recipe.aggregator, plan, client_of, state.clients, present, weights)
 

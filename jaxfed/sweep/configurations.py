@@ -113,6 +113,11 @@ def _changed(sim: Simulation, changes: dict[str, Any], settings: dict[str, Any])
     parts = {f.name: getattr(sim, f.name) for f in dataclasses.fields(sim)} | changes
     for path, value in sorted(settings.items(), key=lambda item: item[0].count(".")):
         parts = paths.replace(parts, path, value)
+    return unchecked(sim, parts)
+
+
+def unchecked(sim: Simulation, parts: dict[str, Any]) -> Simulation:
+    """A simulation like ``sim`` of these parts, as they are."""
     variant = object.__new__(type(sim))
     for name, part in parts.items():
         object.__setattr__(variant, name, part)

@@ -6,7 +6,7 @@ They belong to one group if their recipes differ in numbers only; their data set
 from __future__ import annotations
 
 import dataclasses
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -19,17 +19,26 @@ from jaxfed.core.dataset import Dataset
 from jaxfed.history import Arrays
 from jaxfed.sweep.configurations import Configuration
 from jaxfed.sweep.layout import Layout, lay_out, work_of
+from jaxfed.sweep.memory import side_by_side, size_of
+from jaxfed.validation import variables_of
 
 if TYPE_CHECKING:
     from jaxfed.simulation import Simulation
 
 
-def groups_of(configurations: list[Configuration], together: int | None) -> list[Group]:
-    """One group for each program, in the order of their first configurations."""
+def groups_of(configurations: list[Configuration], together: int | None, memory: int | None) -> list[Group]:
+    """One group for each program, in the order of their first configurations.
+
+    Raises:
+        InvalidInput: some run does not fit into the memory.
+    """
     found: dict[Any, dict[int, Configuration]] = {}
     for configuration in configurations:
         found.setdefault(_signature(configuration), {})[configuration.number] = configuration
-    return [Group(members, together) for members in found.values()]
+    groups = [Group(members, together, memory) for members in found.values()]
+    for group in groups:
+        group.cut  # noqa: B018 - raises before anything starts
+    return groups
 
 
 def _signature(configuration: Configuration) -> Any:
@@ -53,11 +62,12 @@ class Group:
 
     Attributes:
         members: they, by number.
-        wanted: slots of each group of devices, None for 1 on a CPU and as many as there are on a GPU.
+        wanted, memory: see :func:`jaxfed.sweep.memory.side_by_side`.
     """
 
     members: dict[int, Configuration]
     wanted: int | None
+    memory: int | None = None
 
     @property
     def sim(self) -> Simulation:
@@ -70,16 +80,26 @@ class Group:
         key = {k: (c.sim.hospitals, c.sim.subjects) for k, c in self.members.items()}
         sims = {key[k]: c.sim for k, c in reversed(self.members.items())}
         number = {pair: v for v, pair in enumerate(dict.fromkeys(key.values()))}
-        return lay_out([sims[pair] for pair in number], {k: number[key[k]] for k in key})
+        return lay_out([sims[pair] for pair in number], {k: number[key[k]] for k in key}, self.cut[0])
+
+    def forget(self) -> None:
+        """Give the memory of the hospitals back, until they are needed again."""
+        self.__dict__.pop("layout", None)
 
     @cached_property
+    def cut(self) -> tuple[int, int]:
+        """Into how many groups devices are cut, and how many runs each has at a time."""
+        sims = [c.sim for c in self.members.values()]
+        datasets = {id(data): data for sim in sims for data in (sim.hospitals, sim.subjects)}
+        rows = max(size_of((data.x, data.y)) for data in datasets.values()) * len(datasets)
+        state = max(_state_size(sim) for sim in {id(s.hospitals): s for s in sims}.values())
+        devices = self.sim.devices or len(jax.devices())
+        return side_by_side(len(sims), devices, self.wanted, state, rows, self.memory)
+
+    @property
     def together(self) -> int:
         """Slots of each group of devices."""
-        layout = self.layout.plan
-        if self.wanted is None and layout.devices[0].platform == "cpu":
-            return 1
-        most = -(-len(self.members) // layout.configs)
-        return min(self.wanted or most, most)
+        return self.cut[1]
 
     @property
     def width(self) -> int:
@@ -125,3 +145,12 @@ class Group:
     @cached_property
     def _work(self) -> dict[Any, float]:
         return {}
+
+
+def _state_size(sim: Simulation) -> int:
+    """Bytes of a run's state."""
+    recipe = sim._unplaced
+    recipe = values.at_round(recipe, jnp.zeros((), jnp.int32))
+    init = partial(recipe.algorithm.init, places=len(sim.hospitals))
+    server, client = jax.eval_shape(lambda v: init(v, jax.random.key(0)), variables_of(sim, recipe.local))
+    return size_of(server) + len(sim.hospitals) * size_of(client)

@@ -47,11 +47,10 @@ class Layout:
         return self.held_places[0].plan
 
 
-def lay_out(sims: list[Simulation], which: dict[int, int]) -> Layout:
-    """The data sets of some simulations, one of each."""
+def lay_out(sims: list[Simulation], which: dict[int, int], configs: int) -> Layout:
+    """The data sets of some simulations, one of each, in every one of ``configs`` groups of devices."""
     some = sims[0]
     devices = some.devices or len(jax.devices())
-    configs = min(devices, len(which))
     busy = min(int((sim.hospitals.counts[:, TRAIN] > 0).sum()) for sim in sims)
     shards = max(1, min(devices // configs, busy))
     how: dict[str, Any] = {"devices": shards, "block": some.block, "configs": configs}

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxfed.clock import Clock
 from jaxfed.core import slots
 from jaxfed.core.types import State
 from jaxfed.evaluation import MEASURES
@@ -27,27 +28,25 @@ SECONDS = 0.5  # of a call: a live bar, and an interrupt that is heard soon
 
 @dataclasses.dataclass(eq=False)
 class Progress:
-    """A sweep on its way.
+    """A sweep on its way: arrays and numbers, nothing else.
 
     Attributes:
         record: what was seen.
+        racing: ``[K]`` bool, still in the race.
+        rung: number of the rung.
         group: number of the group whose configurations are in the slots.
         holding: ``[W]`` number of the configuration in each slot, -1 for none.
-        slots: their runs; None before the group's first call.
-        parked: states of runs that wait for more rounds, by number of the configuration.
+        slots: their runs; None before the group's first call in this rung.
+        parked: states of runs that wait for the next rung, by number of the configuration.
     """
 
     record: Record
+    racing: np.ndarray
+    rung: int = 0
     group: int = 0
     holding: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     slots: slots.Slot | None = None
     parked: dict[int, State] = dataclasses.field(default_factory=dict)
-
-    def enter(self, number: int, group: Group) -> None:
-        """Empty slots for a group, unless its configurations are in them already."""
-        if self.slots is None or self.group != number:
-            self.group, self.holding = number, np.full(group.width, -1)
-            self.slots = group.empty()
 
 
 class Lane:
@@ -55,18 +54,21 @@ class Lane:
 
     Args:
         group: the configurations of one program.
-        progress: of the whole sweep, with this group in its slots; changed in place.
+        progress: of the whole sweep; changed in place.
         chosen: numbers of the configurations that go on.
         until: rounds that they are to have done.
         park: whether their states are needed later.
+        clock: where seconds are noted.
     """
 
     def __init__(
-        self, group: Group, progress: Progress, chosen: Iterable[int], until: int, *, park: bool = False
+        self, group: Group, progress: Progress, chosen: Iterable[int], until: int, park: bool, clock: Clock
     ) -> None:
-        self.group, self.progress, self.until, self.park = group, progress, until, park
+        self.group, self.progress, self.until, self.park, self.clock = group, progress, until, park, clock
+        if progress.slots is None:
+            progress.holding, progress.slots = np.full(group.width, -1), group.empty()
         held = progress.holding.tolist()
-        self.todo = [k for k in chosen if k in group.members and k not in held and not self._finished(k)]
+        self.todo = [k for k in chosen if k not in held and not self._finished(k)]
         self.pace = 0.0  # work of a call
         self.calls = 0
         self.inputs: slots.Configuration | None = None
@@ -76,8 +78,8 @@ class Lane:
         """Whether nothing is left to do."""
         return not self.todo and bool((self.progress.holding < 0).all())
 
-    def call(self) -> int:
-        """One call of the program; returns rounds that need not be done any more."""
+    def call(self) -> None:
+        """One call of the program."""
         progress, record = self.progress, self.progress.record
         fresh = self._fill()
         orders, marks = self._orders(fresh)
@@ -85,22 +87,18 @@ class Lane:
         progress.slots, single, pooled = self._advance(orders)
         died, rounds = np.asarray(progress.slots.died), np.asarray(progress.slots.state.round)
         self._keep_pace(orders, time.perf_counter() - began)
-        settled = 0
         for w, k in enumerate(progress.holding.tolist()):
             if k < 0:
                 continue
-            before = max(int(record.done[k]), 0)
             record.done[k], record.died[k] = rounds[w], died[w]
             for leg, mark in enumerate(marks[w]):
                 if not died[w] or record.marks[mark] < died[w]:
                     seen = jax.tree.map(lambda leaf: leaf[w, leg], (single, pooled))  # noqa: B023
                     record.measured(k, mark, *self.group.by_hospital(k, *seen))
-            settled += (self.until if self._finished(k) else int(rounds[w])) - before
             if self._finished(k):
                 progress.holding[w] = -1
                 if self.park and not died[w]:
                     progress.parked[k] = jax.tree.map(lambda leaf: leaf[w], progress.slots.state)  # noqa: B023
-        return settled
 
     def _advance(self, orders: slots.Order) -> tuple[slots.Slot, Any, Any]:
         layout, sim = self.group.layout, self.group.sim
@@ -174,6 +172,10 @@ class Lane:
         """As much work in the next call as takes some time; the first one compiled."""
         here, rounds = self.progress.holding.tolist(), orders.rounds.sum(1)
         work = max([n * self.group.work(k) for n, k in zip(rounds, here, strict=True) if k >= 0])
+        if self.calls or self.progress.rung:
+            self.clock.training(int(rounds.sum()), seconds)
+        else:
+            self.clock.compiling_seconds += seconds
         if self.calls and work:
             self.pace = min(work * SECONDS / max(seconds, 1e-9), 8 * max(work, self.pace))
         self.calls += 1

@@ -38,6 +38,13 @@ def has(node: Any, path: str) -> bool:
     return True
 
 
+def get(node: Any, path: str) -> Any:
+    """The field at ``path``, which is there."""
+    for name in path.split("."):
+        node = children(node)[name]
+    return node
+
+
 def unknown(node: Any, path: str, more: tuple[str, ...] = ()) -> str:
     """What to say of a path that does not exist; ``more`` are paths that are no fields of ``node``."""
     known = [*more, *(name for name in fields(node) if name.split(".")[0] not in APART)]

@@ -6,17 +6,23 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxfed import interrupt
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import Problems
+from jaxfed.evaluation import MEASURES
+from jaxfed.extras import needs
 from jaxfed.provenance import provenance
-from jaxfed.sweep.axes import Axes, Mode, axes_of
+from jaxfed.sweep.axes import Mode, axes_of, count_of
 from jaxfed.sweep.configurations import configurations_of
+from jaxfed.sweep.course import Course
 from jaxfed.sweep.groups import groups_of
-from jaxfed.sweep.loop import Lane, Progress
+from jaxfed.sweep.halving import Halving
+from jaxfed.sweep.loop import Progress
+from jaxfed.sweep.memory import check_results
 from jaxfed.sweep.record import Record
 from jaxfed.sweep.result import Sweep
 from jaxfed.validation import check_run
@@ -35,43 +41,70 @@ def sweep(
     seed: int,
     samples: int | None,
     data: Callable[..., Dataset] | None,
+    halving: Halving | None,
     together: int | None,
+    memory: int | None,
     progress: bool,
 ) -> Sweep:
     """See :meth:`jaxfed.Simulation.sweep`."""
+    needs("xarray", "sweep", "sweep")
     check_run(sim, rounds, seed, eval_every, None, None)
+    rounds, eval_every, seed = int(rounds), int(eval_every), int(seed)
     problems = Problems("sweep")
+    _check(sim, halving, together, rounds, problems)
+    numbers = (rounds // eval_every + 2) * (len(sim.subjects) + 1) * len(sim.splits) * len(metrics_of(sim))
+    check_results(count_of(fields, mode, samples), numbers, memory, problems)
+    problems.raise_if_any()
     axes = axes_of(fields, mode, samples, seed, problems)
     configurations = configurations_of(sim, axes, seed, data, problems) if not problems.count else []
     problems.raise_if_any()
-    marks = np.union1d(np.arange(0, rounds + 1, eval_every), [0, rounds])
-    groups = groups_of(configurations, together)
-    now = Progress(Record.of(configurations, marks))
+    rungs = [rounds] if halving is None else halving.rungs(rounds)
+    marks = np.union1d(np.arange(0, rounds + 1, eval_every), [0, *rungs])
+    course = Course(axes, configurations, groups_of(configurations, together, memory), rungs, halving)
+    now = Progress(Record.of(configurations, marks), np.ones(len(axes), bool))
     began = time.perf_counter()
     bar = tqdm(total=len(axes) * rounds, desc="sweep", unit="round", disable=not progress)
     try:
         with bar:
-            for number, group in enumerate(groups):
-                now.enter(number, group)
-                lane = Lane(group, now, group.members, rounds)
-                while not lane.finished:
-                    with interrupt.deferred():
-                        settled = lane.call()
-                    bar.update(settled)
+            for _ in course.calls(now):
+                bar.update(course.settled(now) - bar.n)
     except KeyboardInterrupt:
-        done = int((now.record.done >= rounds).sum() + (now.record.died > 0).sum())
-        bar.write(f"interrupted after {done} of {len(axes)} configurations")
+        bar.write(f"interrupted after {course.settled(now)} of {len(axes) * rounds} rounds")
     config = {
         **sim.describe(),
         "mode": mode,
         "rounds": rounds,
         "eval_every": eval_every,
         "seed": seed,
-        "fields": _described(axes),
+        "halving": None if halving is None else repr(halving),
+        "fields": {axis.path: axis.labels.tolist() for axis in axes.axes},
     }
-    seconds = {"seconds": time.perf_counter() - began, "programs": len(groups)}
-    return Sweep(now.record.dataset(axes, configurations), config, {**provenance(), **seconds})
+    origin = {
+        **provenance(),
+        "programs": len(course.groups),
+        "seconds": time.perf_counter() - began,
+        "compile_seconds": course.clock.compiling_seconds,
+        "seconds_per_round": course.clock.report()["seconds_per_round"],
+    }
+    return Sweep(now.record.dataset(axes, configurations), config, origin)
 
 
-def _described(axes: Axes) -> dict[str, list[Any]]:
-    return {axis.path: axis.labels.tolist() for axis in axes.axes}
+def _check(sim: Simulation, halving: Any, together: Any, rounds: int, problems: Problems) -> None:
+    if halving is not None and not isinstance(halving, Halving):
+        problems.add(f"halving={halving!r}: give jaxfed.Halving(rounds=...)")
+    elif halving is not None:
+        halving.check(sim.splits, metrics_of(sim), rounds, problems)
+    whole = isinstance(together, (int, np.integer)) and not isinstance(together, bool)
+    problems.check(
+        together is None or (whole and together >= 1),
+        f"together={together!r}: give a whole number >= 1 of runs side by side on a device, or None",
+    )
+
+
+def metrics_of(sim: Simulation) -> list[str]:
+    """Names of the metrics that are measured."""
+    data = sim.hospitals
+    y = jnp.zeros((2, *data.y.shape[1:]), data.y.dtype)
+    outputs, losses, segment = jnp.zeros((2, data.outputs)), jnp.zeros(2), jnp.zeros(2, jnp.int32)
+    measure: Any = MEASURES[data.task]
+    return [*jax.eval_shape(lambda *rows: measure(*rows, 1), outputs, losses, y, segment)]

@@ -11,8 +11,10 @@ import pytest
 from catalogue import CATALOGUE, Normalised, exported
 from federations import Lab, hospitals, recipe, same
 
-from jaxfed.core import engine
+from jaxfed.core import engine, slots
+from jaxfed.core.dataset import TRAIN
 from jaxfed.core.optimizer import optimizer
+from jaxfed.core.plan import hold_out
 from jaxfed.participation import Cyclic, FixedCohort, Poisson
 
 ROUNDS = 3
@@ -168,6 +170,33 @@ def test_cut_and_continued_is_bitwise_the_same(name):
     part, _ = one.advance(one.start(), 1)
     part, _ = one.advance(part, ROUNDS - 1)
     same(part, whole)
+
+
+def spread(outputs, losses, y, segment, segments):
+    """A metric that compiles quickly."""
+    return {"spread": jnp.broadcast_to(jnp.nanmax(losses) - jnp.nanmin(losses), (segments,))}
+
+
+@algorithms
+def test_an_entry_of_a_sweep_is_bitwise_the_single_run(name):
+    """In a slot, and after another run in the same one."""
+    one = lab(name)
+    layout = one.placement.plan
+    rows = slots.Data(one.federation, hold_out(one.data, one.placement, (TRAIN,)))
+    rows = jax.tree.map(lambda leaf: leaf[None], rows)
+    order = slots.Order(jnp.ones(1, bool), jnp.full((1, 1), ROUNDS), jnp.ones((1, 1), bool))
+    slot = slots.empty(slots.Configuration(one.recipe, 0, 0), rows, plan=layout, together=1)
+    for rate, seed in [(1.0, 0), (0.5, 1)]:
+        single = lab(name, rate=rate)
+        whole, _ = single.advance(single.start(seed), ROUNDS)
+        configuration = slots.Configuration(single.recipe, seed, 0)
+        slot, _, pooled = slots.advance(
+            jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], configuration), slot, order, rows,
+            plan=layout, held_plan=layout, together=1, measure=spread, splits=1,
+        )  # fmt: skip
+        same(jax.tree.map(lambda leaf: leaf[0], slot.state), whole)
+        assert slot.died.tolist() == [0]
+        assert np.isfinite(pooled["spread"]).all()
 
 
 @algorithms

@@ -8,13 +8,23 @@ import optax
 import pytest
 from federations import hospitals
 
-from jaxfed import FedAvg, FixedCohort, Poisson, Simulation, algorithms, optimizer, per_hospital, schedule
+from jaxfed import (
+    FedAvg,
+    FixedCohort,
+    Poisson,
+    Simulation,
+    aggregators,
+    algorithms,
+    optimizer,
+    per_hospital,
+    schedule,
+)
 from jaxfed.models import MLP, logistic
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 ROUNDS, EVERY = 5, 2
-SMALL = {"model": logistic(), "batch_size": None, "splits": ("validation", "test"), "devices": 1}
+SMALL = {"model": logistic(), "batch_size": None, "splits": ("validation", "test"), "devices": 1, "block": 1}
 
 
 def data(sizes=(11, 4, 7, 1, 9), seed=0):
@@ -98,6 +108,15 @@ def test_devices_and_runs_side_by_side(sim, devices, together):
     equal(entry, sim.replace(algorithm=algorithms.FedProx(mu=2.0)), rtol=1e-5)
 
 
+def test_too_little_memory_for_all_at_a_time(sim, compiled):
+    """Four devices, memory for two runs: two at a time, on two devices each."""
+    large = sim.replace(devices=4, hospitals=data((600, 200, 50, 30, 20)))
+    whole = sweep(large, {"seed": range(4)})
+    found = sweep(large, {"seed": range(4)}, memory=60_000)
+    assert compiled.count(ADVANCE) == 2
+    np.testing.assert_allclose(found.data["log_loss"], whole.data["log_loss"], rtol=1e-5)
+
+
 def test_devices_share_the_hospitals_of_few_runs(sim):
     """Two runs on four devices: two for each."""
     found = sweep(sim.replace(devices=4, block=2), {"algorithm.mu": [0, 2.0]})
@@ -112,6 +131,13 @@ def test_static_fields_make_groups(sim, compiled):
     assert found.provenance["programs"] == 4
     entry = found.data.sel(algorithm="Ditto", batch_size="4", seed=1)
     equal(entry, sim.replace(algorithm=algorithms.Ditto(lam=0.5), batch_size=4), 1)
+
+
+@pytest.mark.parametrize("rule", aggregators.__all__)
+def test_every_aggregator(rule):
+    sim = simulation(aggregator=getattr(aggregators, rule)())
+    found = sweep(sim, {"client_optimizer.learning_rate": [0.1, 0.2]})
+    equal(found.data.isel({"client_optimizer.learning_rate": 1}), sim.replace(client_optimizer=sgd(0.2)))
 
 
 def test_schedules_and_numbers_of_each_hospital(sim):

@@ -26,6 +26,7 @@ Made by `python benchmarks/make_readme.py` from `results/*.json`; edit that.
 | `python benchmarks/heart_disease.py` | are the published rows of Fed-Heart-Disease reproduced? | `heart_disease.json` |
 | `jaxfed bench algorithms --out benchmarks/results` | how fast do global methods converge? | `algorithms.json`, `curves.csv`, `algorithms.png` |
 | `python benchmarks/speed.py` | how fast is a round, beside other simulators and the machine's limit? | `speed-*.json`, `speed-*.png` |
+| `python benchmarks/mixed.py` | what do hospitals with different models cost, beside federations of one model? | `mixed.json` |
 | `python benchmarks/first_run.py` | the picture in the README, made by the README's code | `first_run.png` |
 """
 
@@ -49,6 +50,14 @@ pooled log loss is what FedAvg's was in the end.
 ![Pooled test log loss over rounds](results/algorithms.png)
 """
 
+MIXED = """## Hospitals with different models
+
+{hospitals} synthetic hospitals in three groups, all in one program; `share` is of the samples per second of the same
+hospitals as three federations (FedAvg) of one model, one after another, which reach {apart}
+thousand. For FedMD, DS-FL and FedDF the last column counts the public rows too that hospitals and server train on. Three kinds are
+logistic regression, `mlp(32)` and `mlp(128, 128)`; for FedProto `mlp(32)`, `mlp(64, 32)` and `mlp(128, 32)`.
+"""
+
 
 def main() -> None:
     """Write the page."""
@@ -58,6 +67,8 @@ def main() -> None:
     machines = sorted(RESULTS.glob("speed-*.json"))
     if machines:
         parts.append(speed_page.HEAD + "\n" + "\n".join(speed_page.section(path) for path in machines))
+    if (RESULTS / "mixed.json").exists():
+        parts.append(_mixed(json.loads((RESULTS / "mixed.json").read_text())))
     (HERE / "README.md").write_text("\n".join(parts))
 
 
@@ -92,6 +103,20 @@ def _algorithms(record: dict[str, Any]) -> str:
                 f"| {row['score']:.4f} | {row['worst decile']:.4f} | {rounds} | {sent} "
                 f"| {row['ms per round']:.0f} |"
             )
+    return "\n".join(lines) + "\n"
+
+
+def _mixed(record: dict[str, Any]) -> str:
+    provenance = record["provenance"]
+    apart = " and ".join(f"{value / 1e3:,.0f} ({kind})" for kind, value in record["separate"].items())
+    lines = [MIXED.format(hospitals=record["hospitals"], apart=apart), _machine(provenance), ""]
+    lines += ["| method | models | thousand samples/s | share | share with public rows |"]
+    lines += ["| --- |" + " --- |" * 4]
+    for row in record["rows"]:
+        lines.append(
+            f"| {row['method']} | {row['models']} | {row['samples per second'] / 1e3:,.0f} "
+            f"| {row['share']:.0%} | {row['share with public rows']:.0%} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -14,7 +14,7 @@ from jaxfed.models import logistic, mlp
 from jaxfed.report.algorithms_page import COMPUTE, GROUPS, PAGE, page
 from jaxfed.report.convergence import convergence_panels
 from jaxfed.report.costs import costs
-from jaxfed.report.figures import comparison_figure
+from jaxfed.report.figures import comparison_figure, subplots
 
 
 def test_the_page_of_algorithms_is_up_to_date():
@@ -117,3 +117,8 @@ def test_the_convergence_benchmark_at_small_size(monkeypatch):
         reached * summary.loc[0, "bytes per round"] / 1e6
     )
     assert isinstance(convergence_panels(curves), Figure)
+
+
+def test_a_notebook_shows_a_figure_without_pyplot():
+    figure, _ = subplots(1)
+    assert figure._repr_png_().startswith(b"\x89PNG")

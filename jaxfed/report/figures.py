@@ -108,12 +108,9 @@ def _chosen(runs: Mapping[str, Run], metric: str | None, split: str) -> tuple[st
 
 def subplots(count: int, width: float = 6.0) -> tuple[Figure, list[Axes]]:
     """A row of panels of ``width`` inches."""
-    # a Figure of its own and not pyplot's: nothing to close, and no display is needed
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from jaxfed.report.canvas import Canvas
 
-    figure = Figure(figsize=(width * count, 4.0), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Canvas(width * count, 4.0)
     axes = [figure.add_subplot(1, count, i + 1) for i in range(count)]
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)

@@ -120,9 +120,11 @@ def outputs(recipe: Deployed, plan: Plan, federation: Federation, held: HeldOut,
 
 
 def _flat(recipe: Deployed, held: HeldOut, variables: Variables) -> Array:
-    """One model over all rows, some thousand at a time; the last chunk overlaps the one before."""
+    """One model over all rows, some at a time; the last chunk overlaps the one before."""
     x, total = held.rows.x, len(held.rows.y)
-    chunk = min(total, 4096)
+    # thousands of rows of a table, tens of images: what a model makes of a row grows with it
+    numbers = sum(leaf[0].size for leaf in jax.tree.leaves(x))
+    chunk = min(total, max(16, min(4096, 2**16 // max(numbers, 1))))
     predict = partial(recipe.local.problem.predict, variables)
     one = jax.eval_shape(predict, jax.tree.map(lambda leaf: leaf[:chunk], x))
 

@@ -2,5 +2,19 @@
 
 from jaxfed.models.cnn import CNN, cnn
 from jaxfed.models.dense import MLP, logistic, mlp
+from jaxfed.models.published import LeNet, ReddiCNN, lenet, reddi_cnn
+from jaxfed.models.resnet import ResNet, resnet
 
-__all__ = ["CNN", "MLP", "cnn", "logistic", "mlp"]
+__all__ = [
+    "CNN",
+    "MLP",
+    "LeNet",
+    "ReddiCNN",
+    "ResNet",
+    "cnn",
+    "lenet",
+    "logistic",
+    "mlp",
+    "reddi_cnn",
+    "resnet",
+]

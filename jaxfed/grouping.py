@@ -17,7 +17,7 @@ from jaxfed.core.errors import Problems
 from jaxfed.core.groups import GroupRecipe
 from jaxfed.core.mixed import MixedAlgorithm
 from jaxfed.core.modules import as_model
-from jaxfed.core.types import PyTree, Variables
+from jaxfed.core.types import CoordinateRule, PyTree, Variables
 from jaxfed.grouped import Grouped
 from jaxfed.report.costs import Costs, costs_of_groups
 from jaxfed.words import settings
@@ -58,6 +58,11 @@ def check_groups(sim: Simulation, problems: Problems) -> None:
     if not isinstance(sim.models, Mapping) or not sim.models:
         problems.add(f"models={sim.models!r}: give {{group: model}}, such as {{'clinic': logistic(), ...}}")
         return
+    problems.check(
+        not isinstance(sim.aggregator, CoordinateRule),
+        f"aggregator={sim.aggregator!r}: needs every upload, and groups of models have uploads of several "
+        "kinds; give WeightedMean()",
+    )
     if not isinstance(sim.algorithm, MixedAlgorithm):
         name = type(sim.algorithm).__name__
         problems.add(

@@ -24,7 +24,7 @@ from jaxfed.core.mixed import MixedAlgorithm
 from jaxfed.core.modules import as_model
 from jaxfed.core.optimizer import Optimizer, optimizer
 from jaxfed.core.problem import Loss, Problem
-from jaxfed.core.types import Aggregator, Algorithm, Participation, Variables
+from jaxfed.core.types import Aggregator, Algorithm, CoordinateRule, Participation, Variables
 from jaxfed.core.values import PerHospital
 from jaxfed.federated import Federated
 from jaxfed.history import History
@@ -83,7 +83,7 @@ class Simulation:
     steps: int | PerHospital | None = None
     batch_size: int | None = 32
     participation: Participation = Everyone()
-    aggregator: Aggregator = WeightedMean()
+    aggregator: Aggregator | CoordinateRule = WeightedMean()
     loss: Loss | None = None
     l2: float | PerHospital | None = None
     splits: tuple[str, ...] = ("validation", "test")

@@ -25,11 +25,11 @@ from jaxfed.core.values import PerHospital, Schedule, differs
 if TYPE_CHECKING:
     from jaxfed.simulation import Simulation
 
-# A method that tells each part of a simulation, and an example.
+# Methods that tell each part of a simulation, and an example.
 PARTS = {
-    "algorithm": ("variables", "FedAvg()"),
-    "aggregator": ("finish", "WeightedMean()"),
-    "participation": ("problems", "Poisson(0.5)"),
+    "algorithm": (("variables",), "FedAvg()"),
+    "aggregator": (("finish", "aggregate"), "WeightedMean()"),
+    "participation": (("problems",), "Poisson(0.5)"),
 }
 CHANGEABLE = {"client_optimizer", "participation", "l2"}  # when a run goes on
 
@@ -46,9 +46,9 @@ def check_simulation(sim: Simulation, like: Simulation | None = None) -> None:
             "jaxfed.data.from_arrays({'north': (x, y), ...})"
         )
         problems.raise_if_any()
-    for name, (method, example) in PARTS.items():
+    for name, (methods, example) in PARTS.items():
         part = getattr(sim, name)
-        fits = hasattr(part, method) and not isinstance(part, type)
+        fits = any(hasattr(part, method) for method in methods) and not isinstance(part, type)
         problems.check(fits, f"{name}={part!r}: give one of jaxfed's or your own, such as {example}")
     problems.raise_if_any()
     _check_training(sim, problems)

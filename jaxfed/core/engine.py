@@ -30,6 +30,7 @@ from jaxfed.core.types import (
     Aggregator,
     Algorithm,
     Cohort,
+    CoordinateRule,
     Metrics,
     Participation,
     PyTree,
@@ -55,7 +56,7 @@ class Recipe:
 
     algorithm: Algorithm
     local: LocalTraining
-    aggregator: Aggregator
+    aggregator: Aggregator | CoordinateRule
     participation: Participation
     weights: Number | None = None
 

@@ -1,7 +1,7 @@
 """All hospitals of a device, block after block: uploads are added to a total, states are kept.
 
-Memory does not grow with the number of hospitals, and hospitals that do not take part cost nothing: those
-present are moved to the front, in order of size, and the loop stops behind them.
+Memory does not grow with the number of hospitals, but for rules that need every upload. Hospitals that do
+not take part cost nothing: those present are moved to the front, in order of size, and the loop stops there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.core.plan import DEVICES, Plan, Store
-from jaxfed.core.types import Aggregator, Metrics, PyTree, Shard, Upload
+from jaxfed.core.types import Aggregator, CoordinateRule, Metrics, PyTree, Shard, Upload
 
 # (slot, state of that client, name of the block's axis) -> upload, new state, metrics
 Client = Callable[[Array, PyTree, str | None], tuple[Upload, PyTree, Metrics]]
@@ -60,13 +60,58 @@ class Exchanged(NamedTuple):
 
 
 def exchange(
-    aggregator: Aggregator, plan: Plan, client: Client, clients: PyTree, present: Array, weights: Array
+    aggregator: Aggregator | CoordinateRule,
+    plan: Plan,
+    client: Client,
+    clients: PyTree,
+    present: Array,
+    weights: Array,
 ) -> Exchanged:
     """One exchange with all hospitals; the arguments are those of :func:`visit`."""
+    if isinstance(aggregator, CoordinateRule):
+        return _stored(aggregator, plan, client, clients, present, weights)
     seen = visit(aggregator, plan, client, clients, present, weights)
     total = jax.lax.psum(seen.total, DEVICES)
     weight, each = jax.lax.all_gather((seen.weights, seen.each), DEVICES, tiled=True)
     return Exchanged(aggregator.finish(total), seen.clients, seen.metrics, seen.rejected, weight, each)
+
+
+def _stored(
+    rule: CoordinateRule, plan: Plan, client: Client, clients: PyTree, present: Array, weights: Array
+) -> Exchanged:
+    """An exchange whose uploads are kept: every device aggregates its share of the coordinates."""
+
+    def keeping(slot: Array, state: PyTree, block: str | None) -> tuple[Upload, PyTree, Metrics]:
+        upload, state, metrics = client(slot, state, block)
+        return Upload((), upload), state, metrics
+
+    def share(leaf: Array) -> Array:
+        flat = leaf.reshape(len(leaf), -1)
+        flat = jnp.pad(flat, ((0, 0), (0, -flat.shape[1] % jax.lax.axis_size(DEVICES))))
+        return jax.lax.all_to_all(flat, DEVICES, split_axis=1, concat_axis=0, tiled=True)
+
+    def whole(share: Array, leaf: Array) -> Array:
+        flat = jax.lax.all_gather(share, DEVICES, tiled=True)
+        return flat[: leaf[0].size].reshape(leaf.shape[1:])
+
+    seen = visit(_Unadded(), plan, keeping, clients, present, weights)
+    weight, each = jax.lax.all_gather((seen.weights, seen.each.each), DEVICES, tiled=True)
+    update = rule.aggregate(jax.tree.map(share, seen.each.mean), weight)
+    update = jax.tree.map(whole, update, seen.each.mean)
+    return Exchanged(update, seen.clients, seen.metrics, seen.rejected, weight, each)
+
+
+class _Unadded:
+    """The aggregator of nothing."""
+
+    def init(self, upload: PyTree) -> PyTree:
+        return ()
+
+    def add(self, total: PyTree, uploads: PyTree, weights: PyTree) -> PyTree:
+        return ()
+
+    def finish(self, total: PyTree) -> PyTree:
+        return ()
 
 
 def visit(

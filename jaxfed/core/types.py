@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -203,6 +203,18 @@ class Aggregator(Protocol):
 
     def finish(self, total: PyTree) -> PyTree:
         """The aggregate."""
+        ...
+
+
+@runtime_checkable
+class CoordinateRule(Protocol):
+    """A rule that needs every upload, and treats each coordinate by itself: uploads are stored.
+
+    Each device gets all hospitals' numbers of its share of the coordinates.
+    """
+
+    def aggregate(self, uploads: PyTree, weights: Array) -> PyTree:
+        """The aggregate of ``[K, n]`` leaves; a weight is 0 where an upload is absent or not finite."""
         ...
 
 

@@ -1,0 +1,121 @@
+"""Order statistics over hospitals, coordinate by coordinate, without a sort.
+
+The element of rank r of a column is found by bisection on the ordered integers behind its floats: at most as
+many passes as a float has bits, each counting how many elements are not above a threshold. A pass is a
+vectorised comparison and sum over a block of columns that stays in cache. XLA's sort on a CPU takes 20 to 70
+times as long, and its reductions and ``top_k`` have no advantage either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+_CACHED = 2**17  # numbers of a block: half of a common second-level cache
+
+
+def median(x: Array, present: Array) -> Array:
+    """The median of every column over the rows that are present.
+
+    Args:
+        x: ``[K, P]`` floats without NaN.
+        present: ``[K]`` bool, may be traced.
+
+    Returns:
+        ``[P]``: exactly an element for an odd number of rows, the mean of the two middle ones for an even
+        number, 0 for none.
+    """
+    count = present.sum(dtype=jnp.int32)
+
+    def middle(block: Array) -> Array:
+        low = _ranked(block, (count - 1) // 2)
+        even = _count(block <= low) > count // 2  # the next rank is equal to this one
+        high = jnp.where(even, low, jnp.min(jnp.where(block > low, block, jnp.inf), axis=0))
+        return jnp.where(count % 2 == 1, low, (low + high) / 2)
+
+    return _by_blocks(middle, x, present, count)
+
+
+def trimmed_mean(x: Array, present: Array, trim: Array | float) -> Array:
+    """The mean of every column over the rows that are present, without the ends.
+
+    Args:
+        x: ``[K, P]`` floats without NaN.
+        present: ``[K]`` bool, may be traced.
+        trim: share of the rows left out at each end, in [0, 0.5), rounded down to whole rows; may be traced.
+
+    Returns:
+        ``[P]``; 0 where no row is present.
+    """
+    count = present.sum(dtype=jnp.int32)
+    # 0.29 * 100 is 28.999999 in float32
+    out = jnp.minimum(jnp.floor(trim * count + 1e-4).astype(jnp.int32), (count - 1) // 2)
+
+    def inner(block: Array) -> Array:
+        low, high = _ranked(block, out), _ranked(block, count - 1 - out)
+        between = jnp.where((block > low) & (block < high), block, 0).sum(axis=0)
+        lows = jnp.minimum(_count(block <= low), count - out) - out
+        highs = count - out - jnp.maximum(_count(block < high), out)
+        mean = (between + lows * low + highs * high) / jnp.maximum(count - 2 * out, 1)
+        return jnp.where(low == high, low, mean)
+
+    return _by_blocks(inner, x, present, count)
+
+
+def _by_blocks(rule: Callable[[Array], Array], x: Array, present: Array, count: Array) -> Array:
+    """``rule`` on some columns at a time; rows that are absent are infinite there."""
+    rows, columns = x.shape
+    width = columns
+    if jax.default_backend() == "cpu":
+        width = min(columns, max(32, _CACHED // rows // 16 * 16))
+
+    def block(i: Array, results: Array) -> Array:
+        first = jnp.minimum(i * width, columns - width)  # the last one overlaps the one before
+        part = lax.dynamic_slice(x, (0, first), (rows, width))
+        # behind a barrier, or every pass would read the whole again
+        part = lax.optimization_barrier(jnp.where(present[:, None], part, jnp.inf))
+        return lax.dynamic_update_slice(results, rule(part), (first,))
+
+    results = lax.fori_loop(0, -(-columns // width), block, jnp.zeros(columns, x.dtype))
+    return jnp.where(count > 0, results, 0)
+
+
+def _ranked(block: Array, rank: Array) -> Array:
+    """The element of ``rank`` (from 0) of every column of ``[K, W]``."""
+    integer = jnp.dtype(f"int{8 * block.dtype.itemsize}")
+
+    def ordered(number: Array) -> Array:
+        word = lax.bitcast_convert_type(number, integer)
+        return word ^ ((word >> (8 * integer.itemsize - 1)) & jnp.iinfo(integer).max)
+
+    def real(word: Array) -> Array:
+        word = word ^ ((word >> (8 * integer.itemsize - 1)) & jnp.iinfo(integer).max)
+        return lax.bitcast_convert_type(word, block.dtype)
+
+    def searching(state: tuple[Array, Array, Array]) -> Array:
+        low, high, found = state
+        return ((low < high) & (found > rank + 1)).any()
+
+    def halve(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        low, high, found = state
+        middle = (low >> 1) + (high >> 1) + (low & high & 1)
+        below = _count(block <= real(middle))
+        enough = below > rank
+        return (
+            jnp.where(enough, low, middle + 1),
+            jnp.where(enough, middle, high),
+            jnp.where(enough, below, found),
+        )
+
+    width = block.shape[1]
+    low, high = (jnp.full(width, ordered(jnp.asarray(end, block.dtype))) for end in (-jnp.inf, jnp.inf))
+    _, high, _ = lax.while_loop(searching, halve, (low, high, jnp.full(width, len(block) + 1)))
+    # the largest element up to `high`: that of the rank, whether `high` or the number below it is exact
+    return jnp.max(jnp.where(block <= real(high), block, -jnp.inf), axis=0)
+
+
+def _count(condition: Array) -> Array:
+    return condition.sum(axis=0, dtype=jnp.int32)

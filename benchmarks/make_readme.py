@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import aggregation_page
 import numpy as np
 import pandas as pd
 import speed_page
@@ -25,6 +26,7 @@ Made by `python benchmarks/make_readme.py` from `results/*.json`; edit that.
 | --- | --- | --- |
 | `python benchmarks/heart_disease.py` | are the published rows of Fed-Heart-Disease reproduced? | `heart_disease.json` |
 | `jaxfed bench algorithms --out benchmarks/results` | how fast do global methods converge? | `algorithms.json`, `curves.csv`, `algorithms.png` |
+| `python benchmarks/model_aggregation.py` | what does each kind of hospital gain where models differ? | `model_aggregation.json` |
 | `python benchmarks/speed.py` | how fast is a round, beside other simulators and the machine's limit? | `speed-*.json`, `speed-*.png` |
 | `python benchmarks/mixed.py` | what do hospitals with different models cost, beside federations of one model? | `mixed.json` |
 | `python benchmarks/first_run.py` | the picture in the README, made by the README's code | `first_run.png` |
@@ -64,6 +66,9 @@ def main() -> None:
     parts = [INTRODUCTION, _heart(json.loads((RESULTS / "heart_disease.json").read_text()))]
     if (RESULTS / "algorithms.json").exists():
         parts.append(_algorithms(json.loads((RESULTS / "algorithms.json").read_text())))
+    if (RESULTS / "model_aggregation.json").exists():
+        record = json.loads((RESULTS / "model_aggregation.json").read_text())
+        parts.append(aggregation_page.section(record, _machine))
     machines = sorted(RESULTS.glob("speed-*.json"))
     if machines:
         parts.append(speed_page.HEAD + "\n" + "\n".join(speed_page.section(path) for path in machines))

@@ -94,6 +94,11 @@ def test_what_has_no_meaning_with_several_models_is_refused():
         simulation().evaluate(None)
     with pytest.raises(jaxfed.InvalidInput, match="of every group"):
         simulation().run(1, initial={"clinic": jaxfed.Variables({}, {})})
+    one = simulation(models=None, groups=None, model=mlp(3))
+    with pytest.raises(
+        jaxfed.InvalidInput, match="FedMD: algorithms for hospitals with different models cannot"
+    ):
+        one.sweep({"algorithm.epochs": [1, 2]}, 1)
 
 
 def test_alone_is_every_hospital_with_its_own_model():
@@ -107,6 +112,12 @@ def test_a_run_of_groups(tmp_path):
     part = sim.run(2, resume=sim.run(1, progress=False), progress=False)
     for a, b in zip(jax.tree.leaves(part.variables), jax.tree.leaves(run.variables), strict=True):
         np.testing.assert_array_equal(a, b)
+    folder = tmp_path / "checkpoints"
+    sim.run(1, checkpoint=folder, progress=False)
+    kept = sim.run(3, checkpoint=folder, progress=False)
+    for a, b in zip(jax.tree.leaves(kept.variables), jax.tree.leaves(run.variables), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert kept.to_frame().equals(run.to_frame())
     assert run.history.training["present"].shape == (3, 5)
     table = run.hospitals()
     assert list(table.index) == list(sim.hospitals.hospitals)

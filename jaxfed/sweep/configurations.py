@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, Problems
+from jaxfed.core.mixed import MixedAlgorithm
 from jaxfed.sweep import paths
 from jaxfed.sweep.axes import Axes
 from jaxfed.validation import check_simulation
@@ -49,6 +50,11 @@ def configurations_of(
             changes = _data_of(settings, data, made)
             variant = _changed(sim, changes, settings)
             check_simulation(variant, like=sim)
+            if isinstance(variant.algorithm, MixedAlgorithm):
+                raise InvalidInput(
+                    f"algorithm={type(variant.algorithm).__name__}: algorithms for hospitals with different "
+                    "models cannot be swept; run each setting by itself, sim.replace(...).run(...)"
+                )
         except InvalidInput as error:
             message = str(error).removeprefix("Simulation: ")
             if message not in said:

@@ -216,6 +216,9 @@ class Simulation:
         halving: Halving | None = None,
         together: int | None = None,
         memory: int | None = None,
+        checkpoint: str | Path | None = None,
+        every: int | None = None,
+        keep: int = 3,
         progress: bool = True,
     ) -> Sweep:
         """Many runs of this simulation as one compiled program.
@@ -245,10 +248,16 @@ class Simulation:
             together: runs side by side on a device, under ``vmap``; None for 1 on a CPU, where one after
                 another is fastest, and all on a GPU. As many as there is memory for run at a time.
             memory: bytes that may be used; None for what is free.
+            checkpoint: a folder for checkpoints, for this sweep alone: the same call goes on where it was
+                cut, as in :meth:`run`.
+            every: rounds of all runs together between checkpoints; where None one is written every 30
+                seconds.
+            keep: how many of the newest are kept.
             progress: show a progress bar.
 
         Raises:
             InvalidInput: lists everything that is wrong, before anything is compiled.
+            CheckpointError: the folder is of another sweep, or none of its checkpoints can be read.
         """
         from jaxfed.sweep.run import sweep
 
@@ -264,6 +273,9 @@ class Simulation:
             halving=halving,
             together=together,
             memory=memory,
+            checkpoint=checkpoint,
+            every=every,
+            keep=keep,
             progress=progress,
         )
 

@@ -26,14 +26,15 @@ from federations import hospitals  # noqa: E402
 import jaxfed  # noqa: E402
 from jaxfed.checkpoint import read  # noqa: E402
 from jaxfed.leaves import flatten  # noqa: E402
+from jaxfed.sweep import loop  # noqa: E402
 from jaxfed.words import digest  # noqa: E402
 
-ROUNDS = {"run": 1500}
+loop.SECONDS = 0.01  # of a call in a sweep: more checkpoints, less in between
 
 
-def run(**how):
+def simulation():
     """SCAFFOLD with a part of the hospitals: state in hospitals and on the server."""
-    sim = jaxfed.Simulation(
+    return jaxfed.Simulation(
         hospitals((5, 4, 3), test=3),
         model=jaxfed.models.logistic(),
         algorithm=jaxfed.algorithms.Scaffold(),
@@ -42,11 +43,22 @@ def run(**how):
         splits=("test",),
         devices=1,
     )
-    found = sim.run(ROUNDS["run"], eval_every=50, progress=False, **how)
+
+
+def run(**how):
+    """One run."""
+    found = simulation().run(1500, eval_every=50, progress=False, **how)
     return digest((flatten(found.state, "state"), found.history.arrays()))
 
 
-WHAT = {"run": run}
+def sweep(**how):
+    """Step sizes, one of which diverges, and seeds."""
+    fields = {"client_optimizer.learning_rate": [0.01, 0.1, 1e30], "seed": range(4)}
+    found = simulation().sweep(fields, 8000, eval_every=1000, progress=False, **how)
+    return digest({name: values.to_numpy() for name, values in found.data.variables.items()})
+
+
+WHAT = {"run": run, "sweep": sweep}
 
 
 def child(what, out, **how):
@@ -78,7 +90,8 @@ def main(what, folder, kills, seed):
         else:  # perhaps before that
             time.sleep(draw.uniform(0.0, 1.0))
         os.kill(process, signal.SIGKILL)
-        assert os.waitpid(process, 0)[1] == signal.SIGKILL, "it had ended before"
+        if os.waitpid(process, 0)[1] != signal.SIGKILL:  # a quick machine: it had ended before
+            break
         for path in checkpoints.glob("round-*.checkpoint"):
             read(path)  # whole, whenever it was
         deaths.append(newest(checkpoints))

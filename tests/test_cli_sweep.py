@@ -10,7 +10,7 @@ from jaxfed import algorithms, cli
 from jaxfed.cli import toml
 from jaxfed.cli.sweep import SweepOptions, fields_of
 from jaxfed.core.errors import InvalidInput
-from jaxfed.sweep import Sweep
+from jaxfed.sweep import Sweep, loop
 
 KNOWN = ("rounds", "hidden", "algorithm", "eval_every", "baselines")
 STEP, MU = "client_optimizer.learning_rate", "algorithm.mu"
@@ -169,3 +169,42 @@ def test_wrong_sweeps_are_one_line(monkeypatch, arguments, said):
         cli.main()
     assert str(exit.value).startswith("jaxfed: ")
     assert said in str(exit.value)
+
+
+def test_a_sweep_that_was_cut_goes_on(monkeypatch, tmp_path):
+    """Its options came from a file that is gone by then; only the folder is typed."""
+    found = []
+    monkeypatch.setattr("jaxfed.cli.sweep.report", lambda sweep, metric, out: found.append(sweep))
+    file = tmp_path / "tune.toml"
+    file.write_text("""
+hospitals = 4
+rounds = 2
+model = "logistic"
+[vary]
+client_optimizer.learning_rate = [0.01, 0.1]
+""")
+    kept, call, calls = tmp_path / "kept", loop.Lane.call, []
+
+    def crash(self):
+        if len(calls) == 1:
+            raise MemoryError
+        calls.append(1)
+        return call(self)
+
+    def command(*arguments):
+        monkeypatch.setattr("sys.argv", ["jaxfed", "sweep", *arguments])
+        cli.main()
+
+    how = [str(file), "--devices", "4", "--eval-every", "1"]
+    command(*how)
+    monkeypatch.setattr(loop.Lane, "call", crash)
+    with pytest.raises(MemoryError):
+        command(*how, "--checkpoint", str(kept), "--every", "1")
+    monkeypatch.setattr(loop.Lane, "call", call)
+    file.unlink()
+    command("--resume", str(kept))
+    assert found[0].data.identical(found[1].data)
+    monkeypatch.setattr("sys.argv", ["jaxfed", "run", "--resume", str(kept)])
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    assert "that was jaxfed sweep, not run" in str(exit.value)

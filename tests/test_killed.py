@@ -11,7 +11,7 @@ import pytest
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("what", ["run"])
+@pytest.mark.parametrize("what", ["run", "sweep"])
 def test_killed_ten_times(what, tmp_path):
     if not hasattr(os, "fork"):
         pytest.skip("needs fork")

@@ -12,7 +12,8 @@ from jaxfed.core.errors import InvalidInput
 from jaxfed.provenance import provenance
 
 FILE = f"command{SUFFIX}"
-CHANGEABLE = {"rounds", "out", "baselines", "checkpoint", "every", "keep", "resume"}  # when it goes on
+CHECKPOINTS = {"checkpoint", "every", "keep", "resume"}
+CHANGEABLE = {"rounds", "out", "baselines", "metric", "file", *CHECKPOINTS}  # when it goes on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +23,7 @@ class CheckpointOptions:
     checkpoint: Path | None = None
     """Folder for checkpoints; the same command goes on where it was cut."""
     every: int | None = None
-    """Rounds between checkpoints; about 30 seconds where not given."""
+    """Rounds between checkpoints (of a sweep: of all its runs together); 30 seconds where not given."""
     keep: int = 3
     """How many of the newest checkpoints are kept."""
     resume: Path | None = None
@@ -54,9 +55,7 @@ def typed(arguments: list[str]) -> list[str]:
     then = read(folder / FILE).notes["arguments"]
     if then[0] != command:
         raise CheckpointError("configuration", f"--resume {folder}: that was jaxfed {then[0]}, not {command}")
-    place = next(i for i, argument in enumerate(then) if argument.split("=")[0] == "--checkpoint")
-    after = then[place + (1 if "=" in then[place] else 2) :]
-    return [*then[:place], "--checkpoint", str(folder), *after]  # it may have been moved
+    return [*_without(then, "--checkpoint"), "--checkpoint", str(folder)]  # it may have been moved
 
 
 def remember(options: CheckpointOptions) -> None:
@@ -76,4 +75,16 @@ def remember(options: CheckpointOptions) -> None:
     if path.is_file():
         check_config(read(path).config, config, str(path))
     options.checkpoint.mkdir(parents=True, exist_ok=True)
-    write(path, Checkpoint(config, 0, {}, notes={"arguments": sys.argv[1:]}, versions=provenance()))
+    file = getattr(options, "file", None)  # a TOML file: its options are among the arguments by now
+    arguments = [argument for argument in sys.argv[1:] if argument != str(file)]
+    write(path, Checkpoint(config, 0, {}, notes={"arguments": arguments}, versions=provenance()))
+
+
+def _without(arguments: list[str], flag: str) -> list[str]:
+    """Arguments but a flag with its value."""
+    before = ["", *arguments]
+    return [
+        argument
+        for argument, one in zip(arguments, before, strict=False)
+        if argument.split("=")[0] != flag and one != flag
+    ]

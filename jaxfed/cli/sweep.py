@@ -14,6 +14,7 @@ import tyro
 
 import jaxfed
 from jaxfed.cli.federation import FederationOptions, algorithm_of, generator, load, model_of, simulation_of
+from jaxfed.cli.resume import CheckpointOptions, remember
 from jaxfed.core.errors import InvalidInput, Problems
 from jaxfed.sweep import Sweep
 
@@ -23,7 +24,7 @@ PARTS: dict[str, Callable[[FederationOptions, str], Any]] = {"algorithm": algori
 
 
 @dataclasses.dataclass(frozen=True)
-class SweepOptions(FederationOptions):
+class SweepOptions(CheckpointOptions, FederationOptions):
     """For example: jaxfed sweep --algorithm FedProx --vary client_optimizer.learning_rate=0.01,0.1
     --vary algorithm.mu=0,0.1 --seeds 5. Or all options in a file, jaxfed sweep tune.toml, the fields and
     their values in a table [vary].
@@ -53,7 +54,9 @@ def sweep_command(options: tyro.conf.OmitArgPrefixes[SweepOptions]) -> None:
     hospitals = load(options)
     print(hospitals)
     generated = any(path.startswith("data.") for path in fields)
-    sweep = simulation_of(options, hospitals).sweep(
+    simulation = simulation_of(options, hospitals)
+    remember(options)
+    sweep = simulation.sweep(
         fields,
         options.rounds,
         mode=options.mode,
@@ -61,6 +64,9 @@ def sweep_command(options: tyro.conf.OmitArgPrefixes[SweepOptions]) -> None:
         seed=options.seed,
         eval_every=options.eval_every,
         data=generator(options) if generated else None,
+        checkpoint=options.checkpoint,
+        every=options.every,
+        keep=options.keep,
         progress=sys.stderr.isatty(),
     )
     report(sweep, options.metric, options.out)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -11,11 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from jaxfed.checkpoint_folder import Checkpoints, Saver
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import Problems
 from jaxfed.evaluation import MEASURES
 from jaxfed.extras import needs
 from jaxfed.provenance import provenance
+from jaxfed.sweep import kept
 from jaxfed.sweep.axes import Mode, axes_of, count_of
 from jaxfed.sweep.configurations import configurations_of
 from jaxfed.sweep.course import Course
@@ -25,7 +29,7 @@ from jaxfed.sweep.loop import Progress
 from jaxfed.sweep.memory import check_results
 from jaxfed.sweep.record import Record
 from jaxfed.sweep.result import Sweep
-from jaxfed.validation import check_run
+from jaxfed.validation import check_checkpoint, check_run
 
 if TYPE_CHECKING:
     from jaxfed.simulation import Simulation
@@ -44,11 +48,15 @@ def sweep(
     halving: Halving | None,
     together: int | None,
     memory: int | None,
+    checkpoint: str | Path | None,
+    every: int | None,
+    keep: int,
     progress: bool,
 ) -> Sweep:
     """See :meth:`jaxfed.Simulation.sweep`."""
     needs("xarray", "sweep", "sweep")
     check_run(sim, rounds, seed, eval_every, None, None)
+    check_checkpoint(checkpoint, every, keep, None)
     rounds, eval_every, seed = int(rounds), int(eval_every), int(seed)
     problems = Problems("sweep")
     _check(sim, halving, together, rounds, problems)
@@ -62,14 +70,28 @@ def sweep(
     marks = np.union1d(np.arange(0, rounds + 1, eval_every), [0, *rungs])
     course = Course(axes, configurations, groups_of(configurations, together, memory), rungs, halving)
     now = Progress(Record.of(configurations, marks), np.ones(len(axes), bool))
+    saver = Saver(None, None, None)
+    if checkpoint is not None:
+        how = {"mode": mode, "rounds": rounds, "eval_every": eval_every, "seed": seed, "halving": halving}
+        files = Checkpoints(Path(checkpoint), kept.identity(sim, axes, configurations, **how), keep)
+        found = files.latest()
+        if found is not None:
+            kept.put_back(now, course, found)
+        saver = Saver(files, every, None if found is None else found.round)
+    save = partial(kept.checkpoint, now, course)
+    saver.save(course.settled(now), save, always=True)
     began = time.perf_counter()
-    bar = tqdm(total=len(axes) * rounds, desc="sweep", unit="round", disable=not progress)
+    settled = course.settled(now)
+    bar = tqdm(total=len(axes) * rounds, initial=settled, desc="sweep", unit="round", disable=not progress)
     try:
         with bar:
             for _ in course.calls(now):
+                saver.save(course.settled(now), save)
                 bar.update(course.settled(now) - bar.n)
     except KeyboardInterrupt:
-        bar.write(f"interrupted after {course.settled(now)} of {len(axes) * rounds} rounds")
+        remark = saver.remark()
+        bar.write(f"interrupted after {course.settled(now)} of {len(axes) * rounds} rounds{remark}")
+    saver.save(course.settled(now), save, always=True)
     config = {
         **sim.describe(),
         "mode": mode,

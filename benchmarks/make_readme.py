@@ -13,6 +13,7 @@ import aggregation_page
 import numpy as np
 import pandas as pd
 import speed_page
+import sweep_page
 from heart_disease import PUBLISHED
 
 HERE = Path(__file__).parent
@@ -29,6 +30,7 @@ Made by `python benchmarks/make_readme.py` from `results/*.json`; edit that.
 | `python benchmarks/model_aggregation.py` | what does each kind of hospital gain where models differ? | `model_aggregation.json` |
 | `python benchmarks/speed.py` | how fast is a round, beside other simulators and the machine's limit? | `speed-*.json`, `speed-*.png` |
 | `python benchmarks/mixed.py` | what do hospitals with different models cost, beside federations of one model? | `mixed.json` |
+| `python benchmarks/sweep.py` | is one sweep cheaper than the runs it is made of? | `sweep.json` |
 | `python benchmarks/first_run.py` | the picture in the README, made by the README's code | `first_run.png` |
 """
 
@@ -74,6 +76,9 @@ def main() -> None:
         parts.append(speed_page.HEAD + "\n" + "\n".join(speed_page.section(path) for path in machines))
     if (RESULTS / "mixed.json").exists():
         parts.append(_mixed(json.loads((RESULTS / "mixed.json").read_text())))
+    if (RESULTS / "sweep.json").exists():
+        record = json.loads((RESULTS / "sweep.json").read_text())
+        parts.append(sweep_page.section(record, _machine(record["provenance"])))
     (HERE / "README.md").write_text("\n".join(parts))
 
 

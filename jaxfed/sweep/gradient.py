@@ -76,7 +76,9 @@ def gradient(sim: Simulation, fields: Sequence[str], rounds: int, *, seed: int, 
         directions = np.eye(leaves[number].size)[trainer.placement.position] if each else np.ones(1)
         slopes = []
         for direction in directions:
-            value, slope = _slope(leaves, trainer.federation, trainer.held, seed, direction, number, final)
+            towards = [jnp.zeros_like(leaf) for leaf in leaves]
+            towards[number] = jnp.asarray(direction, leaves[number].dtype)
+            value, slope = _slope(leaves, towards, trainer.federation, trainer.held, seed, final)
             slopes.append(float(slope))
         by[path] = pd.Series(slopes, sim.hospitals.hospitals, name=path) if each else slopes[0]
     return Gradient(float(value), by)
@@ -105,22 +107,23 @@ class Final:
         return pooled[self.metric][self.split]
 
 
-@partial(jax.jit, static_argnames=("number", "final"))
+@partial(jax.jit, static_argnames=("final",))
 def _slope(
     leaves: list[Array],
+    towards: list[Array],
     federation: Federation,
     held: HeldOut,
     seed: int,
-    direction: Array,
-    number: int,
     final: Final,
 ) -> tuple[Array, Array]:
-    """The loss, and its derivative by one of the leaves in one direction."""
+    """The loss, and its derivative in a direction; whole numbers have none."""
+    real = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)]
 
-    def loss(leaf: Array) -> Array:
-        return final([*leaves[:number], leaf, *leaves[number + 1 :]], federation, held, seed)
+    def loss(numbers: list[Array]) -> Array:
+        given = dict(zip(real, numbers, strict=True))
+        return final([given.get(i, leaf) for i, leaf in enumerate(leaves)], federation, held, seed)
 
-    return jax.jvp(loss, (leaves[number],), (jnp.asarray(direction, leaves[number].dtype),))
+    return jax.jvp(loss, ([leaves[i] for i in real],), ([towards[i] for i in real],))
 
 
 def _leaf(sim: Simulation, path: str, problems: Problems) -> int:

@@ -76,7 +76,7 @@ def gradient(sim: Simulation, fields: Sequence[str], rounds: int, *, seed: int, 
         directions = np.eye(leaves[number].size)[trainer.placement.position] if each else np.ones(1)
         slopes = []
         for direction in directions:
-            towards = [jnp.zeros_like(leaf) for leaf in leaves]
+            towards = [jnp.zeros(leaf.shape, leaf.dtype) for leaf in leaves]
             towards[number] = jnp.asarray(direction, leaves[number].dtype)
             value, slope = _slope(leaves, towards, trainer.federation, trainer.held, seed, final)
             slopes.append(float(slope))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -11,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxfed.core import engine, plan, predict, values
+from jaxfed.core import choices, engine, memory, plan, predict, tuning, values
 from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
+from jaxfed.core.errors import InvalidInput
 from jaxfed.core.types import State, Variables
 from jaxfed.evaluation import MEASURES
 from jaxfed.history import Arrays, History
@@ -31,6 +33,7 @@ class Federated:
         identity: gives the configuration in words that are exact, see :mod:`jaxfed.words`.
         wanted_devices, block: as given to :func:`jaxfed.core.plan.place`.
         held_block: ``block`` for the hospitals that are evaluated, where it is another.
+        measurement: how ``block`` was found, where it was measured.
     """
 
     unplaced: engine.Recipe
@@ -42,6 +45,7 @@ class Federated:
     wanted_devices: int | None = None
     block: int | None = None
     held_block: int | None = None
+    measurement: tuning.Choice | None = None
 
     @property
     def name(self) -> str:
@@ -77,6 +81,55 @@ class Federated:
         return dataclasses.replace(
             self, wanted_devices=layout["devices"], block=layout["block"], held_block=layout["held_block"]
         )
+
+    def prepared(self, rounds: int, capacity: int) -> Federated:
+        """This with a block that is measured, or was before, if so many rounds are worth it."""
+        blocks = tuning.candidates(self.placement.plan.slots, self._cpu)
+        if self.block is not None or len(blocks) == 1 or not self._worthwhile(rounds):
+            return self
+        state = self.start(0, None)
+        program = engine.advance.trace(
+            self.recipe, self.placement.plan, self.federation, state, 0, capacity=1
+        )
+        name = choices.name_of(str(program.jaxpr), self._steps.tolist())
+        found = choices.recall(name)
+        if found is None:
+            choice = self._measured(blocks, capacity)
+            choices.keep(name, {"block": choice.block, "seconds": choice.seconds})
+        else:
+            seconds = {int(block): float(time) for block, time in found["seconds"].items()}
+            choice = tuning.Choice(found["block"], "remembered", seconds)
+        return self._with(choice)
+
+    def _measured(self, blocks: list[int], capacity: int) -> tuning.Choice:
+        watch = tuning.Stopwatch(self._cpu)
+
+        def seconds(block: int) -> float:
+            one = dataclasses.replace(self, block=block)
+            state = one.start(0, None)
+            try:
+                one.check(state, capacity)
+            except InvalidInput:  # more than the memory holds
+                return math.inf
+            return watch(one.recipe, one.placement.plan, one.federation, state, capacity)
+
+        found = tuning.climb(blocks, seconds, min(blocks, key=lambda b: abs(b - self.choice.block)))
+        return tuning.Choice(min(found, key=found.__getitem__), "measured", found)
+
+    def _with(self, choice: tuning.Choice) -> Federated:
+        """This with that block; the same object for the same block, because it holds the rows."""
+        if choice.block not in self._others:
+            self._others[choice.block] = dataclasses.replace(self, block=choice.block, measurement=choice)
+        self.__dict__.pop("federation", None)  # made again if it is needed: rows are held once
+        return self._others[choice.block]
+
+    @cached_property
+    def _others(self) -> dict[int, Federated]:
+        return {}
+
+    def check(self, state: State, capacity: int) -> None:
+        """Raise InvalidInput where rounds from ``state`` do not fit into memory."""
+        memory.check(self.recipe, self.placement.plan, self.federation, state, capacity)
 
     def history(self) -> History:
         """A history with nothing in it."""
@@ -132,11 +185,64 @@ class Federated:
         return values.lay_out(self.unplaced, layout.position, layout.plan.places)
 
     @cached_property
+    def choice(self) -> tuning.Choice:
+        """The block, and how it was found."""
+        if self.block is not None:
+            return self.measurement or tuning.Choice(self.block, "given")
+        alone = plan.place(self.work, devices=self.wanted_devices, block=1)
+        parameters = self._parameters if alone.plan.slots >= 8 else 0
+        flop = 6.0 * parameters * self._rows_per_step
+        return tuning.Choice(tuning.judged(self._steps, alone, flop, self._cpu), "judged")
+
+    @property
+    def _cpu(self) -> bool:
+        return jax.default_backend() == "cpu"
+
+    @property
+    def _rows_per_step(self) -> int:
+        local = self.unplaced.local
+        return local.batch_size or local.problem.chunk
+
+    @cached_property
+    def work(self) -> np.ndarray:
+        """``[C]``: what devices are balanced by."""
+        local = values.of_hospital(self.unplaced.local, ...)
+        return np.asarray(local.work(self.hospitals.counts[:, TRAIN]))
+
+    @property
+    def _steps(self) -> np.ndarray:
+        """``[C]``: batches, or chunks where there are no batches, of each hospital in a round."""
+        local = self.unplaced.local
+        return self.work if local.batch_size else np.ceil(self.work / local.problem.chunk)
+
+    @property
+    def _parameters(self) -> int:
+        sample = jax.tree.map(lambda leaf: leaf[:1], self.hospitals.x)
+        variables = jax.eval_shape(self.unplaced.local.problem.init, jax.random.key(0), sample)
+        return sum(leaf.size for leaf in jax.tree.leaves(variables.params))
+
+    def _worthwhile(self, rounds: int) -> bool:
+        """Whether so many rounds are expected to take long enough to measure blocks first."""
+        steps = rounds * self._steps.sum() / self.placement.plan.shards
+        if steps < 1000:  # a guess from shapes costs more
+            return False
+        place = self.placement
+        once = tuning.expected(self._steps, place, tuning.flop_of(self.recipe, self.federation))
+        if rounds * once < tuning.WORTHWHILE:
+            return False
+        return rounds * once * self._share() >= tuning.WORTHWHILE
+
+    def _share(self) -> float:
+        """Share of the hospitals that take part in the first round."""
+        state = State(jnp.zeros((), jnp.int32), jax.random.key(0), (), ())
+        sizes, words = self.federation.sizes, self.federation.words
+        present = jax.jit(engine.presence)(self.recipe.participation, state, sizes, words)
+        return float(present.sum()) / max(int((sizes > 0).sum()), 1)
+
+    @cached_property
     def placement(self) -> plan.Placement:
         """Where the hospitals lie that train."""
-        sizes = self.hospitals.counts[:, TRAIN]
-        local = values.of_hospital(self.unplaced.local, ...)
-        return plan.place(np.asarray(local.work(sizes)), devices=self.wanted_devices, block=self.block)
+        return plan.place(self.work, devices=self.wanted_devices, block=self.choice.block)
 
     @cached_property
     def held_placement(self) -> plan.Placement:
@@ -144,11 +250,13 @@ class Federated:
         if self.subjects is self.hospitals:
             return self.placement
         work = self.subjects.counts[:, TRAIN + 1 :].sum(1)
-        return plan.place(work, devices=self.devices, block=self.held_block or self.block)
+        return plan.place(work, devices=self.devices, block=self.held_block or self.choice.block)
 
     @cached_property
     def federation(self) -> plan.Federation:
         """The training rows on the devices."""
+        on_device = self.hospitals.counts[:, TRAIN].sum() // self.placement.plan.shards
+        memory.check_rows(self.placement.plan, int(on_device), (self.hospitals.x, self.hospitals.y))
         return plan.federate(self.hospitals, self.placement)
 
     @cached_property

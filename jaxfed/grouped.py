@@ -78,6 +78,13 @@ class Grouped:
             return self
         return dataclasses.replace(self, wanted_devices=layout["devices"], block=layout["block"])
 
+    def prepared(self, rounds: int, capacity: int) -> Grouped:
+        """This: blocks of groups are not measured."""
+        return self
+
+    def check(self, state: State, capacity: int) -> None:
+        """Nothing: the memory of groups is not counted."""
+
     def history(self) -> History:
         """A history with nothing in it."""
         return History.of(self.hospitals, self.splits, self.hospitals.hospitals)

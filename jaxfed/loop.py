@@ -46,9 +46,10 @@ def train(
             )
         now = Progress.restored(trainer.laid_out(found.notes["layout"]), found, seed, initial)
     elif resume is not None:
-        now = Progress.after(trainer, resume)
+        layout = {name: resume.provenance[name] for name in trainer.layout()}
+        now = Progress.after(trainer.laid_out(layout), resume)
     else:
-        now = Progress.begin(trainer, seed, initial)
+        now = Progress.begin(trainer.prepared(rounds, eval_every), seed, initial)
     first = now.done
     last = rounds if files else first + rounds
     saver = Saver(files, every, saved=None if found is None else first)
@@ -64,7 +65,7 @@ def train(
         variables=now.trainer.variables(now.state),
         personal=trainer.personal,
         config={**trainer.describe(), "seed": seed, "rounds": now.done, "eval_every": eval_every},
-        provenance={**provenance(), "devices": now.trainer.devices, **now.clock.report()},
+        provenance={**provenance(), **now.trainer.layout(), **now.clock.report()},
         state=now.state,
     )
 

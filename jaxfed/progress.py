@@ -66,6 +66,7 @@ class Progress:
 
     def compile(self, capacity: int) -> None:
         """Compile the rounds, and note the time for it apart."""
+        self.clock.compiling(self.trainer.check, self.state, capacity)
         self.state, _ = self.clock.compiling(self.trainer.advance, self.state, 0, capacity)
 
     def advance(self, count: int, capacity: int) -> float:

@@ -31,6 +31,7 @@ from jaxfed.history import History
 from jaxfed.loop import train
 from jaxfed.models import mlp
 from jaxfed.participation import Everyone
+from jaxfed.planning import Planned, planned
 from jaxfed.report.costs import costs_of_hospitals
 from jaxfed.results import Run
 from jaxfed.validation import check_checkpoint, check_run, check_simulation
@@ -64,7 +65,7 @@ class Simulation:
         l2: strength of an L2 penalty ``l2 / 2 ||kernels||^2`` in every hospital's loss.
         splits: which splits are evaluated.
         devices: how many jax devices to use; None for all.
-        block: hospitals that run side by side on a device; None lets the plan choose.
+        block: hospitals that run side by side on a device; None lets :meth:`plan` choose.
         evaluate_on: hospitals to evaluate on, where they are not those that train.
         models: instead of ``model``, where hospitals have different ones: ``{group: model}``, for the
             algorithms of :mod:`jaxfed.algorithms.mixed`.
@@ -301,6 +302,16 @@ class Simulation:
         from jaxfed.sweep.gradient import gradient
 
         return gradient(self, fields, int(rounds), seed=int(seed), split=split)
+
+    def plan(self, rounds: int, *, eval_every: int = 1) -> Planned:
+        """How ``run(rounds)`` lays the hospitals on devices: ``print(sim.plan(100))``.
+
+        Where ``block`` is None and so many rounds are expected to train for 30 seconds or more, the block is
+        measured (some seconds, most of them to compile) and remembered for this machine; see
+        :mod:`jaxfed.core.tuning`.
+        """
+        check_run(self, rounds, 0, eval_every, None, None)
+        return planned(self, int(rounds), int(eval_every))
 
     def evaluate(self, variables: Variables, split: str = "test") -> Any:
         """Metrics of one model on every hospital: a table with one row per hospital."""

@@ -50,6 +50,14 @@ class Trainer(Protocol):
         """This trainer with the layout of a checkpoint."""
         ...
 
+    def prepared(self, rounds: int, capacity: int) -> Trainer:
+        """This trainer with a layout that may be measured for so many rounds."""
+        ...
+
+    def check(self, state: Any, capacity: int) -> None:
+        """Raise InvalidInput where rounds from ``state`` do not fit into memory."""
+        ...
+
     def history(self) -> History:
         """A history with nothing in it."""
         ...

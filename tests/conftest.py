@@ -20,6 +20,12 @@ def heart_folder() -> Path:
     pytest.skip("no heart disease files: set JAXFED_DATA, or put them in ../shared/data/heart")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Nothing is read from or written to the user's cache folder."""
+    os.environ["JAXFED_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def x64():
     """64-bit floats inside the test."""

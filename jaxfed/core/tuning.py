@@ -1,0 +1,170 @@
+"""How many hospitals run side by side on a device: measured on the real shapes, or judged from them.
+
+Measuring times rounds of the real program with candidates for the block, on a part of the hospitals that is
+cut so that it takes some hundred milliseconds; what costs time is compiling the candidates (seconds each; the
+chosen one is not wasted). So it is done for runs that are expected to train for ``WORTHWHILE`` seconds or
+more, and what was found is kept in a file. Shorter runs take :func:`judged`. Which of the two it is depends
+on the run alone and not on what is in the file, so that equal calls have equal results to the last bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxfed.core import engine
+from jaxfed.core.plan import Federation, Placement, Plan
+from jaxfed.core.problem import Batch
+from jaxfed.core.types import State
+
+WORTHWHILE = 30.0  # expected seconds of training
+# A local step on a CPU core: seconds for the operations of a block, seconds for each hospital in it, FLOP/s.
+OPERATIONS, HOSPITAL, RATE = 4e-6, 2.5e-6, 1e11
+SAMPLE = 0.2  # seconds of a timed round
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A block, and how it was found.
+
+    Attributes:
+        block: hospitals side by side on a device.
+        how: ``"given"``, ``"judged"`` from shapes, ``"measured"``, or ``"remembered"`` from an earlier run.
+        seconds: ``{candidate: seconds}`` of the timed rounds, where it was measured.
+    """
+
+    block: int
+    how: str
+    seconds: dict[int, float] = dataclasses.field(default_factory=dict)
+
+
+def candidates(longest: int, cpu: bool) -> list[int]:
+    """Blocks to try, in ascending order; ``longest`` is the most hospitals of a device.
+
+    1, 2, 4, 8, 16 on a CPU, where more only fall out of the caches; elsewhere all of them, and halves.
+    """
+    if cpu:
+        return [block for block in (1, 2, 4, 8, 16) if block <= longest]
+    found = [longest]
+    while found[-1] > 1:
+        found.append(-(-found[-1] // 2))
+    return found[::-1]
+
+
+def judged(work: np.ndarray, placement: Placement, flop: float, cpu: bool) -> int:
+    """A block from shapes: the least that is within 10 % of the best, by a model of the time.
+
+    Args:
+        work: ``[C]`` steps of each hospital in a round.
+        placement: any; only the devices and the order on them count.
+        flop: of a step of one hospital.
+        cpu: whether the devices are cores. Elsewhere all hospitals run side by side.
+    """
+    slots = placement.plan.slots
+    if not cpu:
+        return slots
+    if slots < 8:  # neighbours of very different sizes, and nothing to gain
+        return 1
+    costs = {block: expected(work, placement, flop, block) for block in candidates(slots, cpu)}
+    return min(block for block, cost in costs.items() if cost <= 1.1 * min(costs.values()))
+
+
+def expected(work: np.ndarray, placement: Placement, flop: float, block: int = 1) -> float:
+    """Seconds of a round on CPU cores, by a model; arguments as in :func:`judged`.
+
+    The sum over blocks of the steps of its longest member, each of
+    ``OPERATIONS + block * (HOSPITAL + flop / RATE)``.
+    """
+    steps = np.zeros(placement.plan.places)
+    steps[placement.position] = work
+    slots = placement.plan.slots
+    padded = np.pad(steps.reshape(-1, slots), ((0, 0), (0, -slots % block)))
+    longest = padded.reshape(len(padded), -1, block).max(2).sum(1).max()
+    return float(longest * (OPERATIONS + block * (HOSPITAL + flop / RATE)))
+
+
+def climb(blocks: list[int], seconds: Callable[[int], float], start: int) -> dict[int, float]:
+    """``{block: seconds}`` of those tried: from ``start`` up the list while it gets faster, else down."""
+    found = {start: seconds(start)}
+    for step in (1, -1):
+        i = blocks.index(start) + step
+        while 0 <= i < len(blocks):
+            found[blocks[i]] = seconds(blocks[i])
+            if found[blocks[i]] > min(found.values()):
+                break
+            i += step
+        if min(found, key=found.__getitem__) != start:
+            break
+    return found
+
+
+class Stopwatch:
+    """Times rounds on a part of the hospitals; the part is fitted to the first program that it times."""
+
+    def __init__(self, cpu: bool) -> None:
+        self._cpu, self._part = cpu, 0.0
+
+    def __call__(
+        self, recipe: engine.Recipe, plan: Plan, federation: Federation, state: State, capacity: int
+    ) -> float:
+        """Seconds that a round takes, from the median of three; ``state`` is donated."""
+
+        def time_of(part: float, repeats: int) -> float:
+            nonlocal state
+            cut, times = self._cut(federation, plan, part), []
+            for _ in range(repeats):
+                began = time.perf_counter()
+                state, _ = engine.advance(recipe, plan, cut, state, 1, capacity=capacity)
+                jax.block_until_ready(state)
+                times.append(time.perf_counter() - began)
+            return float(np.median(times))
+
+        if not self._part:
+            part = 1 / 64
+            time_of(part, 1)  # compiles
+            while (taken := time_of(part, 1)) < SAMPLE / 2 and part < 1:
+                part = min(1.0, part * min(16.0, max(2.0, SAMPLE / taken)))
+            self._part = part
+        time_of(self._part, 1)
+        return time_of(self._part, 3) / self._part
+
+    def _cut(self, federation: Federation, plan: Plan, part: float) -> Federation:
+        """About so much of the work: some of the hospitals, and where that would be few, of their rows.
+
+        Hospitals without rows do not take part, and sizes are no shapes: it is the program of all of them.
+        """
+        few = min(1.0, 32 / plan.slots) if self._cpu else 1.0  # elsewhere the width of a block matters
+        kept = max(part, few)
+        slot = np.arange(plan.places) % plan.slots
+        sizes = np.asarray(federation.sizes)
+        cut = np.ceil(sizes * (part / kept)) * (((slot + 1) * kept).astype(int) > (slot * kept).astype(int))
+        cut = cut.astype(sizes.dtype)
+        train = federation.train
+        here = jax.device_put(np.tile(cut, plan.configs), train.size.sharding)
+        return dataclasses.replace(
+            federation,
+            train=dataclasses.replace(train, size=here),
+            sizes=jax.device_put(cut, federation.sizes.sharding),
+        )
+
+
+def flop_of(recipe: engine.Recipe, federation: Federation) -> float:
+    """FLOP of a local step of one hospital, counted by XLA; nothing is compiled."""
+    problem, rows = recipe.local.problem, recipe.local.batch_size or recipe.local.problem.chunk
+
+    def step(key: Any, x: Any, y: Any) -> Any:
+        variables = problem.init(key, x)
+        return problem.gradient(variables, Batch(x, y, jnp.ones(rows), key))
+
+    some = [
+        jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype), tree)
+        for tree in (federation.train.x, federation.train.y)
+    ]
+    lowered = jax.jit(step).lower(jax.random.key(0), *some)
+    return float((lowered.cost_analysis() or {}).get("flops", 0.0))

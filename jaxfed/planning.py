@@ -1,0 +1,82 @@
+"""What a run would do with devices, blocks and memory, to be looked at."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxfed.core import memory
+from jaxfed.core.errors import InvalidInput
+from jaxfed.federated import Federated
+
+if TYPE_CHECKING:
+    from jaxfed.simulation import Simulation
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """How hospitals are laid on devices.
+
+    Attributes:
+        devices: how many, and ``kind`` of what.
+        block: hospitals that run side by side on a device.
+        how: whether the block was ``"given"``, ``"judged"`` from shapes, ``"measured"`` for this call, or
+            ``"remembered"`` from an earlier measurement.
+        seconds: ``{candidate: seconds of a round}`` where it was measured.
+        slots: places for hospitals on each device.
+        balance: work of the average device over that of the busiest; 1 is perfect.
+        rows, own: bytes on each device: the training rows, and everything else a round needs.
+        limit: bytes that each device may hold.
+    """
+
+    devices: int
+    kind: str
+    block: int
+    how: str
+    seconds: dict[int, float]
+    slots: int
+    balance: float
+    rows: int
+    own: int
+    limit: int
+
+    def __str__(self) -> str:
+        lines = [
+            f"devices   {self.devices} x {self.kind}, {self.slots} places for hospitals each, "
+            f"work balanced to {self.balance:.0%}",
+            f"block     {self.block} hospitals side by side ({self.how})",
+            *(
+                f"          {1e3 * time:.3g} ms a round with {block}"
+                for block, time in sorted(self.seconds.items())
+            ),
+            f"memory    {memory.in_words(self.rows)} of rows and {memory.in_words(self.own)} for a round, "
+            f"of {memory.in_words(self.limit)} that each device may hold",
+        ]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def planned(sim: Simulation, rounds: int, eval_every: int) -> Planned:
+    """The plan of ``sim.run(rounds, eval_every=eval_every)``; measures what that would measure."""
+    if not isinstance(sim._trainer, Federated):
+        raise InvalidInput("plan: hospitals have models of their own here, and their blocks are not measured")
+    trainer = sim._trainer.prepared(rounds, eval_every)
+    layout, choice = trainer.placement.plan, trainer.choice
+    loads = np.zeros(layout.shards)
+    np.add.at(loads, trainer.placement.position // layout.slots, trainer.work)
+    needed = memory.of_rounds(trainer.recipe, layout, trainer.federation, trainer.start(0, None), eval_every)
+    return Planned(
+        devices=trainer.devices,
+        kind=layout.devices[0].device_kind,
+        block=layout.block,
+        how=choice.how,
+        seconds=choice.seconds,
+        slots=layout.slots,
+        balance=float(loads.mean() / loads.max()),
+        rows=needed.rows,
+        own=needed.own,
+        limit=memory.limit(layout),
+    )

@@ -1,0 +1,98 @@
+"""What a plan needs, against what XLA says and against counts by hand."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+from federations import Lab, hospitals, recipe
+
+import jaxfed
+from jaxfed.algorithms import Scaffold
+from jaxfed.core import engine, memory
+from jaxfed.core.errors import InvalidInput
+from jaxfed.models import MLP, mlp
+
+
+def peak(function, *shapes):
+    args = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    return memory.peak(jax.make_jaxpr(function)(*args).jaxpr) / 4
+
+
+def test_counts_by_hand():
+    assert peak(lambda a, b: a @ b, (5, 7), (7, 3)) == 35 + 21 + 15
+    assert peak(lambda a: jnp.sin(jnp.sin(a)), (10,)) == 10  # in place
+    assert peak(lambda a: jnp.sin(a) + a, (10,)) == 20
+    assert peak(lambda a: a @ (a @ a), (4, 4)) == 48
+
+    def loop(a):
+        return jax.lax.fori_loop(0, 3, lambda i, x: x @ x, a)
+
+    assert peak(loop, (4, 4)) == pytest.approx(32, abs=3)  # and counters
+
+
+def test_near_what_xla_says():
+    data = hospitals((60,) * 16, d=20)
+    how = recipe(data, algorithm=Scaffold(), model=MLP((64, 64), outputs=1), batch_size=16)
+    lab = Lab(how, data, devices=2, block=8)
+    state, layout = lab.start(), lab.placement.plan
+    needed = memory.of_rounds(lab.recipe, layout, lab.federation, state, 4)
+    lowered = engine.advance.lower(lab.recipe, layout, lab.federation, state, 0, capacity=4)
+    exact = lowered.compile().memory_analysis()
+    real = exact.argument_size_in_bytes + exact.temp_size_in_bytes
+    assert 0.5 < needed.total / real < 1.5
+    clients = sum(leaf.nbytes for leaf in jax.tree.leaves(state.clients)) / 2
+    assert needed.own > clients
+    assert needed.rows == sum(leaf.nbytes for leaf in jax.tree.leaves(lab.federation.train)) / 2
+
+
+def simulation(**how):
+    rate = jaxfed.optimizer(optax.sgd, learning_rate=0.1)
+    data = hospitals((60,) * 16, d=20, test=2)
+    how = {"model": mlp(64, 64), "client_optimizer": rate, "splits": ("test",), "devices": 1, **how}
+    return jaxfed.Simulation(data, **how)
+
+
+def test_a_block_that_would_fit_is_named(monkeypatch):
+    sim = simulation(block=16)
+    needed = {}
+    for block in (1, 16):
+        trainer = dataclasses.replace(sim._trainer, block=block)
+        parts = (trainer.recipe, trainer.placement.plan, trainer.federation, trainer.start(0, None))
+        exact = engine.advance.lower(*parts, 0, capacity=1).compile().memory_analysis()
+        needed[block] = exact.argument_size_in_bytes + exact.temp_size_in_bytes
+    allowed = (needed[1] + needed[16]) // 2
+    monkeypatch.setenv("JAXFED_MEMORY", str(allowed))
+    with pytest.raises(
+        InvalidInput, match=r"block=16: a round needs .* and there are .*; block=\d+"
+    ) as found:
+        sim.run(1, progress=False)
+    fits = int(re.search(r"block=(\d+) would fit", str(found.value)).group(1))
+    assert 1 < fits < 16
+    simulation(block=fits).run(1, progress=False)
+    assert memory.in_words(allowed) in str(found.value)
+
+
+def test_no_block_fits(monkeypatch):
+    monkeypatch.setenv("JAXFED_MEMORY", "1e5")
+    with pytest.raises(InvalidInput, match=r"a round needs .* there are 100 kB; no block would fit"):
+        simulation(block=2, model=mlp(64)).run(1, progress=False)
+
+
+def test_rows_that_do_not_fit(monkeypatch):
+    monkeypatch.setenv("JAXFED_MEMORY", "5e4")
+    with pytest.raises(InvalidInput, match=r"hospitals: their rows need 80.6 kB on each device .* 50 kB"):
+        simulation().run(1, progress=False)
+
+
+def test_limits(monkeypatch):
+    layout = Lab(recipe(hospitals()), hospitals()).placement.plan
+    monkeypatch.delenv("JAXFED_MEMORY", raising=False)
+    assert 1e8 < memory.limit(layout) < 1e14
+    monkeypatch.setenv("JAXFED_MEMORY", "lots")
+    with pytest.raises(InvalidInput, match="'lots': give a number of bytes"):
+        memory.limit(layout)
+    assert memory.in_words(1500) == "1.5 kB"
+    assert memory.in_words(12) == "12 bytes"

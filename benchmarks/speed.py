@@ -110,13 +110,16 @@ class Bench:
 
     def workload(self, name: str) -> dict[str, Any]:
         """Gate and time jaxfed and its peers on one workload."""
+        began = time.perf_counter()
         workload = EVERYTHING[name]
         print(f"\n{name}: {workload.title}", flush=True)
         folder = self.scratch / name
         arrays.write(workload, folder, few=self.cpu and not self.thorough)
         runners = [Runner(peer, name, folder, self) for peer in self._peers(workload)]
         for runner in runners:
+            started = time.perf_counter()
             runner.prepare(workload)
+            runner.row["prepare_seconds"] = time.perf_counter() - started
         for repeat in range(self.repeats):
             for runner in runners if repeat % 2 else reversed(runners):
                 runner.time()
@@ -131,6 +134,7 @@ class Bench:
                 print(f"  {process.TITLES[peer]:42} {row['failed']}", flush=True)
         if not self.thorough:
             shutil.rmtree(folder)
+        print(f"  {time.perf_counter() - began:.0f} s", flush=True)
         return {
             "title": workload.title,
             **found,

@@ -20,7 +20,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
-from workloads import arrays, models
+from workloads import arrays
 from workloads.arrays import Federation
 
 from peers.protocol import Peer, peak_bytes, serve
@@ -83,9 +83,7 @@ class Flower(Peer):
     @classmethod
     def hospitals(cls, federation: Federation) -> int:
         """Without a pilot, because each simulation takes some seconds to start."""
-        row = models.flop(federation.layers, federation.inputs)
-        rows = min(20_000, int(2e11 / row))
-        return max(2, rows // (federation.samples(federation.cohorts[0]) // federation.cohorts.shape[1]))
+        return cls.affordable(federation, 20_000, 2e11)
 
     def __init__(self, federation: Federation, **settings: Any) -> None:
         super().__init__(federation)

@@ -1,6 +1,7 @@
 """pfl-research 0.6.0: FederatedAveraging on its SimulatedBackend, as its CIFAR10 benchmark sets it up.
 
-One process with one thread or all. It takes a hospital's batches in the same order in every epoch.
+One process with one thread or all, or one process per core as its documentation of distributed simulations
+says. It takes a hospital's batches in the same order in every epoch.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ PEERS = {
     "torch_vmap": ("peers.torch_vmap", "torch"),
     "fedjax": ("peers.fedjax_jit", "fedjax"),
     "pfl": ("peers.pfl_simulated", "pfl"),
+    "pfl_distributed": ("peers.pfl_distributed", "pfl"),
     "flower": ("peers.flower_ray", "flower"),
 }
 TITLES = {
@@ -40,7 +41,8 @@ TITLES = {
     "torch": "PyTorch, one hospital after another",
     "torch_vmap": "PyTorch, torch.func.vmap",
     "fedjax": "FedJAX",
-    "pfl": "pfl-research",
+    "pfl": "pfl-research, one process",
+    "pfl_distributed": "pfl-research, a process per core",
     "flower": "Flower simulation",
     "numpy": "NumPy",
 }

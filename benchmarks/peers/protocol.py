@@ -12,11 +12,12 @@ import os
 import resource
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
-from workloads import arrays
+from workloads import arrays, models
 from workloads.arrays import Federation
 
 
@@ -53,8 +54,15 @@ class Peer:
 
     @classmethod
     def hospitals(cls, federation: Federation) -> int | None:
-        """How many take part, where there is no pilot; such a peer is at once and warms up by itself."""
+        """How many take part, where there is no pilot."""
         return None
+
+    @staticmethod
+    def affordable(federation: Federation, samples: int, flop: float) -> int:
+        """Hospitals with so many samples in a round, fewer where a sample costs much."""
+        wanted = min(samples, flop / models.flop(federation.layers, federation.inputs))
+        each = federation.samples(federation.cohorts[0]) / federation.cohorts.shape[1]
+        return max(2, int(wanted / each))
 
     @classmethod
     def pilot(cls, federation: Federation) -> int:
@@ -66,12 +74,17 @@ class Peer:
         return {}
 
 
-def serve(peer: type[Peer]) -> None:
-    """Answer the driver until it closes the pipe."""
+def serve(peer: type[Peer], others: Sequence[IO[str]] = (), leads: bool = True) -> None:
+    """Answer the driver until it closes the pipe.
+
+    ``others`` are processes of the same peer, which hear the same; ``leads`` is False in those.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not come between
-    session = Session(peer)
+    session = Session(peer, leads)
     for line in sys.stdin:
+        for other in others:
+            print(line, end="", file=other, flush=True)
         request = json.loads(line)
         try:
             answer = getattr(session, request.pop("do"))(**request)
@@ -85,8 +98,8 @@ def serve(peer: type[Peer]) -> None:
 class Session:
     """A peer and one workload."""
 
-    def __init__(self, peer: type[Peer]) -> None:
-        self.peer = peer
+    def __init__(self, peer: type[Peer], leads: bool = True) -> None:
+        self.peer, self.leads = peer, leads
         self.asked = 0
 
     def gate(self, folder: str, out: str) -> dict[str, Any]:
@@ -95,7 +108,8 @@ class Session:
         federation = arrays.read(Path(folder) / kind)
         trainer = self.peer(federation, **self.peer.settings(federation)[0])
         trainer.rounds([np.arange(len(federation.size))] * arrays.GATE_ROUNDS)
-        np.savez(out, *trainer.parameters())
+        if self.leads:
+            np.savez(out, *trainer.parameters())
         return {"kind": kind}
 
     def prepare(self, folder: str, seconds: float, rounds: int) -> dict[str, Any]:
@@ -104,8 +118,9 @@ class Session:
         if self.peer.rows:
             self.federation = self.federation.shortened(self.peer.rows)
         first = np.array(self.federation.cohorts[0])
-        if self.peer.at_once:
-            return self._without_pilot(first)
+        count = self.peer.hospitals(self.federation)
+        if count is not None:
+            return self._without_pilot(first, count)
         few = first if self.peer.whole else self.federation.fewer(first, self.peer.pilot(self.federation))
         self.count = rounds if self.peer.whole else 1
         best: tuple[float, dict[str, Any], float, Peer] | None = None
@@ -127,11 +142,19 @@ class Session:
             "notes": self.trainer.notes(),
         }
 
-    def _without_pilot(self, first: np.ndarray) -> dict[str, Any]:
-        count = self.peer.hospitals(self.federation)
-        self.trainer = self.peer(self.federation, **self.peer.settings(self.federation)[0])
-        self.hospitals, self.count = min(len(first), count or len(first)), 1
-        return {"settings": {}, "hospitals": self.hospitals, "rows": None, "at_once": True, "notes": {}}
+    def _without_pilot(self, first: np.ndarray, count: int) -> dict[str, Any]:
+        settings = self.peer.settings(self.federation)[0]
+        self.trainer = self.peer(self.federation, **settings)
+        self.hospitals, self.count = min(len(first), count), 1
+        if not self.peer.at_once:
+            self.trainer.rounds([self.federation.fewer(first, self.hospitals)])
+        return {
+            "settings": settings,
+            "hospitals": self.hospitals,
+            "rows": None,
+            "at_once": self.peer.at_once,
+            "notes": {},
+        }
 
     def time(self, repeats: int) -> dict[str, Any]:
         """One repeat, or all of them where the peer cannot be stopped between them."""

@@ -40,12 +40,16 @@ def main() -> None:
     cpu = not shutil.which("nvidia-smi")
     cores = jaxfed.use_cpu_devices() if cpu else 1
     found = {"bandwidth": bandwidth(cores, cpu), "rates": {}}
+    seen: dict[str, Any] = {}
     for name, products in asked.items():
+        if str(products) in seen:
+            found["rates"][name] = seen[str(products)]
+            continue
         flop = sum(2 * math.prod(product) for product in products)
         rates = {"xla": flop * _repeat(partial(_xla, products))}
         if cpu:
             rates["blas"] = flop * _repeat(partial(_blas, products, cores))
-        found["rates"][name] = rates
+        found["rates"][name] = seen[str(products)] = rates
     print(json.dumps(found))
 
 

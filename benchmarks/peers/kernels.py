@@ -2,9 +2,9 @@
 
     python -m peers.kernels LIBRARY
 
-jaxfed's hospitals lie on its devices as in a round: each device adds up its own, and one sum over the devices
-follows. A rule that needs all uploads gets them in one place. NumPy and PyTorch get as many columns as fit
-the time.
+jaxfed's uploads lie on its devices as in a round: for the mean each device adds up its hospitals' and one sum
+over the devices follows; for rules that need all uploads each device has its share of the columns. NumPy and
+PyTorch get as many columns as fit the time.
 """
 
 from __future__ import annotations
@@ -124,7 +124,6 @@ def _torch() -> Callable[[str, np.ndarray], Run]:
 
 def _jaxfed() -> Callable[[str, np.ndarray], Run]:
     import jax
-    import jax.numpy as jnp
     from jax.sharding import AxisType, NamedSharding
     from jax.sharding import PartitionSpec as P
 
@@ -140,14 +139,19 @@ def _jaxfed() -> Callable[[str, np.ndarray], Run]:
         return rule.finish(jax.lax.psum(total, "devices"))
 
     def make(kernel: str, rows: np.ndarray) -> Run:
-        over = P("devices")
-        weight = weights(len(rows)) if kernel == "mean" else np.ones(len(rows), np.float32)
-        operands = [jax.device_put(jnp.asarray(a), NamedSharding(mesh, over)) for a in (rows, weight)]
         if kernel == "mean":
-            run = jax.jit(jax.shard_map(mean, mesh=mesh, in_specs=over, out_specs=P(), check_vma=False))
+            function, weight = mean, weights(len(rows))
+            inside, outside = (P("devices"), P("devices")), P()
         else:
-            raise NotImplementedError(f"jaxfed has no {kernel} yet")
-        return lambda: run(*operands).block_until_ready()
+            named = {"median": "Median", "trimmed mean": "TrimmedMean"}[kernel]
+            function, weight = getattr(jaxfed.aggregators, named)().aggregate, np.ones(len(rows), np.float32)
+            inside, outside = (P(None, "devices"), P()), P("devices")
+        placed = [
+            jax.device_put(np.asarray(array), NamedSharding(mesh, spec))
+            for array, spec in zip((rows, weight), inside, strict=True)
+        ]
+        run = jax.jit(jax.shard_map(function, mesh=mesh, in_specs=inside, out_specs=outside, check_vma=False))
+        return lambda: run(*placed).block_until_ready()
 
     return make
 

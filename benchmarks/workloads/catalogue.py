@@ -74,14 +74,14 @@ WORKLOADS = {
         *(ragged(1000), (32,), 2, mlp(1)),
         *(32, 1, 0.05),
         rounds=5,
-        peers=("one_vmap", "torch", "torch_vmap", "fedjax", "pfl", "pfl_distributed"),
+        peers=("one_vmap", "torch", "torch_vmap", "fedjax", "pfl_distributed"),
     ),
     "W2": Workload(
         "table, 100 ragged hospitals, 64 features, MLP 64-64-128-1, batch 64, 5 epochs",
         *(ragged(100), (64,), 2, mlp(64, 128, 1)),
         *(64, 5, 0.05),
         rounds=3,
-        peers=("torch", "torch_vmap", "fedjax", "pfl", "pfl_distributed"),
+        peers=("torch", "torch_vmap", "fedjax", "pfl_distributed"),
     ),
     "W2e": Workload(
         "table, 500 equal hospitals of 512, MLP 32-64-64-1, batch 32",
@@ -99,12 +99,13 @@ WORKLOADS = {
         "images, FedJAX's EMNIST shapes: 10 of 3400 writers, 28x28x1, CNN, batch 20",
         *(handwriting, (28, 28, 1), 62, (*CONVOLUTIONS, *mlp(128, 62))),
         *(20, 1, 0.05, 10),
-        peers=("flax_vmap", "torch", "torch_vmap", "fedjax", "pfl", "pfl_distributed"),
+        peers=("flax_vmap", "torch", "torch_vmap", "fedjax", "pfl_distributed"),
     ),
     "W5": Workload(
         "images, BlazeFL's shapes: 100 hospitals x 500 images 32x32x3, LeNet, batch 50, 5 epochs",
         *(equal(100, 500), (32, 32, 3), 10, LENET),
         *(50, 5, 0.05),
+        peers=("torch", "torch_vmap", "fedjax", "pfl_distributed", "flower"),
         few=8,
     ),
 }

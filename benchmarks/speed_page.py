@@ -93,7 +93,8 @@ def _workload(name: str, entry: dict[str, Any]) -> list[str]:
 
 def _settings(row: dict[str, Any]) -> str:
     given = {**row["settings"], **row["notes"]}
-    named = [f"{key.replace('_', ' ')} {value}" for key, value in given.items() if value is not None]
+    shown = {key: value for key, value in given.items() if value is not None and key != "device_peak_bytes"}
+    named = [f"{key.replace('_', ' ')} {str(value).lower()}" for key, value in shown.items()]
     short = [f"{row['rows']} rows of each"] if row["rows"] else []
     repeats = [f"{len(row['seconds'])} repeats"] if len(row["seconds"]) < 5 else []
     return ", ".join([str(row["hospitals"]), *short, *named, *repeats])

@@ -146,14 +146,16 @@ class Session:
         settings = self.peer.settings(self.federation)[0]
         self.trainer = self.peer(self.federation, **settings)
         self.hospitals, self.count = min(len(first), count), 1
+        notes = {}
         if not self.peer.at_once:
             self.trainer.rounds([self.federation.fewer(first, self.hospitals)])
+            notes = self.trainer.notes()
         return {
             "settings": settings,
             "hospitals": self.hospitals,
             "rows": None,
             "at_once": self.peer.at_once,
-            "notes": {},
+            "notes": notes,
         }
 
     def time(self, repeats: int) -> dict[str, Any]:

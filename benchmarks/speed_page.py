@@ -15,6 +15,7 @@ from peers.process import TITLES
 from workloads.oracle import TOLERANCE
 from workloads.targets import TARGETS, growth
 
+HIDDEN = ("device_peak_bytes", "long")
 HEAD = f"""## Speed
 
 Federated averaging with local SGD on synthetic arrays of published shapes; every peer in a process and an
@@ -93,7 +94,7 @@ def _workload(name: str, entry: dict[str, Any]) -> list[str]:
 
 def _settings(row: dict[str, Any]) -> str:
     given = {**row["settings"], **row["notes"]}
-    shown = {key: value for key, value in given.items() if value is not None and key != "device_peak_bytes"}
+    shown = {key: value for key, value in given.items() if value is not None and key not in HIDDEN}
     named = [f"{key.replace('_', ' ')} {str(value).lower()}" for key, value in shown.items()]
     short = [f"{row['rows']} rows of each"] if row["rows"] else []
     repeats = [f"{len(row['seconds'])} repeats"] if len(row["seconds"]) < 5 else []

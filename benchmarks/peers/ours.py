@@ -1,4 +1,7 @@
-"""jaxfed, as its README says: a Simulation, FedAvg, one jax device per core."""
+"""jaxfed, as its README says: a Simulation, FedAvg, one jax device per core.
+
+A benchmark's runs are short, and stand for long ones: the block is what the plan of a long run would be.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 import optax
-from workloads.arrays import Federation
+from workloads.arrays import GATES, Federation
 from workloads.models import Layer
 
 import jaxfed
@@ -49,12 +52,15 @@ def as_leaves(params: Any) -> list[np.ndarray]:
     return [np.asarray(params[name][leaf]) for name in names for leaf in ("kernel", "bias")]
 
 
+LONG = 2_000  # rounds
+
+
 class Ours(Peer):
     """A Simulation; the plan chooses devices and blocks."""
 
     whole: ClassVar[bool] = True
 
-    def __init__(self, federation: Federation, **settings: Any) -> None:
+    def __init__(self, federation: Federation, long: bool = False, **settings: Any) -> None:
         super().__init__(federation)
         names = tuple(f"hospital {c}" for c in range(len(federation.size)))
         hospitals = jaxfed.Dataset(
@@ -77,7 +83,14 @@ class Ours(Peer):
             participation=jaxfed.Everyone() if everyone else jaxfed.FixedCohort(cohort),
             **settings,
         )
+        self.plan = self.simulation.plan(LONG if long else 1)
+        self.simulation = self.simulation.replace(block=self.plan.block)
         self.run: jaxfed.Run | None = None
+
+    @classmethod
+    def settings(cls, federation: Federation) -> list[dict[str, Any]]:
+        """The gate's hospitals are too few for a measured block."""
+        return [{"long": federation.folder.name not in GATES}]
 
     def rounds(self, cohorts: list[np.ndarray]) -> list[float]:
         """It draws its own cohorts, as many; ``drawn`` is who took part."""
@@ -101,9 +114,8 @@ class Ours(Peer):
 
     def notes(self) -> dict[str, Any]:
         """The plan, and the memory of a GPU."""
-        seen = {} if self.run is None else self.run.provenance
         memory = jax.devices()[0].memory_stats() or {}
-        plan = {name: seen[name] for name in ("devices", "block") if name in seen}
+        plan = {"devices": self.plan.devices, "block": self.plan.block, "how": self.plan.how}
         return {**plan, "device_peak_bytes": memory.get("peak_bytes_in_use")}
 
 

@@ -101,7 +101,7 @@ class Process:
                 stderr=errors,
                 text=True,
                 cwd=HERE,
-                env=environment(),
+                env={**environment(), "JAXFED_CACHE": str(log.parent)},  # blocks are measured in this run
             )
 
     def ask(self, patience: float = PATIENCE, **request: Any) -> dict[str, Any]:

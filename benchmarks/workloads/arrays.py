@@ -20,6 +20,7 @@ from workloads.catalogue import Workload
 DISTINCT = 4096  # rows; larger arrays repeat them
 COHORTS = 64
 GATE_ROUNDS = 2
+GATES = ("whole", "ragged")  # folders of the gate
 
 
 @dataclasses.dataclass(frozen=True)

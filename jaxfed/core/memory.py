@@ -88,7 +88,7 @@ def limit(plan: Plan) -> int:
     stats = plan.devices[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return int(stats["bytes_limit"])
-    return _free() // len(plan.devices)
+    return free() // len(plan.devices)
 
 
 def check(recipe: engine.Recipe, plan: Plan, federation: Federation, state: State, capacity: int) -> None:
@@ -135,6 +135,21 @@ def in_words(count: float) -> str:
     return f"{count / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
+def free() -> int:
+    """RAM that this process may still take."""
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**62
+    try:
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+        group = Path("/sys/fs/cgroup")
+        free = min(
+            free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+        )
+    except (OSError, ValueError, KeyError):  # no Linux, or no limit
+        pass
+    return free
+
+
 def _of_device(jaxpr: core.Jaxpr) -> core.Jaxpr:
     """What one device does: the body of the ``shard_map``, through calls."""
     for eqn in jaxpr.eqns:
@@ -163,18 +178,3 @@ def _bytes(leaf: Any) -> int:
         return math.prod(leaf.shape) * leaf.dtype.itemsize
     except (AttributeError, TypeError):
         return 0
-
-
-def _free() -> int:
-    """RAM that this process may still take."""
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**62
-    try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-        group = Path("/sys/fs/cgroup")
-        free = min(
-            free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
-        )
-    except (OSError, ValueError, KeyError):  # no Linux, or no limit
-        pass
-    return free

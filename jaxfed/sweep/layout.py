@@ -53,7 +53,9 @@ def lay_out(sims: list[Simulation], which: dict[int, int], configs: int) -> Layo
     devices = some.devices or len(jax.devices())
     busy = min(int((sim.hospitals.counts[:, TRAIN] > 0).sum()) for sim in sims)
     shards = max(1, min(devices // configs, busy))
-    how: dict[str, Any] = {"devices": shards, "block": some.block, "configs": configs}
+    cpu = jax.default_backend() == "cpu"
+    block = some._trainer.choice.block if cpu and some.block is None else some.block
+    how: dict[str, Any] = {"devices": shards, "block": block, "configs": configs}
     places = _common([plan.place(work_of(sim), **how) for sim in sims])
     held_places = places
     if some.evaluate_on is not None:

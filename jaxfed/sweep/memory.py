@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import math
-import os
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxfed.core.errors import InvalidInput, Problems
+from jaxfed.core.memory import free, in_words
 
 COPIES = 4  # of a run's state: in, out, gradients and the optimiser's
 
 
 def check_results(configurations: int, numbers: int, memory: int | None, problems: Problems) -> None:
     """Whether the results fit: so many numbers of each configuration, float32."""
-    there, needed = _host(memory), configurations * (4 * numbers + 4096)
+    there, needed = memory or free(), configurations * (4 * numbers + 4096)
     problems.check(
-        there is None or needed <= there,
-        f"{configurations:,} configurations need {words(needed)} for {numbers:,} metrics each, and there are "
-        f"{words(there or 0)}: give fewer configurations, a larger eval_every or fewer splits",
+        needed <= there,
+        f"{configurations:,} configurations need {in_words(needed)} for {numbers:,} metrics each, and there "
+        f"are {in_words(there)}: give fewer configurations, a larger eval_every or fewer splits",
     )
 
 
@@ -42,7 +40,7 @@ def side_by_side(
         InvalidInput: not even one run fits.
     """
     cpu = jax.devices()[0].platform == "cpu"
-    there = _host(memory) if cpu else _device(jax.devices()[0], memory)
+    there = memory or (free() if cpu else _device(jax.devices()[0]))
     one = max(COPIES * state, 1)
     for groups in range(min(devices, runs), 0, -1):
         most = -(-runs // groups)
@@ -53,8 +51,9 @@ def side_by_side(
         if fits >= 1:
             return groups, min(together, fits)
     raise InvalidInput(
-        f"sweep: one run needs {words(one)} and its hospitals {words(data)}, and there are "
-        f"{words(there or 0)}: give a smaller model, fewer hospitals, or sweep over fewer data sets at a time"
+        f"sweep: one run needs {in_words(one)} and its hospitals {in_words(data)}, and there are "
+        f"{in_words(there or 0)}: give a smaller model, fewer hospitals, or sweep over fewer data sets at a "
+        "time"
     )
 
 
@@ -63,29 +62,7 @@ def size_of(tree: Any) -> int:
     return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def words(count: float) -> str:
-    """Bytes as people say them."""
-    power = 0 if count < 1000 else min(int(math.log10(count)) // 3, 4)
-    return f"{count / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
-
-
-def _device(device: Any, memory: int | None) -> int | None:
-    if memory is not None:
-        return memory
+def _device(device: Any) -> int | None:
+    """Bytes that are free on a device, or None where it does not say."""
     found = device.memory_stats() or {}
     return int(0.9 * found["bytes_limit"]) - found.get("bytes_in_use", 0) if "bytes_limit" in found else None
-
-
-def _host(memory: int | None) -> int | None:
-    """Bytes that are free, or None where nobody says."""
-    if memory is not None:
-        return memory
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from jaxfed import InvalidInput
-from jaxfed.sweep.memory import COPIES, side_by_side, size_of, words
+from jaxfed.core.memory import in_words
+from jaxfed.sweep.memory import COPIES, side_by_side, size_of
 
 ONE = COPIES * 100 + 1000  # a run on a CPU, with its copy of the hospitals
 
@@ -32,6 +33,6 @@ def test_not_even_one():
 
 def test_sizes():
     assert size_of({"a": np.zeros((3, 5), np.float32), "b": np.zeros((), np.int64)}) == 68
-    assert [words(n) for n in (0, 999, 1000, 12.3e6, 5e9, 7e15)] == [
+    assert [in_words(n) for n in (0, 999, 1000, 12.3e6, 5e9, 7e15)] == [
         "0 bytes", "999 bytes", "1 kB", "12.3 MB", "5 GB", "7e+03 TB",
     ]  # fmt: skip

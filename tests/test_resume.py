@@ -331,7 +331,8 @@ def variables():
 def test_the_state_of_every_algorithm_is_restored(name, variables):
     """Values, types, weak types and places; random values, so that two leaves cannot change places."""
     case, key = CATALOGUE[name], jax.random.key(7)
-    server, client = case.algorithm.init(variables[case.model], key, 4)
+    algorithm = recipe(hospitals((4, 3)), model=case.model, algorithm=case.algorithm).algorithm
+    server, client = algorithm.init(variables[case.model], key, 4)
     clients = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (4, *jnp.shape(leaf))), client)
     like = State(jnp.zeros((), jnp.int32), key, *jax.tree.map(jnp.asarray, (server, clients)))
     draw = np.random.default_rng(0)

@@ -51,7 +51,7 @@ def first(keys: Array, sizes: Array, count: Array | int) -> Array:
     The least ``count`` are found by bisection of the value that bounds them: a sort costs 40 times as much.
     ``count`` may be traced; the order is that of the keys, whatever the count.
     """
-    bits = jax.vmap(lambda key: jax.random.bits(key, (2,)))(keys)
+    bits = jax.vmap(lambda key: jax.random.bits(key, (2,), jnp.uint32))(keys)  # also with 64-bit types
     high, low, able = bits[:, 0], bits[:, 1], sizes > 0
     bound = _least(high, able, count)
     below, tied = able & (high < bound), able & (high == bound)

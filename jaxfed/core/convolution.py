@@ -1,7 +1,7 @@
 """Convolutions and pooling of any flax model in a form that is fast in loops and over hospitals.
 
-On a CPU, XLA runs a convolution's weight gradient in a loop 100 times slower than a matrix product of the
-same size, and ``vmap`` over hospitals makes grouped convolutions, which are slower still; the gradient of
+On a CPU, XLA runs a convolution's weight gradient far slower than a matrix product of the same size, and
+``vmap`` over hospitals makes grouped convolutions, which have the same trouble; the gradient of
 ``reduce_window`` is a scatter. :func:`routed` traces a model and puts other operations in their place:
 
     convolution   patches (static slices, one axis after the other) times a matrix: im2col (Chellapilla et al.

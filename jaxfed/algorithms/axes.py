@@ -86,9 +86,7 @@ def find_axes(problem: Problem, x: PyTree) -> Axes:
     )
     try:
         variables = jax.eval_shape(problem.init, jax.eval_shape(lambda: jax.random.key(0)), rows)
-        # convolutions as they are in the model: their fast form hides which axis meets which
-        plain = dataclasses.replace(problem, model=dataclasses.replace(problem.model, convolution="native"))
-        program = jax.make_jaxpr(plain.predict)(variables, rows)
+        program = jax.make_jaxpr(problem.plain().predict)(variables, rows)
     except Exception as error:  # whatever a user's model raises
         return Axes((), (), problems=(f"the model cannot be traced: {type(error).__name__}: {error}",))
     arrays = [fresh(leaf.shape, zero=True) for leaf in jax.tree.leaves(variables)]

@@ -60,6 +60,12 @@ class Problem:
     loss: Loss | None = dataclasses.field(default=None, metadata={"static": True})
     chunk: int = dataclasses.field(default=128, metadata={"static": True})
 
+    def plain(self) -> Problem:
+        """This with convolutions as the model has them: their fast form hides which axis meets which, and
+        has no derivative forward.
+        """
+        return dataclasses.replace(self, model=dataclasses.replace(self.model, convolution="native"))
+
     def init(self, key: Array, x: PyTree) -> Variables:
         """Fresh variables in jax's default float type; ``x`` is a batch."""
         default = jnp.result_type(float)

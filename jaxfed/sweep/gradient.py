@@ -58,7 +58,9 @@ def gradient(sim: Simulation, fields: Sequence[str], rounds: int, *, seed: int, 
     places = {path: _leaf(sim, path, problems) for path in fields}
     problems.raise_if_any()
     trainer = sim._trainer
-    leaves, structure = jax.tree.flatten(trainer.recipe)
+    local = trainer.recipe.local
+    local = dataclasses.replace(local, problem=local.problem.plain())
+    leaves, structure = jax.tree.flatten(dataclasses.replace(trainer.recipe, local=local))
     leaves = [jnp.asarray(leaf) for leaf in leaves]
     final = Final(
         structure=structure,

@@ -1,5 +1,6 @@
 """The derivative of a run against finite differences in 64 bits."""
 
+import flax.linen as nn
 import numpy as np
 import optax
 import pytest
@@ -46,6 +47,22 @@ def test_against_finite_differences(x64):
     for path, value in values.items():
         assert abs(found.by[path]) > 1e-6
         assert found.by[path] == pytest.approx(difference(sim, path, value), rel=1e-4), path
+
+
+class Convolution(nn.Module):
+    """Over the features."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.avg_pool(nn.tanh(nn.Conv(2, (2,))(x[..., None])), (2,))
+        return nn.Dense(1)(x.reshape(len(x), -1))
+
+
+def test_a_convolution(x64):
+    sim = simulation(model=Convolution())
+    found = sim.gradient([CLIENT], ROUNDS, seed=2)
+    assert found.value == pytest.approx(loss(sim), rel=1e-9)
+    assert found.by[CLIENT] == pytest.approx(difference(sim, CLIENT, 0.2), rel=1e-4)
 
 
 def test_a_number_of_each_hospital(x64):

@@ -59,8 +59,19 @@ def test_the_first_in_a_random_order_are_those_of_a_sort():
 
 def test_ties_of_the_first_word_are_decided_by_the_second(monkeypatch):
     words = np.array([[5, 9], [5, 2**32 - 1], [5, 2**31], [3, 4], [5, 0], [7, 1]], np.uint32)
-    monkeypatch.setattr(jax.random, "bits", lambda key, shape: jnp.asarray(words)[key])
+    monkeypatch.setattr(jax.random, "bits", lambda key, shape, dtype: jnp.asarray(words)[key])
     ranks = np.lexsort((words[:, 1], words[:, 0]))
     for count in range(7):
         found = np.asarray(keys.first(jnp.arange(6), jnp.ones(6), count))
         assert sorted(np.flatnonzero(found)) == sorted(ranks[:count])
+
+
+def test_cohorts_are_the_same_with_64_bit_types():
+    own = jax.vmap(lambda words: keys.of_client(jax.random.key(3), words))(
+        keys.name_words([f"hospital {c}" for c in range(9)])
+    )
+    found = keys.first(own, jnp.ones(9), 4)
+    with jax.enable_x64(True):
+        wide = keys.first(own, jnp.ones(9), 4)
+    assert int(found.sum()) == 4
+    assert found.tolist() == wide.tolist()

@@ -28,7 +28,7 @@ import numpy as np
 
 import jaxfed
 
-REPEATS = 7
+REPEATS = 5
 SECONDS = 0.15  # a repeat
 STREAM = 64_000_000  # float32 numbers per core
 

@@ -94,6 +94,7 @@ WORKLOADS = {
         *(equal(1000, 50), (32, 32, 3), 10, (*CONVOLUTIONS, *mlp(128, 10))),
         *(10, 1, 0.1, 50),
         rounds=2,
+        peers=("torch", "torch_vmap", "fedjax", "pfl_distributed"),
     ),
     "W4": Workload(
         "images, FedJAX's EMNIST shapes: 10 of 3400 writers, 28x28x1, CNN, batch 20",

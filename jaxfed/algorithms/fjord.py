@@ -30,7 +30,7 @@ from jax import Array
 from jaxfed.algorithms import checks
 from jaxfed.algorithms.axes import Axes
 from jaxfed.algorithms.server import Weighting
-from jaxfed.algorithms.slices import Sliced, Slices, decode, encode, fields, held_units
+from jaxfed.algorithms.slices import Sliced, Slices, decode, encode, held_units
 from jaxfed.core import tree
 from jaxfed.core.dataset import Task
 from jaxfed.core.local import LocalTraining
@@ -105,9 +105,9 @@ class Ordered(Problem):
         width = widths[jnp.argmax(jnp.where(widths <= self.rate + 1e-6, draws, -1))]
         factor = self.axes.mask(variables, held_units(self.axes, width))
         if not self.distil:
-            return Sliced(**fields(self), factor=factor)
+            return self.extended(Sliced, factor=factor)
         widest = self.axes.mask(variables, held_units(self.axes, self.rate))
-        return Distilled(**fields(self), factor=factor, widest=widest)
+        return self.extended(Distilled, factor=factor, widest=widest)
 
 
 @pytree
@@ -131,8 +131,8 @@ class FjORD(Slices):
         """Upload the change of the slice."""
         assert self.axes is not None, "the engine calls for_model"
         mask = self.mask(server.variables)
-        problem = Ordered(
-            **fields(local.problem), rate=self.rate, widths=self.widths, axes=self.axes, distil=self.distil
+        problem = local.problem.extended(
+            Ordered, rate=self.rate, widths=self.widths, axes=self.axes, distil=self.distil
         )
         trained = self.trained(local, server, shard, key, problem, mask)
         return Upload(encode(trained.variables, mask)), client, trained.metrics

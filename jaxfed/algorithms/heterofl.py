@@ -33,7 +33,7 @@ from jax import Array
 
 from jaxfed.algorithms.axes import find_axes
 from jaxfed.algorithms.parts import norms
-from jaxfed.algorithms.slices import Sliced, Slices, decode, encode, fields, held_units
+from jaxfed.algorithms.slices import Sliced, Slices, decode, encode, held_units
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Metrics, PyTree, Shard, Upload, Variables
@@ -73,7 +73,7 @@ class HeteroFL(Slices):
         labels = labels_of(shard, self.axes.outputs, local.problem.chunk) if self.masked_loss else None
         units = held_units(self.axes, self.rate, self.sent_window(server))
         mask = self.axes.mask(server.variables, units)
-        problem = Sliced(**fields(local.problem), factor=self._scaled(mask), labels=labels)
+        problem = local.problem.extended(Sliced, factor=self._scaled(mask), labels=labels)
         trained = self.trained(local, server, shard, key, problem, mask)
         counted = self.axes.mask(server.variables, units, labels)
         return Upload(encode(trained.variables, counted)), labels, trained.metrics

@@ -82,8 +82,9 @@ class MOON(Averaging):
         self, local: LocalTraining, server: Server, client: Variables, shard: Shard, key: Array
     ) -> tuple[Upload, Variables, Metrics]:
         """Upload y_k - x and keep y_k."""
-        fields = {f.name: getattr(local.problem, f.name) for f in dataclasses.fields(local.problem)}
-        contrastive = Contrastive(**fields, towards=server.variables, away=client, mu=self.mu, tau=self.tau)
+        contrastive = local.problem.extended(
+            Contrastive, towards=server.variables, away=client, mu=self.mu, tau=self.tau
+        )
         pulled = dataclasses.replace(local, problem=contrastive)
         trained = pulled.train(server.variables, shard, key)
         delta = tree.subtract(trained.variables, server.variables)

@@ -137,8 +137,3 @@ class Slices(Averaging):
         """A model without hidden widths; a rate that is none."""
         found = checks.number("rate", self.rate, 0, 1, above=True)
         return found + list(self.axes.problems if self.axes is not None else ())
-
-
-def fields(problem: Problem) -> dict[str, Any]:
-    """The fields of a problem, to make one of another kind."""
-    return {field.name: getattr(problem, field.name) for field in dataclasses.fields(Problem)}

@@ -29,6 +29,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend import core
 
+from jaxfed.core.jaxprs import bodies_of
+
 Form = Literal["patches", "native"]
 Window = tuple[tuple[int, int, int], ...]  # (width, stride, dilation) of each axis
 
@@ -82,30 +84,23 @@ def _replaced(eqn: core.JaxprEqn, inputs: list[Any]) -> list[Any] | None:
     if name in _RULES:
         fast = _RULES[name](*inputs, **eqn.params)
         return None if fast is None else [fast]
-    if name in _INLINED and any(_concerned(body) for body in _bodies(eqn)):
+    if name in _INLINED and any(_concerned(body) for body in bodies_of(eqn)):
         body = eqn.params["jaxpr" if "jaxpr" in eqn.params else "call_jaxpr"]
         return _evaluate(body.jaxpr, body.consts, inputs)
     return None
 
 
 def _with_fast_bodies(eqn: core.JaxprEqn) -> core.JaxprEqn:
-    if eqn.primitive.name not in _NESTED or not any(_concerned(body) for body in _bodies(eqn)):
+    if eqn.primitive.name not in _NESTED or not any(_concerned(body) for body in bodies_of(eqn)):
         return eqn
     return eqn.replace(params={key: _rewritten(value) for key, value in eqn.params.items()})
-
-
-def _bodies(eqn: core.JaxprEqn) -> list[core.Jaxpr]:
-    """The jaxprs among an equation's parameters."""
-    flat = [v for value in eqn.params.values() for v in (value if isinstance(value, tuple) else (value,))]
-    closed = [v.jaxpr if isinstance(v, core.ClosedJaxpr) else v for v in flat]
-    return [v for v in closed if isinstance(v, core.Jaxpr)]
 
 
 def _concerned(jaxpr: core.Jaxpr) -> bool:
     """Whether there is anything to replace in a jaxpr."""
     return any(
         eqn.primitive.name in _RULES
-        or (eqn.primitive.name in _INLINED | _NESTED and any(_concerned(b) for b in _bodies(eqn)))
+        or (eqn.primitive.name in _INLINED | _NESTED and any(_concerned(b) for b in bodies_of(eqn)))
         for eqn in jaxpr.eqns
     )
 

@@ -17,6 +17,7 @@ from jax.extend import core
 
 from jaxfed.core import engine
 from jaxfed.core.errors import InvalidInput
+from jaxfed.core.jaxprs import bodies_of
 from jaxfed.core.plan import Federation, Plan
 from jaxfed.core.types import State
 
@@ -68,7 +69,7 @@ def peak(jaxpr: core.Jaxpr) -> int:
     for i, eqn in enumerate(jaxpr.eqns):
         made = sum(_bytes(v.aval) for v in eqn.outvars if v in last or v in results)
         dying = sum(_bytes(v.aval) for v in set(_variables(eqn.invars)) if last[v] == i and v not in results)
-        bodies = _bodies(eqn)
+        bodies = bodies_of(eqn)
         inside = max((peak(body) - sum(_bytes(v.aval) for v in body.invars) for body in bodies), default=made)
         if not bodies and eqn.primitive.name not in ("dot_general", "conv_general_dilated", "transpose"):
             inside = max(made - dying, 0)
@@ -153,24 +154,13 @@ def free() -> int:
 def _of_device(jaxpr: core.Jaxpr) -> core.Jaxpr:
     """What one device does: the body of the ``shard_map``, through calls."""
     for eqn in jaxpr.eqns:
-        for body in _bodies(eqn):
+        for body in bodies_of(eqn):
             return body if eqn.primitive.name == "shard_map" else _of_device(body)
     return jaxpr
 
 
 def _variables(atoms: Any) -> list[Any]:
     return [atom for atom in atoms if not isinstance(atom, core.Literal)]
-
-
-def _bodies(eqn: core.JaxprEqn) -> list[core.Jaxpr]:
-    found = [
-        leaf for value in eqn.params.values() for leaf in (value if isinstance(value, tuple) else [value])
-    ]
-    return [
-        leaf.jaxpr if isinstance(leaf, core.ClosedJaxpr) else leaf
-        for leaf in found
-        if isinstance(leaf, (core.Jaxpr, core.ClosedJaxpr))
-    ]
 
 
 def _bytes(leaf: Any) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from jaxfed.core.pytree import pytree
 from jaxfed.core.types import PyTree, Shard, Variables
 from jaxfed.core.values import Number
 
+Kind = TypeVar("Kind", bound="Problem")
 Loss = Callable[[Array, Array], Array]  # (outputs [B, ...], y [B, ...]) -> [B]
 
 
@@ -59,6 +60,12 @@ class Problem:
     task: Task = dataclasses.field(metadata={"static": True})
     loss: Loss | None = dataclasses.field(default=None, metadata={"static": True})
     chunk: int = dataclasses.field(default=128, metadata={"static": True})
+
+    def extended(self, kind: type[Kind], **more: Any) -> Kind:
+        """This as a problem of another kind, with ``more`` of its fields."""
+        return kind(
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(Problem)}, **more
+        )
 
     def plain(self) -> Problem:
         """This with convolutions as the model has them: their fast form hides which axis meets which, and

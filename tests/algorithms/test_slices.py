@@ -15,7 +15,7 @@ import jaxfed
 from jaxfed.algorithms import FedAvg, FedRolex, FjORD, HeteroFL
 from jaxfed.algorithms.fjord import Ordered
 from jaxfed.algorithms.heterofl import labels_of
-from jaxfed.algorithms.slices import Held, aggregate, decode, encode, fields, held_units
+from jaxfed.algorithms.slices import Held, aggregate, decode, encode, held_units
 from jaxfed.core.plan import TRAIN
 from jaxfed.core.problem import Batch
 from jaxfed.core.types import Shard, Variables
@@ -209,8 +209,8 @@ def test_widths_of_ordered_dropout_are_uniform(rate):
     """A quarter of the steps each, or half of them each where the wider ones are out of reach."""
     one = lab(FjORD(rate=rate))
     widths, variables = (0.25, 0.5, 0.75, 1.0), one.start().server.variables
-    problem = Ordered(
-        **fields(one.recipe.local.problem), rate=rate, widths=widths, axes=one.recipe.algorithm.axes,
+    problem = one.recipe.local.problem.extended(
+        Ordered, rate=rate, widths=widths, axes=one.recipe.algorithm.axes,
         distil=False,
     )  # fmt: skip
     held = jax.vmap(lambda key: problem._drawn(variables, key).factor.params["head"]["kernel"].sum())
@@ -227,7 +227,7 @@ def test_distillation_adds_the_distance_to_the_widest(task):
     one = lab(FjORD(rate=1.0, widths=(0.25, 1.0), distil=True), task)
     data, variables = one.data, one.start().server.variables
     algorithm, plain = one.recipe.algorithm, one.recipe.local.problem
-    problem = Ordered(**fields(plain), rate=1.0, widths=(0.25, 0.25), axes=algorithm.axes, distil=True)
+    problem = plain.extended(Ordered, rate=1.0, widths=(0.25, 0.25), axes=algorithm.axes, distil=True)
     batch = Batch(
         jnp.asarray(data.x[:6], jnp.float32), jnp.asarray(data.y[:6]), jnp.ones(6), jax.random.key(0)
     )

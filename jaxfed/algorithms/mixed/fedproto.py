@@ -105,8 +105,7 @@ class FedProto(MixedAlgorithm):
         self, local: LocalTraining, server: Parts, client: Variables, shard: Shard, key: Array
     ) -> tuple[Upload, Variables, Metrics]:
         """Train near the prototypes; upload its own, with n_kj or (uniform weights) whether it has any."""
-        fields = {f.name: getattr(local.problem, f.name) for f in dataclasses.fields(local.problem)}
-        near = Near(**fields, prototypes=server.common, lam=self.lam)
+        near = local.problem.extended(Near, prototypes=server.common, lam=self.lam)
         trained = dataclasses.replace(local, problem=near).train(client, shard, key)
         own = prototypes(local.problem, trained.variables, shard, server.common)
         if self.weighting == "uniform":

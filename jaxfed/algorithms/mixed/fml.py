@@ -112,9 +112,8 @@ class FML(MixedAlgorithm):
         self, local: LocalTraining, server: Parts, client: Variables, shard: Shard, key: Array
     ) -> tuple[Upload, Variables, Metrics]:
         """Train both; upload the meme's change, keep the private model. The loss is the sum of both."""
-        fields = {f.name: getattr(local.problem, f.name) for f in dataclasses.fields(local.problem)}
         meme = self._meme(local, client, shard.x)
-        problem = Mutual(**fields, meme=meme, alpha=self.alpha, beta=self.beta)
+        problem = local.problem.extended(Mutual, meme=meme, alpha=self.alpha, beta=self.beta)
         both = zip(client, server.common, strict=True)
         start = Variables(*({"private": own, "meme": shared} for own, shared in both))
         trained = dataclasses.replace(local, problem=problem).train(start, shard, key)

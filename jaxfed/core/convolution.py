@@ -1,8 +1,8 @@
-"""Convolutions and pooling of any flax model in a form that is fast in loops and over hospitals.
+"""Convolutions and pooling in a form that is fast in loops and over hospitals.
 
 On a CPU, XLA runs a convolution's weight gradient far slower than a matrix product of the same size, and
 ``vmap`` over hospitals makes grouped convolutions, which have the same trouble; the gradient of
-``reduce_window`` is a scatter. :func:`routed` traces a model and puts other operations in their place:
+``reduce_window`` is a scatter. :mod:`jaxfed.core.routing` puts other operations in their place:
 
     convolution   patches (static slices, one axis after the other) times a matrix: im2col (Chellapilla et al.
                   2006, "High performance convolutional neural networks for document processing")
@@ -13,8 +13,7 @@ Values and gradients are those of the model, up to the order of additions. Insid
 ``[C, H, W, B]``: rows of a patch are then contiguous in memory, and neither the product nor its two
 gradients transposes anything large.
 
-What is left as it is: convolutions inside functions with derivatives of their own (``custom_jvp``,
-``custom_vjp``), those with batch groups, and pooling of integers or with dilation.
+What is left as it is: convolutions with batch groups, and pooling of integers or with dilation.
 """
 
 from __future__ import annotations
@@ -22,105 +21,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.extend import core
 
-from jaxfed.core.jaxprs import bodies_of
-
-Form = Literal["patches", "native"]
 Window = tuple[tuple[int, int, int], ...]  # (width, stride, dilation) of each axis
-
-# primitives whose bodies are rewritten in place
-_NESTED = {"checkpoint", "cond", "remat", "remat2", "scan", "while"}
-_INLINED = {"closed_call", "core_call", "jit", "pjit"}
-
-
-def default_form() -> Form:
-    """Patches on a CPU; XLA's own (grouped) convolutions elsewhere."""
-    return "patches" if jax.default_backend() == "cpu" else "native"
-
-
-def routed(function: Callable[..., Any], *args: Any, form: Form | None = None) -> Any:
-    """``function(*args)``, with the convolutions and the pooling in it in a fast form.
-
-    Args:
-        function: pure, of pytrees of arrays.
-        *args: arrays, may be traced. A function without convolution and pooling is called as it is.
-        form: static; ``"patches"``, ``"native"`` (``function`` as it is), or None for the platform's default.
-    """
-    if (form or default_form()) == "native":
-        return function(*args)
-    jaxpr, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
-    if not _concerned(jaxpr.jaxpr):
-        return function(*args)
-    outputs = _evaluate(jaxpr.jaxpr, jaxpr.consts, jax.tree.leaves(args))
-    return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
-
-
-def _evaluate(jaxpr: core.Jaxpr, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
-    """The outputs of a jaxpr, equation by equation."""
-    values: dict[Any, Any] = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *args), strict=True))
-
-    def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, core.Literal) else values[atom]
-
-    for eqn in jaxpr.eqns:
-        results = _replaced(eqn, [read(atom) for atom in eqn.invars])
-        if results is None:
-            used = list(dict.fromkeys(v for v in eqn.invars if not isinstance(v, core.Literal)))
-            alone = core.Jaxpr((), used, eqn.outvars, [_with_fast_bodies(eqn)], debug_info=jaxpr.debug_info)
-            results = core.jaxpr_as_fun(core.ClosedJaxpr(alone, ()))(*(values[v] for v in used))
-        values.update(zip(eqn.outvars, results, strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
-
-
-def _replaced(eqn: core.JaxprEqn, inputs: list[Any]) -> list[Any] | None:
-    """The results of an equation in a fast form; None where it stays as it is."""
-    name = eqn.primitive.name
-    if name in _RULES:
-        fast = _RULES[name](*inputs, **eqn.params)
-        return None if fast is None else [fast]
-    if name in _INLINED and any(_concerned(body) for body in bodies_of(eqn)):
-        body = eqn.params["jaxpr" if "jaxpr" in eqn.params else "call_jaxpr"]
-        return _evaluate(body.jaxpr, body.consts, inputs)
-    return None
-
-
-def _with_fast_bodies(eqn: core.JaxprEqn) -> core.JaxprEqn:
-    if eqn.primitive.name not in _NESTED or not any(_concerned(body) for body in bodies_of(eqn)):
-        return eqn
-    return eqn.replace(params={key: _rewritten(value) for key, value in eqn.params.items()})
-
-
-def _concerned(jaxpr: core.Jaxpr) -> bool:
-    """Whether there is anything to replace in a jaxpr."""
-    return any(
-        eqn.primitive.name in _RULES
-        or (eqn.primitive.name in _INLINED | _NESTED and any(_concerned(b) for b in bodies_of(eqn)))
-        for eqn in jaxpr.eqns
-    )
-
-
-def _rewritten(value: Any) -> Any:
-    """A parameter of an equation, with the jaxprs in it rewritten."""
-    if isinstance(value, tuple):
-        return tuple(_rewritten(v) for v in value)
-    if isinstance(value, core.ClosedJaxpr):
-        return _traced(value.jaxpr, value.consts)
-    if isinstance(value, core.Jaxpr):
-        new = _traced(value, ())
-        return value if new.consts else new.jaxpr
-    return value
-
-
-def _traced(jaxpr: core.Jaxpr, consts: Sequence[Any]) -> core.ClosedJaxpr:
-    avals: list[Any] = [var.aval for var in jaxpr.invars]
-    shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]
-    return jax.make_jaxpr(lambda *args: _evaluate(jaxpr, consts, args))(*shapes)
 
 
 def _convolution(
@@ -250,7 +157,7 @@ def _largest(parts: list[Array]) -> Array:
     return best
 
 
-_RULES: dict[str, Callable[..., Array | None]] = {
+RULES: dict[str, Callable[..., Array | None]] = {
     "conv_general_dilated": _convolution,
     "reduce_window_max": _pooling(_largest, -math.inf),
     "reduce_window_sum": _pooling(sum, 0.0),  # type: ignore[arg-type]

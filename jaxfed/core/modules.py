@@ -5,7 +5,7 @@ A linen module is used as it is. An nnx model is given as a function of its rngs
 
 Rows that pad a short batch must not enter batch statistics: the batch norms of both flavours get the
 row mask without any change to the user's model. Convolutions and pooling are put in a fast form
-(:mod:`jaxfed.core.convolution`), also without any change to it.
+(:mod:`jaxfed.core.routing`), also without any change to it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from jaxfed.core.convolution import Form, routed
+from jaxfed.core.routing import Form, routed
 from jaxfed.core.types import PyTree, Variables
 
 
@@ -32,11 +32,11 @@ class LinenModel:
 
     Attributes:
         module: the module.
-        convolution: the form of convolutions and pooling, see :func:`jaxfed.core.convolution.routed`.
+        form: of the operations in it, see :func:`jaxfed.core.routing.routed`.
     """
 
     module: nn.Module
-    convolution: Form | None = None
+    form: Form | None = None
 
     def init(self, key: Array, x: PyTree) -> Variables:
         """Fresh variables; ``x`` is a batch, of which only shapes and dtypes matter."""
@@ -50,7 +50,7 @@ class LinenModel:
         self, variables: Variables, x: PyTree, *, train: bool, key: Array | None, mask: Array | None
     ) -> tuple[Array, PyTree]:
         """Outputs ``[B, ...]`` and, in training, the new ``stats``; ``mask`` ``[B]`` marks real rows."""
-        return routed(partial(self._apply, train), variables, x, key, mask, form=self.convolution)
+        return routed(partial(self._apply, train), variables, x, key, mask, form=self.form)
 
     def _apply(
         self, train: bool, variables: Variables, x: PyTree, key: Array | None, mask: Array | None
@@ -79,7 +79,7 @@ class LinenModel:
             collections = {"params": variables.params, **variables.stats}
             return self.module.apply(collections, x, method="features")
 
-        return routed(features, variables, x, form=self.convolution)
+        return routed(features, variables, x, form=self.form)
 
     def _mode(self, train: bool) -> dict[str, bool]:
         names = inspect.signature(type(self.module).__call__).parameters
@@ -106,11 +106,11 @@ class NnxModel:
 
     Attributes:
         make: the function.
-        convolution: as in :class:`LinenModel`.
+        form: as in :class:`LinenModel`.
     """
 
     make: Callable[[nnx.Rngs], nnx.Module]
-    convolution: Form | None = None
+    form: Form | None = None
 
     def init(self, key: Array, x: PyTree) -> Variables:
         """Fresh variables; every seed has its own."""
@@ -122,7 +122,7 @@ class NnxModel:
         self, variables: Variables, x: PyTree, *, train: bool, key: Array | None, mask: Array | None
     ) -> tuple[Array, PyTree]:
         """As :meth:`LinenModel.apply`."""
-        return routed(partial(self._apply, train), variables, x, key, mask, form=self.convolution)
+        return routed(partial(self._apply, train), variables, x, key, mask, form=self.form)
 
     def _apply(
         self, train: bool, variables: Variables, x: PyTree, key: Array | None, mask: Array | None
@@ -152,7 +152,7 @@ class NnxModel:
             model.eval()
             return model.features(x)
 
-        return routed(features, variables, x, form=self.convolution)
+        return routed(features, variables, x, form=self.form)
 
     def _merge(self, variables: Variables, key: Array | None) -> Any:
         graph, params, rngs, stats = _split(nnx.eval_shape(lambda: self.make(nnx.Rngs(0))))

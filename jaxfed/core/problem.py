@@ -68,10 +68,10 @@ class Problem:
         )
 
     def plain(self) -> Problem:
-        """This with convolutions as the model has them: their fast form hides which axis meets which, and
+        """This with the operations that the model has: their fast form hides which axis meets which, and
         has no derivative forward.
         """
-        return dataclasses.replace(self, model=dataclasses.replace(self.model, convolution="native"))
+        return dataclasses.replace(self, model=dataclasses.replace(self.model, form="native"))
 
     def init(self, key: Array, x: PyTree) -> Variables:
         """Fresh variables in jax's default float type; ``x`` is a batch."""

@@ -11,8 +11,8 @@ from federations import same
 from flax import nnx
 from jax import lax
 
-from jaxfed.core.convolution import routed
 from jaxfed.core.modules import LinenModel, NnxModel
+from jaxfed.core.routing import routed
 
 KEY = jax.random.key(0)
 NHWC = ("NHWC", "HWIO", "NHWC")
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def fast(function, *args):
-    return routed(function, *args, form="patches")
+    return routed(function, *args, form="fast")
 
 
 def primitives(function, *args):
@@ -179,7 +179,7 @@ def test_models(name):
 
     def loss(form):
         def of(params, x):
-            own = dataclasses.replace(model, convolution=form)
+            own = dataclasses.replace(model, form=form)
             now = variables._replace(params=params)
             seen = [own.apply(now, x, train=train, key=KEY, mask=mask) for train in (False, True)]
             return sum(jnp.sin(outputs).sum() for outputs, _ in seen), seen
@@ -188,11 +188,11 @@ def test_models(name):
 
     expected, found = (
         jax.jit(jax.value_and_grad(loss(form), (0, 1), has_aux=True))(variables.params, x)
-        for form in ("native", "patches")
+        for form in ("native", "fast")
     )
     same(found, expected, rtol=1e-4, atol=1e-5)
     assert primitives(loss("native"), variables.params, x) & SLOW
-    assert not primitives(loss("patches"), variables.params, x) & SLOW
+    assert not primitives(loss("fast"), variables.params, x) & SLOW
 
 
 def test_in_loops_over_hospitals():

@@ -33,7 +33,7 @@ SIZES = {
 @pytest.mark.parametrize("name", SIZES)
 def test_sizes_and_parts(name):
     module, shape, outputs, parameters = SIZES[name]
-    model = LinenModel(module.clone(outputs=outputs), convolution="native")  # only shapes matter here
+    model = LinenModel(module.clone(outputs=outputs), form="native")  # only shapes matter here
     x = jax.ShapeDtypeStruct((3, *shape), jnp.float32)
     variables = jax.eval_shape(model.init, KEY, x)
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from jaxfed.core import choices, engine, memory, plan, predict, tuning, values
 from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
 from jaxfed.core.errors import InvalidInput
+from jaxfed.core.routing import Form, default_form
 from jaxfed.core.types import State, Variables
 from jaxfed.evaluation import MEASURES
 from jaxfed.history import Arrays, History
@@ -33,7 +34,8 @@ class Federated:
         identity: gives the configuration in words that are exact, see :mod:`jaxfed.words`.
         wanted_devices, block: as given to :func:`jaxfed.core.plan.place`.
         held_block: ``block`` for the hospitals that are evaluated, where it is another.
-        measurement: how ``block`` was found, where it was measured.
+        measurement: how ``block`` and the form of the model's operations were found, where one of them was
+            measured.
     """
 
     unplaced: engine.Recipe
@@ -67,45 +69,50 @@ class Federated:
         return self.description
 
     def layout(self) -> dict[str, Any]:
-        """Devices and blocks."""
+        """Devices, blocks and the form of the model's operations."""
         return {
             "devices": self.devices,
+            "form": self.choice.form,
             "block": self.placement.plan.block,
             "held_block": self.held_placement.plan.block,
         }
 
     def laid_out(self, layout: dict[str, Any]) -> Federated:
-        """This with the devices and blocks of a checkpoint."""
+        """This with the devices, blocks and form of a checkpoint."""
         if layout == self.layout():
             return self
         return dataclasses.replace(
-            self, wanted_devices=layout["devices"], block=layout["block"], held_block=layout["held_block"]
+            self._in_form(layout["form"]),
+            wanted_devices=layout["devices"],
+            block=layout["block"],
+            held_block=layout["held_block"],
         )
 
     def prepared(self, rounds: int, capacity: int) -> Federated:
-        """This with a block that is measured, or was before, if so many rounds are worth it."""
-        blocks = tuning.candidates(self.placement.plan.slots, self._cpu)
-        if self.block is not None or len(blocks) == 1 or not self._worthwhile(rounds):
+        """This with a block and a form that are measured, or were before, if so many rounds are worth it."""
+        own, free = self.placement.plan, self._form is None
+        blocks = [own.block] if self.block is not None else tuning.candidates(own.slots, self._cpu)
+        if (len(blocks) == 1 and (self._cpu or not free)) or not self._worthwhile(rounds):
             return self
         state = self.start(0, None)
         program = engine.advance.trace(
             self.recipe, self.placement.plan, self.federation, state, 0, capacity=1
         )
-        name = choices.name_of(str(program.jaxpr), self._steps.tolist())
-        found = choices.recall(name)
+        forms = tuning.forms(program.jaxpr.jaxpr) if free else (self.choice.form,)
+        if len(blocks) == len(forms) == 1:
+            return self
+        name = choices.name_of(str(program.jaxpr), self._steps.tolist(), blocks, forms)
+        how, found = "remembered", choices.recall(name)
         if found is None:
-            choice = self._measured(blocks, capacity)
-            choices.keep(name, {"block": choice.block, "seconds": choice.seconds})
-        else:
-            seconds = {int(block): float(time) for block, time in found["seconds"].items()}
-            choice = tuning.Choice(found["block"], "remembered", seconds)
-        return self._with(choice)
+            how, found = "measured", self._measured(forms, blocks, capacity)
+            choices.keep(name, found)
+        return self._with(self.choice.after(how, found))
 
-    def _measured(self, blocks: list[int], capacity: int) -> tuning.Choice:
+    def _measured(self, forms: Sequence[Form], blocks: list[int], capacity: int) -> tuning.Seconds:
         watch = tuning.Stopwatch(self._cpu)
 
-        def seconds(block: int) -> float:
-            one = dataclasses.replace(self, block=block)
+        def seconds(form: Form, block: int) -> float:
+            one = dataclasses.replace(self._in_form(form), block=block)
             state = one.start(0, None)
             try:
                 one.check(state, capacity)
@@ -113,19 +120,32 @@ class Federated:
                 return math.inf
             return watch(one.recipe, one.placement.plan, one.federation, state, capacity)
 
-        found = tuning.climb(blocks, seconds, min(blocks, key=lambda b: abs(b - self.choice.block)))
-        return tuning.Choice(min(found, key=found.__getitem__), "measured", found)
+        return tuning.measured(forms, blocks, seconds, self.choice.block)
 
     def _with(self, choice: tuning.Choice) -> Federated:
-        """This with that block; the same object for the same block, because it holds the rows."""
-        if choice.block not in self._others:
-            self._others[choice.block] = dataclasses.replace(self, block=choice.block, measurement=choice)
+        """This with that choice; the same object for the same choice, because it holds the rows."""
+        which = choice.block, choice.form
+        if which not in self._others:
+            one = self._in_form(choice.form)
+            self._others[which] = dataclasses.replace(one, block=choice.block, measurement=choice)
         self.__dict__.pop("federation", None)  # made again if it is needed: rows are held once
-        return self._others[choice.block]
+        return self._others[which]
 
     @cached_property
-    def _others(self) -> dict[int, Federated]:
+    def _others(self) -> dict[tuple[int, Form], Federated]:
         return {}
+
+    @property
+    def _form(self) -> Form | None:
+        """As given."""
+        return self.unplaced.local.problem.model.form
+
+    def _in_form(self, form: Form) -> Federated:
+        if form == self.choice.form:
+            return self
+        local = self.unplaced.local
+        local = dataclasses.replace(local, problem=local.problem.in_form(form))
+        return dataclasses.replace(self, unplaced=dataclasses.replace(self.unplaced, local=local))
 
     def check(self, state: State, capacity: int) -> None:
         """Raise InvalidInput where rounds from ``state`` do not fit into memory."""
@@ -186,13 +206,17 @@ class Federated:
 
     @cached_property
     def choice(self) -> tuning.Choice:
-        """The block, and how it was found."""
+        """The block and the form, and how they were found."""
+        if self.measurement is not None:
+            return self.measurement
+        form, form_how = (default_form(), "judged") if self._form is None else (self._form, "given")
         if self.block is not None:
-            return self.measurement or tuning.Choice(self.block, "given")
+            return tuning.Choice(self.block, "given", form, form_how)
         alone = plan.place(self.work, devices=self.wanted_devices, block=1)
         parameters = self._parameters if alone.plan.slots >= 8 else 0
         flop = 6.0 * parameters * self._rows_per_step
-        return tuning.Choice(tuning.judged(self._steps, alone, flop, self._cpu), "judged")
+        block = tuning.judged(self._steps, alone, flop, self._cpu)
+        return tuning.Choice(block, "judged", form, form_how)
 
     @property
     def _cpu(self) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxfed.core import memory
 from jaxfed.core.errors import InvalidInput
+from jaxfed.core.routing import Form
 from jaxfed.federated import Federated
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ class Planned:
         block: hospitals that run side by side on a device.
         how: whether the block was ``"given"``, ``"judged"`` from shapes, ``"measured"`` for this call, or
             ``"remembered"`` from an earlier measurement.
-        seconds: ``{candidate: seconds of a round}`` where it was measured.
+        form: of the model's operations, as :class:`jaxfed.Simulation` has it.
+        form_how: as ``how``; on a CPU, or without convolutions and pooling, it is not measured.
+        seconds: ``{form: {block: seconds of a round}}`` of what was measured.
         slots: places for hospitals on each device.
         balance: work of the average device over that of the busiest; 1 is perfect.
         rows, own: bytes on each device: the training rows, and everything else a round needs.
@@ -35,7 +38,9 @@ class Planned:
     kind: str
     block: int
     how: str
-    seconds: dict[int, float]
+    form: str
+    form_how: str
+    seconds: dict[Form, dict[int, float]]
     slots: int
     balance: float
     rows: int
@@ -47,9 +52,11 @@ class Planned:
             f"devices   {self.devices} x {self.kind}, {self.slots} places for hospitals each, "
             f"work balanced to {self.balance:.0%}",
             f"block     {self.block} hospitals side by side ({self.how})",
+            f"form      {self.form} operations ({self.form_how})",
             *(
-                f"          {1e3 * time:.3g} ms a round with {block}"
-                for block, time in sorted(self.seconds.items())
+                f"          {1e3 * time:.3g} ms a round with {form}, {block} side by side"
+                for form, column in self.seconds.items()
+                for block, time in sorted(column.items())
             ),
             f"memory    {memory.in_words(self.rows)} of rows and {memory.in_words(self.own)} for a round, "
             f"of {memory.in_words(self.limit)} that each device may hold",
@@ -73,6 +80,8 @@ def planned(sim: Simulation, rounds: int, eval_every: int) -> Planned:
         kind=layout.devices[0].device_kind,
         block=layout.block,
         how=choice.how,
+        form=choice.form,
+        form_how=choice.form_how,
         seconds=choice.seconds,
         slots=layout.slots,
         balance=float(loads.mean() / loads.max()),

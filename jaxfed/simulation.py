@@ -24,6 +24,7 @@ from jaxfed.core.mixed import MixedAlgorithm
 from jaxfed.core.modules import as_model
 from jaxfed.core.optimizer import Optimizer, optimizer
 from jaxfed.core.problem import Loss, Problem
+from jaxfed.core.routing import Form
 from jaxfed.core.types import Aggregator, Algorithm, CoordinateRule, Participation, Variables
 from jaxfed.core.values import PerHospital
 from jaxfed.federated import Federated
@@ -66,6 +67,9 @@ class Simulation:
         splits: which splits are evaluated.
         devices: how many jax devices to use; None for all.
         block: hospitals that run side by side on a device; None lets :meth:`plan` choose.
+        form: ``"fast"`` puts the models' convolutions and pooling in forms that are fast in loops (matrix
+            products of patches, see :mod:`jaxfed.core.routing`), ``"native"`` leaves them to XLA; None is
+            ``"fast"`` on a CPU, and elsewhere lets :meth:`plan` choose.
         evaluate_on: hospitals to evaluate on, where they are not those that train.
         models: instead of ``model``, where hospitals have different ones: ``{group: model}``, for the
             algorithms of :mod:`jaxfed.algorithms.mixed`.
@@ -90,6 +94,7 @@ class Simulation:
     splits: tuple[str, ...] = ("validation", "test")
     devices: int | None = None
     block: int | None = None
+    form: Form | None = None
     evaluate_on: Dataset | None = None
     models: Mapping[str, Any] | None = None
     groups: Mapping[str, str] | Sequence[str] | None = None
@@ -307,8 +312,8 @@ class Simulation:
         """How ``run(rounds)`` lays the hospitals on devices: ``print(sim.plan(100))``.
 
         Where ``block`` is None and so many rounds are expected to train for 30 seconds or more, the block is
-        measured (some seconds, most of them to compile) and remembered for this machine; see
-        :mod:`jaxfed.core.tuning`.
+        measured (some seconds, most of them to compile) and remembered for this machine; so is ``form``, on
+        a GPU and where there are convolutions or pooling. See :mod:`jaxfed.core.tuning`.
         """
         check_run(self, rounds, 0, eval_every, None, None)
         return planned(self, int(rounds), int(eval_every))
@@ -384,5 +389,5 @@ class Simulation:
         if getattr(model, "outputs", 0) is None:
             model = model.clone(outputs=self.hospitals.outputs)
         epochs = 1 if self.epochs is None and self.steps is None else self.epochs
-        problem = Problem(self.l2, as_model(model), self.hospitals.task, self.loss)
+        problem = Problem(self.l2, as_model(model), self.hospitals.task, self.loss).in_form(self.form)
         return LocalTraining(problem, self.client_optimizer, epochs, self.steps, self.batch_size)

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import warnings
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jaxfed.core.mixed import MixedAlgorithm
 from jaxfed.core.modules import as_model
 from jaxfed.core.optimizer import Optimizer
 from jaxfed.core.problem import Problem
+from jaxfed.core.routing import Form
 from jaxfed.core.values import PerHospital, Schedule, differs
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def check_simulation(sim: Simulation, like: Simulation | None = None) -> None:
         problems.add(found)
     for name in ("devices", "block"):
         _check_count(problems, name, getattr(sim, name), 1, optional=True)
+    problems.check(sim.form in (None, *get_args(Form)), f"form={sim.form!r}: give 'fast', 'native', or None")
     available = len(jax.devices())
     problems.check(
         not isinstance(sim.devices, int) or sim.devices <= available,

@@ -1,7 +1,8 @@
 """jaxfed, as its README says: a Simulation, FedAvg, one jax device per core.
 
-A benchmark's runs are short, and stand for long ones: for tables the block is what the plan of a long run
-would measure. For images that is the one judged from shapes, and measuring it takes a minute.
+A benchmark's runs are short, and stand for long ones: for tables, and on a GPU, block and form are what the
+plan of a long run would measure. For images on a CPU that is the block judged from shapes, and measuring it
+takes a minute.
 """
 
 from __future__ import annotations
@@ -85,14 +86,14 @@ class Ours(Peer):
             **settings,
         )
         self.plan = self.simulation.plan(LONG if long else 1)
-        self.simulation = self.simulation.replace(block=self.plan.block)
+        self.simulation = self.simulation.replace(block=self.plan.block, form=self.plan.form)
         self.run: jaxfed.Run | None = None
 
     @classmethod
     def settings(cls, federation: Federation) -> list[dict[str, Any]]:
         """The gate's hospitals are too few for a measured block."""
-        table = len(federation.inputs) == 1
-        return [{"long": table and federation.folder.name not in GATES}]
+        quick = len(federation.inputs) == 1 or jax.default_backend() != "cpu"
+        return [{"long": quick and federation.folder.name not in GATES}]
 
     def rounds(self, cohorts: list[np.ndarray]) -> list[float]:
         """It draws its own cohorts, as many; ``drawn`` is who took part."""
@@ -117,7 +118,8 @@ class Ours(Peer):
     def notes(self) -> dict[str, Any]:
         """The plan, and the memory of a GPU."""
         memory = jax.devices()[0].memory_stats() or {}
-        plan = {"devices": self.plan.devices, "block": self.plan.block, "how": self.plan.how}
+        names = ("devices", "block", "how", "form")
+        plan = {name: getattr(self.plan, name) for name in names}
         return {**plan, "device_peak_bytes": memory.get("peak_bytes_in_use")}
 
 

@@ -5,6 +5,12 @@ from __future__ import annotations
 from jax.extend import core
 
 
+def operations_in(jaxpr: core.Jaxpr) -> set[str]:
+    """Names of the operations in a jaxpr, at any depth."""
+    found = {eqn.primitive.name for eqn in jaxpr.eqns}
+    return found.union(*(operations_in(body) for eqn in jaxpr.eqns for body in bodies_of(eqn)))
+
+
 def bodies_of(eqn: core.JaxprEqn) -> list[core.Jaxpr]:
     """The jaxprs among an equation's parameters."""
     flat = [v for value in eqn.params.values() for v in (value if isinstance(value, tuple) else (value,))]

@@ -18,6 +18,7 @@ from jax import Array
 from jaxfed.core.dataset import Task
 from jaxfed.core.modules import LinenModel, NnxModel
 from jaxfed.core.pytree import pytree
+from jaxfed.core.routing import Form
 from jaxfed.core.types import PyTree, Shard, Variables
 from jaxfed.core.values import Number
 
@@ -71,7 +72,11 @@ class Problem:
         """This with the operations that the model has: their fast form hides which axis meets which, and
         has no derivative forward.
         """
-        return dataclasses.replace(self, model=dataclasses.replace(self.model, form="native"))
+        return self.in_form("native")
+
+    def in_form(self, form: Form | None) -> Problem:
+        """This with the model's operations in a form, see :func:`jaxfed.core.routing.routed`."""
+        return dataclasses.replace(self, model=dataclasses.replace(self.model, form=form))
 
     def init(self, key: Array, x: PyTree) -> Variables:
         """Fresh variables in jax's default float type; ``x`` is a batch."""

@@ -1,26 +1,33 @@
-"""How many hospitals run side by side on a device: measured on the real shapes, or judged from them.
+"""How many hospitals run side by side on a device, and the form of convolutions: measured, or judged.
 
 Measuring times rounds of the real program with candidates for the block, on a part of the hospitals that is
 cut so that it takes some hundred milliseconds; what costs time is compiling the candidates (seconds each; the
-chosen one is not wasted). So it is done for runs that are expected to train for ``WORTHWHILE`` seconds or
-more, and what was found is kept in a file. Shorter runs take :func:`judged`. Which of the two it is depends
-on the run alone and not on what is in the file, so that equal calls have equal results to the last bit.
+chosen one is not wasted). Where there are convolutions or pooling, the candidates on a GPU are blocks with
+XLA's own operations and blocks with the fast form of :mod:`jaxfed.core.routing`; on a CPU the fast form is 20
+to 50 times faster, and the other is no candidate. Measuring is done for runs that are expected to train for
+``WORTHWHILE`` seconds or more, and what was found is kept in a file. Shorter runs take :func:`judged` and
+the platform's form. Which of the two it is depends on the run alone and not on what is in the file, so that
+equal calls have equal results to the last bit.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend import core
 
-from jaxfed.core import engine
+from jaxfed.core import convolution, engine
+from jaxfed.core.jaxprs import operations_in
 from jaxfed.core.plan import Federation, Placement, Plan
 from jaxfed.core.problem import Batch
+from jaxfed.core.routing import Form, default_form
 from jaxfed.core.types import State
 
 WORTHWHILE = 30.0  # expected seconds of training
@@ -28,20 +35,38 @@ WORTHWHILE = 30.0  # expected seconds of training
 OPERATIONS, HOSPITAL, RATE = 4e-6, 2.5e-6, 1e11
 SAMPLE = 0.2  # seconds of a timed round
 
+Seconds = dict[Form, dict[int, float]]
+
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """A block, and how it was found.
+    """A block and a form, and how each was found.
 
     Attributes:
         block: hospitals side by side on a device.
         how: ``"given"``, ``"judged"`` from shapes, ``"measured"``, or ``"remembered"`` from an earlier run.
-        seconds: ``{candidate: seconds}`` of the timed rounds, where it was measured.
+        form: of the model's operations, see :func:`jaxfed.core.routing.routed`.
+        form_how: as ``how``; the form is judged by the platform.
+        seconds: ``{form: {block: seconds}}`` of the timed rounds, where there were any.
     """
 
     block: int
     how: str
-    seconds: dict[int, float] = dataclasses.field(default_factory=dict)
+    form: Form
+    form_how: str
+    seconds: Seconds = dataclasses.field(default_factory=dict)
+
+    def after(self, how: str, seconds: Mapping[Any, Mapping[Any, float]]) -> Choice:
+        """The fastest of the candidates that were timed; of what there was one candidate, this."""
+        times = {form: {int(b): float(s) for b, s in column.items()} for form, column in seconds.items()}
+        _, form, block = min((s, form, b) for form, column in times.items() for b, s in column.items())
+        return Choice(
+            block,
+            how if any(len(column) > 1 for column in times.values()) else self.how,
+            form,
+            how if len(times) > 1 else self.form_how,
+            times,
+        )
 
 
 def candidates(longest: int, cpu: bool) -> list[int]:
@@ -55,6 +80,13 @@ def candidates(longest: int, cpu: bool) -> list[int]:
     while found[-1] > 1:
         found.append(-(-found[-1] // 2))
     return found[::-1]
+
+
+def forms(jaxpr: core.Jaxpr) -> tuple[Form, ...]:
+    """Forms to try, of a round's jaxpr in the platform's own form, which comes first."""
+    if default_form() == "fast" or not operations_in(jaxpr) & set(convolution.RULES):
+        return (default_form(),)
+    return "native", "fast"
 
 
 def judged(work: np.ndarray, placement: Placement, flop: float, cpu: bool) -> int:
@@ -87,6 +119,18 @@ def expected(work: np.ndarray, placement: Placement, flop: float, block: int = 1
     padded = np.pad(steps.reshape(-1, slots), ((0, 0), (0, -slots % block)))
     longest = padded.reshape(len(padded), -1, block).max(2).sum(1).max()
     return float(longest * (OPERATIONS + block * (HOSPITAL + flop / RATE)))
+
+
+def measured(
+    forms: Sequence[Form], blocks: list[int], seconds: Callable[[Form, int], float], start: int
+) -> Seconds:
+    """``{form: {block: seconds}}`` of those tried; ``start`` is a block to begin with."""
+    start = min(blocks, key=lambda block: abs(block - start))
+    found: Seconds = {}
+    for form in forms:
+        found[form] = climb(blocks, partial(seconds, form), start)
+        start = min(found[form], key=found[form].__getitem__)
+    return found
 
 
 def climb(blocks: list[int], seconds: Callable[[int], float], start: int) -> dict[int, float]:

@@ -100,15 +100,14 @@ def test_a_measured_block_is_used_and_remembered(empty_cache, always, monkeypatc
     assert first._trainer.choice.how == "judged"
     run = first.run(40, eval_every=40, progress=False)
     assert run.provenance["block"] == 4
-    assert first.plan(40, eval_every=40).seconds[4] == 1.0
+    assert first.plan(40, eval_every=40).seconds["fast"][4] == 1.0
     monkeypatch.setattr(tuning.Stopwatch, "__call__", None)  # nothing is timed again
     again = simulation()
     assert again.plan(40, eval_every=40).how == "remembered"
     choices._known.clear()  # another process
     assert simulation().plan(40, eval_every=40).block == 4
-    assert [value["block"] for value in json.loads((empty_cache / "choices.json").read_text()).values()] == [
-        4
-    ]
+    kept = json.loads((empty_cache / "choices.json").read_text())
+    assert [*kept.values()] == [{"fast": {"2": 2.0, "4": 1.0, "8": 2.0}}]
     more = again.run(1, resume=run, progress=False)
     assert more.provenance["block"] == 4
 
@@ -116,8 +115,10 @@ def test_a_measured_block_is_used_and_remembered(empty_cache, always, monkeypatc
 def test_a_real_measurement(empty_cache, always):
     plan = simulation().plan(40, eval_every=40)
     assert plan.how == "measured"
-    assert plan.block in plan.seconds
-    assert len(plan.seconds) >= 2
+    assert [*plan.seconds] == ["fast"]  # the only one on a CPU
+    assert plan.form_how == "judged"
+    assert plan.block in plan.seconds["fast"]
+    assert len(plan.seconds["fast"]) >= 2
     assert "ms a round with" in str(plan)
     assert plan.devices == 1
     assert plan.balance == 1

@@ -88,7 +88,8 @@ def _backward(window: Window, precision: Any, kept: Any, slope: Array) -> tuple[
     flat, kernel, axes = kept
     positions = slope.shape[2:]
     slope = slope.reshape(*slope.shape[:2], -1)
-    of_kernel = lax.dot_general(slope, flat, (((2,), (2,)), ((0,), (0,))), precision)
+    # patches first: the second of two operands that meet in their last axes is packed, and this one is small
+    of_kernel = lax.dot_general(flat, slope, (((2,), (2,)), ((0,), (0,))), precision).mT
     x = lax.dot_general(kernel, slope, (((1,), (1,)), ((0,), (0,))), precision)
     x = x.reshape(*x.shape[:2], *positions)
     for axis, (width, stride, dilation) in enumerate(window):

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.stages import Traced
 
 from jaxfed.core import choices, engine, memory, plan, predict, tuning, values
 from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
@@ -95,9 +96,7 @@ class Federated:
         if (len(blocks) == 1 and (self._cpu or not free)) or not self._worthwhile(rounds):
             return self
         state = self.start(0, None)
-        program = engine.advance.trace(
-            self.recipe, self.placement.plan, self.federation, state, 0, capacity=1
-        )
+        program = self.traced(state, 1)
         forms = tuning.forms(program.jaxpr.jaxpr) if free else (self.choice.form,)
         if len(blocks) == len(forms) == 1:
             return self
@@ -149,7 +148,12 @@ class Federated:
 
     def check(self, state: State, capacity: int) -> None:
         """Raise InvalidInput where rounds from ``state`` do not fit into memory."""
-        memory.check(self.recipe, self.placement.plan, self.federation, state, capacity)
+        memory.check(self.traced(state, capacity), self.placement.plan, self.federation.train)
+
+    def traced(self, state: State, capacity: int) -> Traced:
+        """Rounds from ``state``, not yet compiled."""
+        layout = self.placement.plan
+        return engine.advance.trace(self.recipe, layout, self.federation, state, 0, capacity=capacity)
 
     def history(self) -> History:
         """A history with nothing in it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.stages import Traced
 
-from jaxfed.core import groups, plan, values
+from jaxfed.core import groups, memory, plan, tuning, values
 from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
 from jaxfed.core.engine import Log
 from jaxfed.core.mixed import Parts
+from jaxfed.core.routing import default_form
 from jaxfed.core.types import State, Variables
 from jaxfed.evaluation import MEASURES
 from jaxfed.history import Arrays, History
@@ -35,7 +38,8 @@ class Grouped:
         splits: which splits are evaluated.
         description: the configuration as plain text and numbers.
         identity: gives the configuration in words that are exact, see :mod:`jaxfed.words`.
-        wanted_devices, block: as given to :func:`jaxfed.core.plan.place_groups`.
+        wanted_devices: how many of jax's devices to use; None for all.
+        wanted_blocks: of each group; None for those that are judged from shapes.
     """
 
     unplaced: groups.GroupRecipe
@@ -47,7 +51,7 @@ class Grouped:
     description: dict[str, Any]
     identity: Callable[[], dict[str, str]]
     wanted_devices: int | None = None
-    block: int | None = None
+    wanted_blocks: tuple[int, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -69,21 +73,37 @@ class Grouped:
         return self.description
 
     def layout(self) -> dict[str, Any]:
-        """Devices, and the largest block of a group."""
-        return {"devices": self.devices, "block": max(plan.block for plan in self.plans)}
+        """Devices, and the block of each group."""
+        return {"devices": self.devices, "blocks": [plan.block for plan in self.plans]}
 
     def laid_out(self, layout: dict[str, Any]) -> Grouped:
-        """This with the devices and the block of a checkpoint."""
+        """This with the devices and the blocks of a checkpoint."""
         if layout == self.layout():
             return self
-        return dataclasses.replace(self, wanted_devices=layout["devices"], block=layout["block"])
+        blocks = tuple(layout["blocks"])
+        return dataclasses.replace(self, wanted_devices=layout["devices"], wanted_blocks=blocks)
 
     def prepared(self, rounds: int, capacity: int) -> Grouped:
         """This: blocks of groups are not measured."""
         return self
 
     def check(self, state: State, capacity: int) -> None:
-        """Nothing: the memory of groups is not counted."""
+        """Raise InvalidInput where rounds from ``state`` do not fit into memory."""
+        largest = max(self.plans, key=lambda plan: plan.block)
+        memory.check(self.traced(state, capacity), largest, self.train, self._cut)
+
+    def traced(self, state: State, capacity: int) -> Traced:
+        """Rounds from ``state``, not yet compiled."""
+        return groups.advance.trace(self.recipe, self.plans, self.federations, state, 0, capacity=capacity)
+
+    def _cut(self, share: float) -> int:
+        """The block, one for all groups, that needs so much of what the group with most work needs now."""
+        steps = map(tuning.traced_step, self.unplaced.locals, self.federations)
+        work = [memory.peak(step.jaxpr.jaxpr) for step in steps]  # of one hospital
+        there = share * max(one * plan.block for one, plan in zip(work, self.plans, strict=True))
+        return math.floor(
+            min(there / one for one, plan in zip(work, self.plans, strict=True) if one * plan.slots > there)
+        )
 
     def history(self) -> History:
         """A history with nothing in it."""
@@ -169,16 +189,43 @@ class Grouped:
     @cached_property
     def placements(self) -> tuple[plan.Placement, ...]:
         """Where each group's hospitals lie."""
-        extra = self.unplaced.algorithm.extra_rows()
-        works = []
-        for g, part in enumerate(self.parts):
-            sizes = part.counts[:, TRAIN]
-            local = self.unplaced.locals[g]
-            everyone = values.of_hospital(local, ...)
-            own = np.asarray(everyone.work(self.hospitals.counts[:, TRAIN]))[self.group == g]
-            rows = own * (local.batch_size or 1) + extra * (sizes > 0)
-            works.append(rows * (OVERHEAD + self.parameters[g]))
-        return tuple(plan.place_groups(works, devices=self.wanted_devices, block=self.block))
+        blocks = self._judged if self.wanted_blocks is None else self.wanted_blocks
+        return tuple(plan.place_groups(self.work, blocks, devices=self.wanted_devices))
+
+    @property
+    def choice(self) -> tuning.Choice:
+        """The largest block and the form, and how they were found; nothing is measured."""
+        how = "judged" if self.wanted_blocks is None else "given"
+        form = self.unplaced.locals[0].problem.model.form
+        form_how = "judged" if form is None else "given"
+        return tuning.Choice(max(plan.block for plan in self.plans), how, form or default_form(), form_how)
+
+    @property
+    def _judged(self) -> tuple[int, ...]:
+        """A block for each group, from shapes."""
+        alone = plan.place_groups(self.work, [1] * len(self.names), devices=self.wanted_devices)
+        cpu, found = jax.default_backend() == "cpu", []
+        for place, local, rows, parameters in zip(
+            alone, self.unplaced.locals, self._rows, self.parameters, strict=True
+        ):
+            at_once = local.batch_size or local.problem.chunk
+            found.append(tuning.judged(np.ceil(rows / at_once), place, 6.0 * parameters * at_once, cpu))
+        return tuple(found)
+
+    @property
+    def work(self) -> list[np.ndarray]:
+        """``[hospitals of the group]``: what devices are balanced by."""
+        costs = zip(self._rows, self.parameters, strict=True)
+        return [rows * (OVERHEAD + parameters) for rows, parameters in costs]
+
+    @cached_property
+    def _rows(self) -> list[np.ndarray]:
+        """``[hospitals of the group]``: rows that each trains on in a round."""
+        sizes, found = self.hospitals.counts[:, TRAIN], []
+        for g, local in enumerate(self.unplaced.locals):
+            own = np.asarray(values.of_hospital(local, ...).work(sizes)) * (local.batch_size or 1)
+            found.append((own + self.unplaced.algorithm.extra_rows() * (sizes > 0))[self.group == g])
+        return found
 
     @property
     def plans(self) -> tuple[plan.Plan, ...]:
@@ -197,9 +244,16 @@ class Grouped:
     @cached_property
     def federations(self) -> tuple[plan.Federation, ...]:
         """The training rows on the devices."""
+        on_device = self.hospitals.counts[:, TRAIN].sum() // self.plans[0].shards
+        memory.check_rows(self.plans[0], int(on_device), (self.hospitals.x, self.hospitals.y))
         return tuple(
             plan.federate(part, place) for part, place in zip(self.parts, self.placements, strict=True)
         )
+
+    @property
+    def train(self) -> tuple[plan.Store, ...]:
+        """The training rows of each group."""
+        return tuple(federation.train for federation in self.federations)
 
     @cached_property
     def held(self) -> tuple[plan.HeldOut, ...]:

@@ -46,7 +46,7 @@ def trainer(sim: Simulation) -> Grouped:
         description=sim.describe(),
         identity=partial(settings, sim),
         wanted_devices=sim.devices,
-        block=sim.block,
+        wanted_blocks=None if sim.block is None else (sim.block,) * len(names),
     )
 
 

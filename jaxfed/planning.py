@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxfed.core import memory
-from jaxfed.core.errors import InvalidInput
 from jaxfed.core.routing import Form
-from jaxfed.federated import Federated
+from jaxfed.grouped import Grouped
 
 if TYPE_CHECKING:
     from jaxfed.simulation import Simulation
@@ -22,12 +21,14 @@ class Planned:
 
     Attributes:
         devices: how many, and ``kind`` of what.
-        block: hospitals that run side by side on a device.
+        block: hospitals that run side by side on a device; where they have different models, the largest of
+            ``blocks``.
         how: whether the block was ``"given"``, ``"judged"`` from shapes, ``"measured"`` for this call, or
             ``"remembered"`` from an earlier measurement.
         form: of the model's operations, as :class:`jaxfed.Simulation` has it.
         form_how: as ``how``; on a CPU, or without convolutions and pooling, it is not measured.
         seconds: ``{form: {block: seconds of a round}}`` of what was measured.
+        blocks: ``{group: block}`` where hospitals have different models.
         slots: places for hospitals on each device.
         balance: work of the average device over that of the busiest; 1 is perfect.
         rows, own: bytes on each device: the training rows, and everything else a round needs.
@@ -41,6 +42,7 @@ class Planned:
     form: str
     form_how: str
     seconds: dict[Form, dict[int, float]]
+    blocks: dict[str, int]
     slots: int
     balance: float
     rows: int
@@ -51,7 +53,13 @@ class Planned:
         lines = [
             f"devices   {self.devices} x {self.kind}, {self.slots} places for hospitals each, "
             f"work balanced to {self.balance:.0%}",
-            f"block     {self.block} hospitals side by side ({self.how})",
+            *(
+                [
+                    f"block     {block} of {group!r} side by side ({self.how})"
+                    for group, block in self.blocks.items()
+                ]
+                or [f"block     {self.block} hospitals side by side ({self.how})"]
+            ),
             f"form      {self.form} operations ({self.form_how})",
             *(
                 f"          {1e3 * time:.3g} ms a round with {form}, {block} side by side"
@@ -68,22 +76,28 @@ class Planned:
 
 def planned(sim: Simulation, rounds: int, eval_every: int) -> Planned:
     """The plan of ``sim.run(rounds, eval_every=eval_every)``; measures what that would measure."""
-    if not isinstance(sim._trainer, Federated):
-        raise InvalidInput("plan: hospitals have models of their own here, and their blocks are not measured")
     trainer = sim._trainer.prepared(rounds, eval_every)
-    layout, choice = trainer.placement.plan, trainer.choice
+    blocks: dict[str, int] = {}
+    if isinstance(trainer, Grouped):
+        placements, works, train = trainer.placements, trainer.work, trainer.train
+        blocks = {name: plan.block for name, plan in zip(trainer.names, trainer.plans, strict=True)}
+    else:
+        placements, works, train = (trainer.placement,), [trainer.work], trainer.federation.train
+    layout, choice = placements[0].plan, trainer.choice
     loads = np.zeros(layout.shards)
-    np.add.at(loads, trainer.placement.position // layout.slots, trainer.work)
-    needed = memory.of_rounds(trainer.recipe, layout, trainer.federation, trainer.start(0, None), eval_every)
+    for placement, work in zip(placements, works, strict=True):
+        np.add.at(loads, placement.position // placement.plan.slots, work)
+    needed = memory.of_rounds(trainer.traced(trainer.start(0, None), eval_every), layout, train)
     return Planned(
         devices=trainer.devices,
         kind=layout.devices[0].device_kind,
-        block=layout.block,
+        block=max(placement.plan.block for placement in placements),
         how=choice.how,
         form=choice.form,
         form_how=choice.form_how,
         seconds=choice.seconds,
-        slots=layout.slots,
+        blocks=blocks,
+        slots=sum(placement.plan.slots for placement in placements),
         balance=float(loads.mean() / loads.max()),
         rows=needed.rows,
         own=needed.own,

@@ -313,7 +313,8 @@ class Simulation:
 
         Where ``block`` is None and so many rounds are expected to train for 30 seconds or more, the block is
         measured (some seconds, most of them to compile) and remembered for this machine; so is ``form``, on
-        a GPU and where there are convolutions or pooling. See :mod:`jaxfed.core.tuning`.
+        a GPU and where there are convolutions or pooling. See :mod:`jaxfed.core.tuning`. With ``models`` each
+        group has a block of its own, judged from shapes and never measured.
         """
         check_run(self, rounds, 0, eval_every, None, None)
         return planned(self, int(rounds), int(eval_every))

@@ -84,7 +84,7 @@ class GroupLab:
             description={},
             identity=dict,
             wanted_devices=self.devices,
-            block=self.block,
+            wanted_blocks=(self.block,) * len(names),
         )
 
     def rounds(self, rounds: int, seed: int = 0) -> tuple[State, dict[str, Any], dict[str, np.ndarray]]:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 from jax.extend import core
+from jax.stages import Traced
 
-from jaxfed.core import engine
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.jaxprs import bodies_of
-from jaxfed.core.plan import Federation, Plan
-from jaxfed.core.types import State
+from jaxfed.core.plan import Plan
+from jaxfed.core.types import PyTree
 
 LIMIT = "JAXFED_MEMORY"  # environment variable: bytes that a device may hold
 REMEDY = (
@@ -46,15 +47,16 @@ class Needed(NamedTuple):
         return self.rows + self.own
 
 
-def of_rounds(
-    recipe: engine.Recipe, plan: Plan, federation: Federation, state: State, capacity: int
-) -> Needed:
-    """What :func:`jaxfed.core.engine.advance` needs with these arguments.
+def of_rounds(traced: Traced, plan: Plan, train: PyTree) -> Needed:
+    """What rounds need.
 
-    Arrays may be ``jax.ShapeDtypeStruct``; with those of the run itself nothing is traced twice.
+    Args:
+        traced: ``advance.trace(...)`` of :mod:`jaxfed.core.engine` or :mod:`jaxfed.core.groups`. Arrays may
+            be ``jax.ShapeDtypeStruct``; with those of the run itself nothing is traced twice.
+        plan: of the hospitals, or of any group of them.
+        train: the training rows among its arguments.
     """
-    traced = engine.advance.trace(recipe, plan, federation, state, 0, capacity=capacity)
-    rows = sum(map(_bytes, jax.tree.leaves(federation.train))) // plan.shards
+    rows = sum(map(_bytes, jax.tree.leaves(train))) // plan.shards
     return Needed(rows, max(peak(_of_device(traced.jaxpr.jaxpr)) - rows, 0))
 
 
@@ -92,22 +94,25 @@ def limit(plan: Plan) -> int:
     return free() // len(plan.devices)
 
 
-def check(recipe: engine.Recipe, plan: Plan, federation: Federation, state: State, capacity: int) -> None:
+def check(traced: Traced, plan: Plan, train: PyTree, cut: Callable[[float], int] | None = None) -> None:
     """Refuse rounds that do not fit; the arguments are those of :func:`of_rounds`.
+
+    ``cut(share)`` is the block that needs at most this share of the bytes for the work on a block, 0 for
+    none; None where that is so many times the plan's.
 
     Raises:
         InvalidInput: says how many bytes are needed, how many there are, and which block would fit.
     """
-    allowed, needed = limit(plan), of_rounds(recipe, plan, federation, state, capacity)
+    allowed, needed = limit(plan), of_rounds(traced, plan, train)
     if needed.rows + 2 * needed.own <= allowed:
         return
-    lowered = engine.advance.lower(recipe, plan, federation, state, 0, capacity=capacity)
-    exact: Any = lowered.compile().memory_analysis()
+    exact: Any = traced.lower().compile().memory_analysis()
     work, total = exact.temp_size_in_bytes, exact.argument_size_in_bytes + exact.temp_size_in_bytes
     if total <= allowed:
         return
     # the work grows with the block, nothing else does
-    block = math.floor(plan.block * (1 - (total - allowed) / max(work, 1)))
+    share = max(0.0, 1 - (total - allowed) / max(work, 1))
+    block = cut(share) if cut else math.floor(plan.block * share)
     raise InvalidInput(
         f"block={plan.block}: a round needs {in_words(total)} on each device and there are "
         f"{in_words(allowed)}; " + (f"block={block} would fit" if block >= 1 else REMEDY)

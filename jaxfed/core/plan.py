@@ -175,17 +175,17 @@ def place(
 
 
 def place_groups(
-    works: Sequence[np.ndarray], *, devices: int | None = None, block: int | None = None
+    works: Sequence[np.ndarray], blocks: Sequence[int], *, devices: int | None = None
 ) -> list[Placement]:
     """Place several groups of hospitals on the same devices, balanced over all of them together.
 
     ``works`` are ``[C]`` of each group, in one unit; the rest is as in :func:`place`.
     """
-    together = place(np.concatenate(works), devices=devices, block=block)
+    together = place(np.concatenate(works), devices=devices, block=1)
     device = np.split(together.position // together.plan.slots, np.cumsum([len(work) for work in works])[:-1])
     return [
         place(work, devices=together.plan.shards, block=block, dealt=own)
-        for work, own in zip(works, device, strict=True)
+        for work, own, block in zip(works, device, blocks, strict=True)
     ]
 
 

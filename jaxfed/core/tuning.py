@@ -22,9 +22,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
+from jax.stages import Traced
 
 from jaxfed.core import convolution, engine
 from jaxfed.core.jaxprs import operations_in
+from jaxfed.core.local import LocalTraining
 from jaxfed.core.plan import Federation, Placement, Plan
 from jaxfed.core.problem import Batch
 from jaxfed.core.routing import Form, default_form
@@ -200,7 +202,13 @@ class Stopwatch:
 
 def flop_of(recipe: engine.Recipe, federation: Federation) -> float:
     """FLOP of a local step of one hospital, counted by XLA; nothing is compiled."""
-    problem, rows = recipe.local.problem, recipe.local.batch_size or recipe.local.problem.chunk
+    lowered = traced_step(recipe.local, federation).lower()
+    return float((lowered.cost_analysis() or {}).get("flops", 0.0))
+
+
+def traced_step(local: LocalTraining, federation: Federation) -> Traced:
+    """A local step of one hospital: the gradient of a batch."""
+    problem, rows = local.problem, local.batch_size or local.problem.chunk
 
     def step(key: Any, x: Any, y: Any) -> Any:
         variables = problem.init(key, x)
@@ -210,5 +218,4 @@ def flop_of(recipe: engine.Recipe, federation: Federation) -> float:
         jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype), tree)
         for tree in (federation.train.x, federation.train.y)
     ]
-    lowered = jax.jit(step).lower(jax.random.key(0), *some)
-    return float((lowered.cost_analysis() or {}).get("flops", 0.0))
+    return jax.jit(step).trace(jax.random.key(0), *some)

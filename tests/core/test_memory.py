@@ -38,9 +38,9 @@ def test_near_what_xla_says():
     how = recipe(data, algorithm=Scaffold(), model=MLP((64, 64), outputs=1), batch_size=16)
     lab = Lab(how, data, devices=2, block=8)
     state, layout = lab.start(), lab.placement.plan
-    needed = memory.of_rounds(lab.recipe, layout, lab.federation, state, 4)
-    lowered = engine.advance.lower(lab.recipe, layout, lab.federation, state, 0, capacity=4)
-    exact = lowered.compile().memory_analysis()
+    traced = engine.advance.trace(lab.recipe, layout, lab.federation, state, 0, capacity=4)
+    needed = memory.of_rounds(traced, layout, lab.federation.train)
+    exact = traced.lower().compile().memory_analysis()
     real = exact.argument_size_in_bytes + exact.temp_size_in_bytes
     assert 0.5 < needed.total / real < 1.5
     clients = sum(leaf.nbytes for leaf in jax.tree.leaves(state.clients)) / 2

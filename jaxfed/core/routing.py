@@ -1,8 +1,8 @@
 """Any flax model with its operations in a form that is fast in loops and over hospitals.
 
 :func:`routed` traces a model and puts other operations in the place of those that have a rule: convolutions
-and pooling (:mod:`jaxfed.core.convolution`). Values and gradients are those of the model, up to the order of
-additions.
+and pooling (:mod:`jaxfed.core.convolution`) and dense layers (:mod:`jaxfed.core.dense`). Values and gradients
+are those of the model, up to the order of additions.
 
 What is inside functions with derivatives of their own (``custom_jvp``, ``custom_vjp``) is left as it is.
 """
@@ -16,13 +16,13 @@ import jax
 from jax import Array
 from jax.extend import core
 
-from jaxfed.core import convolution
+from jaxfed.core import convolution, dense
 from jaxfed.core.jaxprs import bodies_of
 
 Form = Literal["fast", "native"]
 Rule = Callable[..., Array | None]  # of an operation's inputs and parameters; None where it stays as it is
 
-_RULES: dict[str, Rule] = {**convolution.RULES}
+_RULES: dict[str, Rule] = {**convolution.RULES, **dense.RULES}
 
 # primitives whose bodies are rewritten in place
 _NESTED = {"checkpoint", "cond", "remat", "remat2", "scan", "while"}

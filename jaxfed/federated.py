@@ -283,8 +283,8 @@ class Federated:
     @cached_property
     def federation(self) -> plan.Federation:
         """The training rows on the devices."""
-        on_device = self.hospitals.counts[:, TRAIN].sum() // self.placement.plan.shards
-        memory.check_rows(self.placement.plan, int(on_device), (self.hospitals.x, self.hospitals.y))
+        rows = int(self.hospitals.counts[:, TRAIN].sum())
+        memory.check_rows(self.placement.plan, rows, (self.hospitals.x, self.hospitals.y))
         return plan.federate(self.hospitals, self.placement)
 
     @cached_property

@@ -22,7 +22,8 @@ from jax import Array
 from jax.sharding import PartitionSpec
 
 from jaxfed.core import keys, values
-from jaxfed.core.exchange import Client, Exchanged, all_finite, exchange, shard, where
+from jaxfed.core.dealing import deal, homes
+from jaxfed.core.exchange import Client, Exchanged, all_finite, exchange, of_device, shard, where
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.plan import DEVICES, Federation, Plan
 from jaxfed.core.pytree import pytree
@@ -42,7 +43,6 @@ from jaxfed.core.values import Number
 
 SHARDED, COPIED = PartitionSpec(DEVICES), PartitionSpec()
 LOGGED = PartitionSpec(None, DEVICES)
-FEDERATION = Federation(train=SHARDED, sizes=COPIED, words=COPIED)  # type: ignore[arg-type]
 STATE = State(round=COPIED, key=COPIED, server=COPIED, clients=SHARDED)  # type: ignore[arg-type]
 
 
@@ -83,7 +83,7 @@ def start(recipe: Recipe, plan: Plan, federation: Federation, seed: Array) -> St
     return jax.shard_map(
         lambda recipe, federation, seed: start_on_device(recipe, plan, federation, seed),
         mesh=plan.mesh,
-        in_specs=(COPIED, FEDERATION, COPIED),
+        in_specs=COPIED,
         out_specs=STATE,
         check_vma=False,
     )(recipe, federation, seed)
@@ -140,7 +140,7 @@ def advance(
     return jax.shard_map(
         on_device,
         mesh=plan.mesh,
-        in_specs=(COPIED, FEDERATION, STATE),
+        in_specs=(COPIED, COPIED, STATE),
         out_specs=(STATE, Log(clients=LOGGED, present=LOGGED, rejected=LOGGED, kept=COPIED)),  # type: ignore[arg-type]
         check_vma=False,
     )(recipe, federation, state)
@@ -166,19 +166,25 @@ def round_on_device(recipe: Recipe, plan: Plan, federation: Federation, state: S
     recipe = values.at_round(recipe, state.round)
     algorithm = recipe.algorithm
     everyone = presence(recipe.participation, state, federation.sizes, federation.words)
-    present = of_device(everyone, plan)
+    # what is kept hospital by hospital lies at home
+    at_home = bool(jax.tree.leaves(state.clients)) or isinstance(recipe.aggregator, CoordinateRule)
+    ranking = None if at_home or plan.shards == 1 else federation.ranking
+    trains = homes(plan.places, plan.shards)
+    if ranking is not None:
+        trains = _dealt(recipe.local, plan, federation, everyone)
+    mine = everyone & (trains == jax.lax.axis_index(DEVICES))
 
     def meet(server: PyTree, purpose: int, act: Callable[..., Any]) -> Exchanged:
         def client(own: Algorithm, local: LocalTraining, *rest: Any) -> tuple[Upload, PyTree, Metrics]:
             return act(own, local, server, *rest)
 
         round_key = keys.at_round(state.key, purpose, state.round)
-        client_of = hospital((algorithm, recipe.local), plan, federation, present, round_key, client)
-        weights = everyone * algorithm.weights(server, federation.sizes)
+        client_of = hospital((algorithm, recipe.local), federation, mine, round_key, client)
+        weights = mine * algorithm.weights(server, federation.sizes)
         if recipe.weights is not None:
             weights = weights * values.of_hospital(recipe.weights, ...)
-        weights = of_device(weights.astype(jnp.result_type(float)), plan)
-        return exchange(recipe.aggregator, plan, client_of, state.clients, present, weights)
+        weights = weights.astype(jnp.result_type(float))
+        return exchange(recipe.aggregator, plan, client_of, state.clients, mine, weights, ranking)
 
     server = state.server
     if algorithm.asks:
@@ -196,7 +202,17 @@ def round_on_device(recipe: Recipe, plan: Plan, federation: Federation, state: S
     updated = algorithm.server_update(server, met.update, cohort)
     server, kept = accept(updated, state.server, cohort.present)
     new = State(state.round + 1, state.key, server, met.clients)
-    return new, Log(met.metrics, present, met.rejected, kept)
+    return new, Log(met.metrics, of_device(everyone, plan), met.rejected, kept)
+
+
+def _dealt(local: LocalTraining, plan: Plan, federation: Federation, everyone: Array) -> Array:
+    """``[D * S]``: the device that trains each hospital; at home when all of them train."""
+    work = jnp.asarray(values.of_hospital(local, ...).work(federation.sizes), jnp.int32)
+    return jax.lax.cond(
+        (everyone | (federation.sizes == 0)).all(),
+        lambda: homes(plan.places, plan.shards),
+        lambda: deal(everyone, jnp.broadcast_to(work, everyone.shape), federation.ranking, plan.shards),
+    )
 
 
 def accept(new: PyTree, old: PyTree, present: Array) -> tuple[PyTree, Array]:
@@ -217,35 +233,23 @@ def _ask(own: Algorithm, local: LocalTraining, server: PyTree, client: PyTree, *
 
 def hospital(
     numbers: tuple[Any, LocalTraining],
-    plan: Plan,
     federation: Federation,
     present: Array,
     round_key: Array,
     act: Callable[..., tuple[Upload, PyTree, Metrics]],
 ) -> Client:
-    """``act(algorithm, local, client, rows, key)`` of any slot of this device.
+    """``act(algorithm, local, client, rows, key)`` of any place.
 
     ``numbers`` are the algorithm and the local training with the numbers of all hospitals, ``present`` is
-    ``[S]``; ``act`` gets those of one hospital, with its rows and its key of the round.
+    ``[D * S]``; ``act`` gets those of one hospital, with its rows and its key of the round.
     """
-    words, mine = of_device(federation.words, plan), _first(plan)
 
-    def client(slot: Array, client: PyTree, block: str | None) -> tuple[Upload, PyTree, Metrics]:
-        rows = shard(federation.train, slot, present[slot], block)
-        algorithm, local = values.of_hospital(numbers, mine + slot)
-        return act(algorithm, local, client, rows, keys.of_client(round_key, words[slot]))
+    def client(place: Array, client: PyTree, block: str | None) -> tuple[Upload, PyTree, Metrics]:
+        rows = shard(federation.train, place, present[place], block)
+        algorithm, local = values.of_hospital(numbers, place)
+        return act(algorithm, local, client, rows, keys.of_client(round_key, federation.words[place]))
 
     return client
-
-
-def of_device(leaf: Array, plan: Plan) -> Array:
-    """``[S, ...]``: this device's part of ``[D * S, ...]``."""
-    return jax.lax.dynamic_slice_in_dim(leaf, _first(plan), plan.slots)
-
-
-def _first(plan: Plan) -> Array:
-    """Place of this device's first slot."""
-    return jax.lax.axis_index(DEVICES) * plan.slots
 
 
 def presence(participation: Participation, state: State, sizes: Array, words: Array) -> Array:

@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxfed.core.dealing import present_first
 from jaxfed.core.plan import DEVICES, Plan, Store
 from jaxfed.core.types import Aggregator, CoordinateRule, Metrics, PyTree, Shard, Upload
 
-# (slot, state of that client, name of the block's axis) -> upload, new state, metrics
+# (place, state of that client, name of the block's axis) -> upload, new state, metrics
 Client = Callable[[Array, PyTree, str | None], tuple[Upload, PyTree, Metrics]]
 
 
@@ -64,16 +65,40 @@ def exchange(
     plan: Plan,
     client: Client,
     clients: PyTree,
-    present: Array,
+    mine: Array,
     weights: Array,
+    ranking: Array | None,
 ) -> Exchanged:
-    """One exchange with all hospitals; the arguments are those of :func:`visit`."""
+    """One exchange with all hospitals; the arguments are those of :func:`visit`, for all D * S places."""
+    if ranking is not None and not isinstance(aggregator, CoordinateRule):
+        return _anywhere(aggregator, plan, client, clients, mine, weights, ranking)
+    present, weights = of_device(mine, plan), of_device(weights, plan)
     if isinstance(aggregator, CoordinateRule):
         return _stored(aggregator, plan, client, clients, present, weights)
     seen = visit(aggregator, plan, client, clients, present, weights)
     total = jax.lax.psum(seen.total, DEVICES)
     weight, each = jax.lax.all_gather((seen.weights, seen.each), DEVICES, tiled=True)
     return Exchanged(aggregator.finish(total), seen.clients, seen.metrics, seen.rejected, weight, each)
+
+
+def _anywhere(
+    aggregator: Aggregator,
+    plan: Plan,
+    client: Client,
+    clients: PyTree,
+    mine: Array,
+    weights: Array,
+    ranking: Array,
+) -> Exchanged:
+    """An exchange with hospitals that are not at home: what came of each is handed to its home."""
+    seen = visit(aggregator, plan, client, clients, mine, weights, ranking)
+    found = where(mine, (seen.metrics, seen.weights, seen.each), 0)
+    total, (metrics, weight, each), rejected, trained = jax.lax.psum(
+        (seen.total, found, seen.rejected.astype(jnp.int32), mine.astype(jnp.int32)), DEVICES
+    )
+    metrics = jax.tree.map(lambda leaf: jnp.where(trained > 0, leaf, jnp.nan), metrics)
+    metrics, rejected = jax.tree.map(partial(of_device, plan=plan), (metrics, rejected > 0))
+    return Exchanged(aggregator.finish(total), clients, metrics, rejected, weight, each)
 
 
 def _stored(
@@ -115,9 +140,15 @@ class _Unadded:
 
 
 def visit(
-    aggregator: Aggregator, plan: Plan, client: Client, clients: PyTree, present: Array, weights: PyTree
+    aggregator: Aggregator,
+    plan: Plan,
+    client: Client,
+    clients: PyTree,
+    present: Array,
+    weights: PyTree,
+    ranking: Array | None = None,
 ) -> Visited:
-    """Every hospital of this device that is present; devices do not meet.
+    """Every hospital that this device has to train; devices do not meet.
 
     Args:
         aggregator: how uploads are added up.
@@ -126,13 +157,16 @@ def visit(
         clients: ``[S, ...]`` their states.
         present: ``[S]`` bool.
         weights: ``[S]``, 0 where absent; or a tree of such, for an aggregator that takes several.
+        ranking: ``[D * S]`` places in the order in which those present are trained, where they need not be
+            at home; S above is then D * S, and there are no states.
     """
+    home = _first(plan) if ranking is None else 0
 
     def block(j: Array, carry: tuple) -> tuple:
         total, clients, metrics, each, weight, rejected = carry
         slots = jax.lax.dynamic_slice(order, (j * plan.block,), (plan.block,))
         before = jax.tree.map(lambda leaf: leaf[slots], clients)
-        uploads, after, seen = side_by_side(client, slots, before, plan)
+        uploads, after, seen = side_by_side(client, home + slots, before, plan)
         # the state too: a hospital that uploads nothing may diverge all the same
         here, finite = present[slots], all_finite((uploads, after))
         used = here & finite
@@ -149,44 +183,44 @@ def visit(
 
     one = jax.tree.map(lambda leaf: leaf[0], clients)
     upload, _, seen = jax.eval_shape(
-        lambda slot, state: client(slot, state, None), jnp.zeros((), jnp.int32), one
+        lambda place, state: client(place, state, None), jnp.zeros((), jnp.int32), one
     )
-    order, count = _present_first(present)
+    order, count = present_first(present, jnp.arange(len(present)) if ranking is None else ranking)
     nothing = (
         aggregator.init(upload.mean),
         clients,
-        _stack(seen, plan.slots, jnp.nan),
-        _stack(upload.each, plan.slots, 0),
+        _stack(seen, len(present), jnp.nan),
+        _stack(upload.each, len(present), 0),
         jax.tree.map(jnp.zeros_like, weights),
-        jnp.zeros(plan.slots, bool),
+        jnp.zeros(len(present), bool),
     )
     blocks = -(-count // plan.block)
     total, clients, metrics, each, weight, rejected = jax.lax.fori_loop(0, blocks, block, nothing)
     return Visited(total, clients, metrics, rejected, weight, each)
 
 
-def side_by_side(client: Callable[..., Any], slots: Array, clients: PyTree, plan: Plan) -> PyTree:
+def side_by_side(client: Callable[..., Any], places: Array, clients: PyTree, plan: Plan) -> PyTree:
     """A block of hospitals; results ``[B, ...]``. There is no client axis for B = 1."""
     if plan.block == 1:
         only = jax.tree.map(lambda leaf: leaf[0], clients)
-        return jax.tree.map(lambda leaf: leaf[None], client(slots[0], only, None))
+        return jax.tree.map(lambda leaf: leaf[None], client(places[0], only, None))
     run = partial(client, block=plan.axis)
-    return jax.vmap(run, axis_name=plan.axis)(slots, clients)
+    return jax.vmap(run, axis_name=plan.axis)(places, clients)
 
 
-def shard(train: Store, slot: Array, present: Array, block: str | None) -> Shard:
+def shard(train: Store, place: Array, present: Array, block: str | None) -> Shard:
     """A hospital's rows; none where it is absent, so that a block does not wait for it."""
-    size = jnp.where(present, train.size[slot], 0)
-    place = jax.lax.axis_index(DEVICES) * len(train.size) + slot
-    return Shard(train.x, train.y, train.start[slot], size, block, place)
+    return Shard(train.x, train.y, train.start[place], jnp.where(present, train.size[place], 0), block, place)
 
 
-def _present_first(present: Array) -> tuple[Array, Array]:
-    """Slots with those present first, each group in its old order, and how many are present."""
-    ahead, behind = jnp.cumsum(present), jnp.cumsum(~present)
-    place = jnp.where(present, ahead - 1, ahead[-1] + behind - 1)
-    slots = jnp.arange(len(present))
-    return jnp.zeros_like(slots).at[place].set(slots, unique_indices=True), ahead[-1]
+def of_device(leaf: Array, plan: Plan) -> Array:
+    """``[S, ...]``: this device's part of ``[D * S, ...]``."""
+    return jax.lax.dynamic_slice_in_dim(leaf, _first(plan), plan.slots)
+
+
+def _first(plan: Plan) -> Array:
+    """Place of this device's first slot."""
+    return jax.lax.axis_index(DEVICES) * plan.slots
 
 
 def _put(stacked: PyTree, slots: Array, values: PyTree) -> PyTree:

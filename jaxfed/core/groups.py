@@ -18,18 +18,16 @@ from jax import Array
 from jaxfed.core import keys, values
 from jaxfed.core.engine import (
     COPIED,
-    FEDERATION,
     LOGGED,
     SHARDED,
     STATE,
     Log,
     accept,
     hospital,
-    of_device,
     presence,
     repeat,
 )
-from jaxfed.core.exchange import Visited, visit
+from jaxfed.core.exchange import Visited, of_device, visit
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.mixed import MixedAlgorithm, Parts
 from jaxfed.core.plan import DEVICES, Federation, HeldOut, Plan
@@ -131,7 +129,7 @@ def advance(
     return jax.shard_map(
         on_device,
         mesh=plans[0].mesh,
-        in_specs=(COPIED, (FEDERATION,) * len(plans), STATE),
+        in_specs=(COPIED, COPIED, STATE),
         out_specs=(STATE, Log(clients=LOGGED, present=LOGGED, rejected=LOGGED, kept=COPIED)),  # type: ignore[arg-type]
         check_vma=False,
     )(recipe, federations, state)
@@ -152,9 +150,8 @@ def round_on_device(
         server = Parts(state.server.common, state.server.own[g])
         client = hospital(
             (group.algorithm, group.local),
-            plan,
             federations[g],
-            present[g],
+            everyone[g],
             keys.at_round(state.key, keys.CLIENT, state.round),
             lambda own, local, *rest: _client(own, local, server, *rest),
         )
@@ -327,7 +324,7 @@ def evaluate(
     return jax.shard_map(
         on_device,
         mesh=plans[0].mesh,
-        in_specs=(COPIED, (FEDERATION,) * len(plans), SHARDED, STATE),
+        in_specs=(COPIED, COPIED, SHARDED, STATE),
         out_specs=(SHARDED, COPIED),
         check_vma=False,
     )(recipe, federations, helds, state)

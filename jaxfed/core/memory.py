@@ -56,8 +56,13 @@ def of_rounds(traced: Traced, plan: Plan, train: PyTree) -> Needed:
         plan: of the hospitals, or of any group of them.
         train: the training rows among its arguments.
     """
-    rows = sum(map(_bytes, jax.tree.leaves(train))) // plan.shards
-    return Needed(rows, max(peak(_of_device(traced.jaxpr.jaxpr)) - rows, 0))
+    rows = sum(map(_bytes, jax.tree.leaves(train)))
+    return Needed(share_of_rows(plan, rows), max(peak(_of_device(traced.jaxpr.jaxpr)) - rows, 0))
+
+
+def share_of_rows(plan: Plan, count: int) -> int:
+    """What each device holds of so many bytes of rows: all of them, but cores read the same memory."""
+    return count // len(plan.devices) if plan.devices[0].platform == "cpu" else count
 
 
 def peak(jaxpr: core.Jaxpr) -> int:
@@ -107,7 +112,8 @@ def check(traced: Traced, plan: Plan, train: PyTree, cut: Callable[[float], int]
     if needed.rows + 2 * needed.own <= allowed:
         return
     exact: Any = traced.lower().compile().memory_analysis()
-    work, total = exact.temp_size_in_bytes, exact.argument_size_in_bytes + exact.temp_size_in_bytes
+    rows, work = sum(map(_bytes, jax.tree.leaves(train))), exact.temp_size_in_bytes
+    total = exact.argument_size_in_bytes - rows + needed.rows + work
     if total <= allowed:
         return
     # the work grows with the block, nothing else does
@@ -120,14 +126,14 @@ def check(traced: Traced, plan: Plan, train: PyTree, cut: Callable[[float], int]
 
 
 def check_rows(plan: Plan, rows: int, data: Any) -> None:
-    """Refuse so many rows like those of ``data`` on each device, before they are put there.
+    """Refuse so many rows like those of ``data``, before they are put on the devices.
 
     Raises:
         InvalidInput: says how many bytes are needed and how many there are.
     """
     allowed = limit(plan)
     kinds = [(leaf.shape[1:], jax.dtypes.canonicalize_dtype(leaf.dtype)) for leaf in jax.tree.leaves(data)]
-    needed = rows * sum(math.prod(shape) * kind.itemsize for shape, kind in kinds)
+    needed = share_of_rows(plan, rows * sum(math.prod(shape) * kind.itemsize for shape, kind in kinds))
     if needed > allowed:
         raise InvalidInput(
             f"hospitals: their rows need {in_words(needed)} on each device and there are "

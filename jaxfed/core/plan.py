@@ -4,12 +4,16 @@ Hospitals are dealt to devices largest first, each to the device with the least 
 1969), and lie on it sorted by work. A device runs them in blocks of ``block``, each block as long as
 its largest member needs, so that nobody pays for padding. A block of 1 runs one hospital after another
 without a client axis; a block of all is one ``vmap``.
+
+Every device sees all training rows, so that any device can train any hospital (:mod:`jaxfed.core.dealing`).
+On a CPU the devices are cores and read the same memory: rows are held once.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import heapq
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,14 +74,11 @@ class Plan:
 @pytree
 @dataclasses.dataclass(frozen=True)
 class Store:
-    """Rows on the devices, hospital by hospital; D devices of S slots and N rows each.
-
-    The leading axis is sharded, so each device sees its own ``[N, ...]`` and ``[S]``.
+    """Rows of hospitals, one hospital's after another's; P places for hospitals.
 
     Attributes:
-        x, y: ``[D * N, ...]``.
-        start, size: ``[D * S]`` int32; the rows of each slot, counted from the device's first. Empty
-            slots have size 0.
+        x, y: ``[N, ...]``.
+        start, size: ``[P]`` int32; the rows of each place. Empty places have size 0.
     """
 
     x: Any
@@ -89,26 +90,31 @@ class Store:
 @pytree
 @dataclasses.dataclass(frozen=True)
 class Federation:
-    """What training needs on the devices.
+    """What training needs, whole on every device; D * S places.
 
     Attributes:
-        train: the training rows.
-        sizes: ``[D * S]`` training rows of all slots, on every device.
-        words: ``[D * S, 2]`` uint32 name hashes of all slots, on every device.
+        train: the training rows, and those of each place.
+        words: ``[D * S, 2]`` uint32 name hashes.
+        ranking: ``[D * S]`` int32, the places in the order of their work, most first.
     """
 
     train: Store
-    sizes: Array
     words: Array
+    ranking: Array
+
+    @property
+    def sizes(self) -> Array:
+        """``[D * S]`` training rows of all places."""
+        return self.train.size
 
 
 @pytree
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """What evaluation needs on the devices.
+    """What evaluation needs; the leading axes are sharded, so each device sees its own rows and slots.
 
     Attributes:
-        rows: rows of the evaluated splits.
+        rows: rows of the evaluated splits, ``[D * N]``; those of each slot counted from the device's first.
         segment: ``[D * N]`` int32, ``slot * splits + split``; padding rows have ``S * splits``.
     """
 
@@ -122,11 +128,13 @@ class Placement:
 
     Attributes:
         plan: the static part.
-        position: ``[C]`` flat slot ``device * slots + slot`` of each hospital, in the data set's order.
+        position: ``[C]`` place ``device * slots + slot`` of each hospital, in the data set's order.
+        work: ``[C]`` what it was dealt by.
     """
 
     plan: Plan
     position: np.ndarray
+    work: np.ndarray
 
     def by_hospital(self, stacked: Any) -> Any:
         """Arrays ``[D * S, ...]`` of any tree as NumPy ``[C, ...]`` in the data set's order."""
@@ -171,7 +179,7 @@ def place(
     position = np.zeros(len(work), np.int64)
     for d, members in enumerate(lists):
         position[members] = d * slots + np.arange(len(members))
-    return Placement(Plan(tuple(available[: count * configs]), block, slots, configs), position)
+    return Placement(Plan(tuple(available[: count * configs]), block, slots, configs), position, work)
 
 
 def place_groups(
@@ -211,15 +219,27 @@ def _deal(work: np.ndarray, devices: int) -> list[list[int]]:
 
 def federate(dataset: Dataset, placement: Placement) -> Federation:
     """Put the training rows on the devices."""
-    rows = np.flatnonzero(dataset.split == TRAIN)
-    store, _ = _store(dataset, placement, rows)
     plan = placement.plan
-    sizes = np.zeros(plan.places, np.int32)
-    sizes[placement.position] = dataset.counts[:, TRAIN]
-    words = np.zeros((len(sizes), 2), np.uint32)
+    rows = np.flatnonzero(dataset.split == TRAIN)
+    count = dataset.counts[:, TRAIN]
+    start, size, work = (np.zeros(plan.places, np.int32) for _ in range(3))
+    start[placement.position], size[placement.position] = np.cumsum(count) - count, count
+    work[placement.position] = placement.work
+    words = np.zeros((plan.places, 2), np.uint32)
     words[placement.position] = keys.name_words(dataset.hospitals)
+    ranking = np.argsort(-work, kind="stable").astype(np.int32)
     copied = NamedSharding(plan.mesh, PartitionSpec())
-    return Federation(store, jax.device_put(sizes, copied), jax.device_put(words, copied))
+
+    def put(leaf: np.ndarray) -> Array:
+        """On every device; read-only rows that are all for training stay where they are, even on disk."""
+        if len(rows) == len(leaf) and leaf.dtype == _dtype(leaf) and not leaf.flags.writeable:
+            return jax.device_put(leaf, copied)
+        out = aligned((max(len(rows), 1), *leaf.shape[1:]), _dtype(leaf))
+        _copy_rows(leaf, rows, out)
+        return jax.device_put(out, copied)
+
+    store = Store(jax.tree.map(put, dataset.x), put(dataset.y), *jax.device_put((start, size), copied))
+    return Federation(store, *jax.device_put((words, ranking), copied))
 
 
 def hold_out(dataset: Dataset, placement: Placement, splits: tuple[int, ...]) -> HeldOut:
@@ -254,13 +274,33 @@ def _store(dataset: Dataset, placement: Placement, rows: np.ndarray) -> tuple[St
 
 
 def _put(leaf: np.ndarray, laid: list[np.ndarray], plan: Plan, padding: float = 0) -> Array:
-    """Rows of ``leaf`` as ``[D * N, ...]``, N the most that a device has (at least 1)."""
-    dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)  # 64 bits only where jax is told to keep them
-    longest = max(1, max(map(len, laid)))
-    out = np.full((len(laid), longest, *leaf.shape[1:]), padding, dtype)
+    """Rows of ``leaf`` as ``[D * N, ...]``, N the most that a device has, a positive multiple of 16."""
+    longest = -(-max(1, max(map(len, laid))) // 16) * 16
+    out = aligned((len(laid), longest, *leaf.shape[1:]), _dtype(leaf))
     for d, rows in enumerate(laid):
-        out[d, : len(rows)] = leaf[rows]
+        _copy_rows(leaf, rows, out[d])
+        out[d, len(rows) :] = padding
     return jax.device_put(out.reshape(-1, *leaf.shape[1:]), _sharded(plan))
+
+
+def _dtype(leaf: np.ndarray) -> np.dtype:
+    """64 bits only where jax is told to keep them."""
+    return jax.dtypes.canonicalize_dtype(leaf.dtype)
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array with nothing in it, that a jax CPU device takes over without a copy: on a cache line."""
+    size = math.prod(shape) * dtype.itemsize
+    raw = np.empty(size + 64, np.uint8)
+    first = -raw.ctypes.data % 64
+    return raw[first : first + size].view(dtype).reshape(shape)
+
+
+def _copy_rows(leaf: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
+    """``out[:R] = leaf[rows]``, some at a time, because that makes a copy of its own."""
+    for first in range(0, len(rows), 4096):
+        some = rows[first : first + 4096]
+        out[first : first + len(some)] = leaf[some]
 
 
 def _sharded(plan: Plan) -> NamedSharding:

@@ -16,7 +16,7 @@ from jax import Array
 
 from jaxfed.core import keys, values
 from jaxfed.core.dataset import Task
-from jaxfed.core.engine import COPIED, FEDERATION, SHARDED, STATE, Recipe
+from jaxfed.core.engine import COPIED, SHARDED, STATE, Recipe
 from jaxfed.core.exchange import shard, side_by_side
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.plan import DEVICES, Federation, HeldOut, Plan
@@ -56,7 +56,7 @@ def evaluate(
     return jax.shard_map(
         lambda *arguments: evaluate_on_device(*arguments, plan=plan, measure=measure, splits=splits),
         mesh=plan.mesh,
-        in_specs=(COPIED, FEDERATION, SHARDED, STATE),
+        in_specs=(COPIED, COPIED, SHARDED, STATE),
         out_specs=(SHARDED, COPIED),
         check_vma=False,
     )(recipe, federation, held, state)
@@ -140,23 +140,23 @@ def _flat(recipe: Deployed, held: HeldOut, variables: Variables) -> Array:
 def _personal(recipe: Deployed, plan: Plan, federation: Federation, held: HeldOut, state: State) -> Array:
     """Each hospital's own model over its own rows, in the blocks of the plan."""
     mine = jax.lax.axis_index(DEVICES) * plan.slots
-    words = jax.lax.dynamic_slice_in_dim(federation.words, mine, plan.slots)
     round_key = keys.at_round(state.key, keys.ADAPT, state.round)
     problem, rows = recipe.local.problem, held.rows
     total, chunk = len(rows.y), min(problem.chunk, len(rows.y))
 
-    def own(slot: Array, client: PyTree, block: str | None) -> Variables:
-        algorithm, local = values.of_hospital((recipe.algorithm, recipe.local), mine + slot)
+    def own(place: Array, client: PyTree, block: str | None) -> Variables:
+        algorithm, local = values.of_hospital((recipe.algorithm, recipe.local), place)
         variables = algorithm.variables(state.server, client)
         if not algorithm.adapts:
             return variables
-        rows = shard(federation.train, slot, jnp.ones((), bool), block)
-        return algorithm.adapt(local, variables, rows, keys.of_client(round_key, words[slot]))
+        rows = shard(federation.train, place, jnp.ones((), bool), block)
+        return algorithm.adapt(local, variables, rows, keys.of_client(round_key, federation.words[place]))
 
     def block(j: Array, outputs: Array) -> Array:
         slots = j * plan.block + jnp.arange(plan.block)
         start, size = rows.start[slots][:, None], rows.size[slots][:, None]
-        models = side_by_side(own, slots, jax.tree.map(lambda leaf: leaf[slots], state.clients), plan)
+        clients = jax.tree.map(lambda leaf: leaf[slots], state.clients)
+        models = side_by_side(own, mine + slots, clients, plan)
 
         def part(c: Array, outputs: Array) -> Array:
             index = c * chunk + jnp.arange(chunk)

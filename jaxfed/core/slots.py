@@ -83,10 +83,7 @@ class Data(NamedTuple):
     held: HeldOut
 
 
-DATA = Data(
-    Federation(train=STACKED, sizes=COPIED, words=COPIED),  # type: ignore[arg-type]
-    HeldOut(rows=STACKED, segment=STACKED),  # type: ignore[arg-type]
-)
+DATA = Data(federation=COPIED, held=STACKED)  # type: ignore[arg-type]
 SLOT = Slot(State(RUNS, RUNS, RUNS, RUNS_OF_PLACES), RUNS)  # type: ignore[arg-type]
 
 

@@ -191,13 +191,8 @@ class Stopwatch:
         sizes = np.asarray(federation.sizes)
         cut = np.ceil(sizes * (part / kept)) * (((slot + 1) * kept).astype(int) > (slot * kept).astype(int))
         cut = cut.astype(sizes.dtype)
-        train = federation.train
-        here = jax.device_put(np.tile(cut, plan.configs), train.size.sharding)
-        return dataclasses.replace(
-            federation,
-            train=dataclasses.replace(train, size=here),
-            sizes=jax.device_put(cut, federation.sizes.sharding),
-        )
+        size = jax.device_put(cut, federation.sizes.sharding)
+        return dataclasses.replace(federation, train=dataclasses.replace(federation.train, size=size))
 
 
 def flop_of(recipe: engine.Recipe, federation: Federation) -> float:

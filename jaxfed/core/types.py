@@ -84,7 +84,7 @@ class Shard:
     """One hospital's training rows, with no client axis in sight.
 
     Attributes:
-        x, y: the device's store, shared by all its hospitals: ``[N, ...]``.
+        x, y: the rows of all hospitals, ``[N, ...]``.
         start, size: int32; this hospital owns rows ``start : start + size``.
         block: name of the axis over which hospitals run side by side, or None for one at a time.
         place: int32; this hospital's place in the arrays of :class:`Cohort`.

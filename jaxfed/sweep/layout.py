@@ -15,7 +15,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxfed.core import plan, slots, values
 from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
-from jaxfed.core.plan import DEVICES, Federation, HeldOut, Placement, Plan
+from jaxfed.core.plan import DEVICES, HeldOut, Placement, Plan, aligned
 
 if TYPE_CHECKING:
     from jaxfed.simulation import Simulation
@@ -64,7 +64,7 @@ def lay_out(sims: list[Simulation], which: dict[int, int], configs: int) -> Layo
     federations = [plan.federate(s.hospitals, p) for s, p in zip(sims, places, strict=True)]
     helds = [plan.hold_out(s.subjects, p, splits) for s, p in zip(sims, held_places, strict=True)]
     data = slots.Data(
-        _stack_federations(federations, places[0].plan),
+        _stacked(federations, places[0].plan, PartitionSpec()),
         _stack_held(helds, held_places[0].plan, len(splits)),
     )
     return Layout(places, held_places, data, which)
@@ -85,15 +85,10 @@ def _common(places: list[Placement]) -> list[Placement]:
     block = max(p.plan.block for p in places)
     slots = -(-max(p.plan.slots for p in places) // block) * block
     wide = dataclasses.replace(places[0].plan, block=block, slots=slots)
-    return [Placement(wide, (p.position // p.plan.slots) * slots + p.position % p.plan.slots) for p in places]
-
-
-def _stack_federations(federations: list[Federation], layout: Plan) -> Federation:
-    return Federation(
-        _stacked([f.train for f in federations], layout, PartitionSpec(None, DEVICES)),
-        _stacked([f.sizes for f in federations], layout, PartitionSpec()),
-        _stacked([f.words for f in federations], layout, PartitionSpec()),
-    )
+    return [
+        Placement(wide, (p.position // p.plan.slots) * slots + p.position % p.plan.slots, p.work)
+        for p in places
+    ]
 
 
 def _stack_held(helds: list[HeldOut], layout: Plan, splits: int) -> HeldOut:
@@ -109,10 +104,14 @@ def _stacked(trees: list[Any], layout: Plan, spec: PartitionSpec, padding: int =
     def one(*leaves: Array) -> Array:
         cut = [np.asarray(leaf).reshape(D, -1, *leaf.shape[1:]) for leaf in leaves]
         longest = max(part.shape[1] for part in cut)
-        out = np.full((len(cut), D, longest, *cut[0].shape[2:]), padding, cut[0].dtype)
+        out = aligned((len(cut), D, longest, *cut[0].shape[2:]), cut[0].dtype)
         for v, part in enumerate(cut):
             out[v, :, : part.shape[1]] = part
+            out[v, :, part.shape[1] :] = padding
         flat = out.reshape(len(cut), D * longest, *cut[0].shape[2:])
         return jax.device_put(flat, NamedSharding(layout.mesh, spec))
 
-    return jax.tree.map(one, *trees)
+    def alone(leaf: Array) -> Array:  # where it lies already
+        return jax.device_put(np.asarray(leaf)[None], NamedSharding(layout.mesh, spec))
+
+    return jax.tree.map(one if len(trees) > 1 else alone, *trees)

@@ -33,7 +33,7 @@ def side_by_side(
         devices: how many there are.
         wanted: runs of a group at a time; None for 1 on a CPU and as many as possible on a GPU.
         state: bytes of one run's state.
-        data: bytes of the hospitals; every group has a copy.
+        data: bytes of the hospitals; every device has a copy, but for cores.
         memory: bytes that may be used; None for what is free.
 
     Raises:
@@ -47,7 +47,7 @@ def side_by_side(
         together = min(wanted or (1 if cpu else most), most)
         if there is None:
             return groups, together
-        fits = int((there // (groups if cpu else 1) - data) // one)
+        fits = int((there - data) // (groups if cpu else 1) // one)
         if fits >= 1:
             return groups, min(together, fits)
     raise InvalidInput(

@@ -11,7 +11,7 @@ from federations import Lab, hospitals, recipe, same
 
 from jaxfed.algorithms import FedAvg
 from jaxfed.core import engine, tree
-from jaxfed.core.plan import Federation, place
+from jaxfed.core.plan import place
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Upload
 from jaxfed.models import MLP
@@ -130,16 +130,14 @@ def test_rows_that_pad_the_store(reference, n):
     how = dataclasses.replace(one.recipe, participation=Poisson(jnp.float32(0.5)))
 
     def padded(leaf):
-        shaped = np.asarray(leaf).reshape(n, -1, *leaf.shape[1:])
-        fill = np.nan if shaped.dtype.kind == "f" else 1
-        more = np.full((n, 5, *leaf.shape[1:]), fill, shaped.dtype)
-        flat = np.concatenate([shaped, more], axis=1).reshape(-1, *leaf.shape[1:])
-        return jax.device_put(flat, leaf.sharding)
+        rows = np.asarray(leaf)
+        more = np.full((5, *leaf.shape[1:]), np.nan if rows.dtype.kind == "f" else 1, rows.dtype)
+        return jax.device_put(np.concatenate([rows, more]), leaf.sharding)
 
     short = one.federation
-    x, y = padded(short.train.x), padded(short.train.y)
-    longer = Federation(dataclasses.replace(short.train, x=x, y=y), short.sizes, short.words)
+    train = dataclasses.replace(short.train, x=padded(short.train.x), y=padded(short.train.y))
     start = one.replace(recipe=how).start()
+    longer = dataclasses.replace(short, train=train)
     state, _ = engine.advance(how, one.placement.plan, longer, start, ROUNDS, capacity=4)
     same(state.server, reference[0.5][0], rtol=None if n == 1 else 1e-5)
 

@@ -218,21 +218,28 @@ def _deal(work: np.ndarray, devices: int) -> list[list[int]]:
 
 
 def federate(dataset: Dataset, placement: Placement) -> Federation:
-    """Put the training rows on the devices."""
-    plan = placement.plan
-    rows = np.flatnonzero(dataset.split == TRAIN)
-    count = dataset.counts[:, TRAIN]
+    """Put the training rows on the devices, those of a device's hospitals together.
+
+    Read-only arrays with nothing but training rows stay where and as they are, even on disk.
+    """
+    plan, position = placement.plan, placement.position
+    rows, count = np.flatnonzero(dataset.split == TRAIN), dataset.counts[:, TRAIN]
+    leaves = [*jax.tree.leaves(dataset.x), dataset.y]
+    fixed = not any(leaf.flags.writeable or leaf.dtype != _dtype(leaf) for leaf in leaves)
+    stay = fixed and len(rows) == len(dataset.y)
+    line = np.arange(len(position)) if stay else np.argsort(position)  # hospitals, in the order of their rows
+    rows = rows[np.argsort(position[dataset.owner[rows]], kind="stable")]
+
     start, size, work = (np.zeros(plan.places, np.int32) for _ in range(3))
-    start[placement.position], size[placement.position] = np.cumsum(count) - count, count
-    work[placement.position] = placement.work
+    start[position[line]] = np.cumsum(count[line]) - count[line]
+    size[position], work[position] = count, placement.work
     words = np.zeros((plan.places, 2), np.uint32)
-    words[placement.position] = keys.name_words(dataset.hospitals)
+    words[position] = keys.name_words(dataset.hospitals)
     ranking = np.argsort(-work, kind="stable").astype(np.int32)
     copied = NamedSharding(plan.mesh, PartitionSpec())
 
     def put(leaf: np.ndarray) -> Array:
-        """On every device; read-only rows that are all for training stay where they are, even on disk."""
-        if len(rows) == len(leaf) and leaf.dtype == _dtype(leaf) and not leaf.flags.writeable:
+        if stay:
             return jax.device_put(leaf, copied)
         out = aligned((max(len(rows), 1), *leaf.shape[1:]), _dtype(leaf))
         _copy_rows(leaf, rows, out)

@@ -244,8 +244,8 @@ class Grouped:
     @cached_property
     def federations(self) -> tuple[plan.Federation, ...]:
         """The training rows on the devices."""
-        on_device = self.hospitals.counts[:, TRAIN].sum() // self.plans[0].shards
-        memory.check_rows(self.plans[0], int(on_device), (self.hospitals.x, self.hospitals.y))
+        rows = int(self.hospitals.counts[:, TRAIN].sum())
+        memory.check_rows(self.plans[0], rows, (self.hospitals.x, self.hospitals.y))
         return tuple(
             plan.federate(part, place) for part, place in zip(self.parts, self.placements, strict=True)
         )

@@ -70,12 +70,11 @@ def exchange(
     ranking: Array | None,
 ) -> Exchanged:
     """One exchange with all hospitals; the arguments are those of :func:`visit`, for all D * S places."""
-    if ranking is not None and not isinstance(aggregator, CoordinateRule):
-        return _anywhere(aggregator, plan, client, clients, mine, weights, ranking)
-    present, weights = of_device(mine, plan), of_device(weights, plan)
     if isinstance(aggregator, CoordinateRule):
-        return _stored(aggregator, plan, client, clients, present, weights)
-    seen = visit(aggregator, plan, client, clients, present, weights)
+        return _stored(aggregator, plan, client, clients, of_device(mine, plan), of_device(weights, plan))
+    if ranking is not None:
+        return _anywhere(aggregator, plan, client, clients, mine, weights, ranking)
+    seen = visit(aggregator, plan, client, clients, of_device(mine, plan), of_device(weights, plan))
     total = jax.lax.psum(seen.total, DEVICES)
     weight, each = jax.lax.all_gather((seen.weights, seen.each), DEVICES, tiled=True)
     return Exchanged(aggregator.finish(total), seen.clients, seen.metrics, seen.rejected, weight, each)

@@ -110,7 +110,9 @@ def test_cores_hold_rows_once():
 @pytest.mark.parametrize("devices", [1, 2])
 def test_read_only_rows_are_not_copied(devices):
     data = hospitals((64, 32, 48))
-    x, y = (plan.aligned(leaf.shape, np.dtype(kind)) for leaf, kind in ((data.x, np.float32), (data.y, np.int32)))
+    x, y = (
+        plan.aligned(leaf.shape, np.dtype(kind)) for leaf, kind in ((data.x, np.float32), (data.y, np.int32))
+    )
     x[:], y[:] = data.x, data.y
     lab = Lab(recipe(data), data.replace(x=x, y=y), devices=devices)
     copied, moved = lab.rounds(2), lab.federation.train

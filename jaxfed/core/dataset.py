@@ -26,7 +26,8 @@ class Dataset:
     """All hospitals' samples. Build one with ``jaxfed.data.from_arrays``, ``from_frame`` or a loader.
 
     Attributes:
-        x: features, a pytree of arrays ``[N, ...]``; rows hospital by hospital.
+        x: features, a pytree of arrays ``[N, ...]``; rows hospital by hospital. Read-only arrays, such as
+            ``np.load(..., mmap_mode="r")`` gives, are not copied where all rows are for training.
         y: ``[N]`` int32 class numbers (binary, multiclass) or ``[N, ...]`` floats (regression).
         size: ``[C]`` rows of each hospital; 0 is allowed (the hospital never takes part).
         split: ``[N]`` int8; 0 train, 1 validation, 2 test.

@@ -11,15 +11,14 @@ after another.
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import platform
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,8 +27,10 @@ import numpy as np
 import tyro
 from peers import process
 from peers.process import PEERS, Process, Unavailable
-from workloads import arrays, models, oracle
+from peers.runner import How, Runner
+from workloads import arrays, models
 from workloads.catalogue import KERNEL_SHAPES, SCALING, SIMULATORS, WORKLOADS, Workload
+from workloads.machine import describe, slug
 from workloads.targets import TARGETS
 
 RESULTS = Path(__file__).parent / "results"
@@ -62,10 +63,12 @@ def main(
     out = out or RESULTS / f"speed-{slug(device)}.json"
     record = json.loads(out.read_text()) if out.exists() else {"workloads": {}}
     record["machine"] = device
-    began = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         folder = scratch or Path(temporary)
-        bench = Bench(folder, venvs.expanduser(), repeats, thorough, device["platform"] == "cpu", peers)
+        how = How(folder, venvs.expanduser(), repeats, seconds=6.0 if thorough else 0.6)
+        bench = Bench(how, thorough, device["platform"] == "cpu", peers)
+        bench.install(names)
+        began = time.perf_counter()
         bench.measure_machine(names)
         for name in names:
             if name == "W7":
@@ -96,36 +99,30 @@ def chosen(only: list[str] | None) -> list[str]:
 class Bench:
     """What all workloads share."""
 
-    def __init__(
-        self, scratch: Path, venvs: Path, repeats: int, thorough: bool, cpu: bool, peers: list[str] | None
-    ) -> None:
-        self.scratch, self.venvs, self.repeats, self.thorough, self.cpu = (
-            scratch,
-            venvs,
-            repeats,
-            thorough,
-            cpu,
-        )
-        self.peers = peers
-        self.seconds = 6.0 if thorough else 0.6  # a repeat of a peer
+    def __init__(self, how: How, thorough: bool, cpu: bool, peers: list[str] | None) -> None:
+        self.how, self.thorough, self.cpu, self.peers = how, thorough, cpu, peers
         self.known: dict[str, Any] = {}  # versions by environment
+        self.gated: dict[Any, Any] = {}  # by peer and training
 
     def workload(self, name: str) -> dict[str, Any]:
         """Gate and time jaxfed and its peers on one workload."""
         began = time.perf_counter()
         workload = EVERYTHING[name]
         print(f"\n{name}: {workload.title}", flush=True)
-        folder = self.scratch / name
+        folder = self.how.scratch / name
         arrays.write(workload, folder, few=self.cpu and not self.thorough)
-        runners = [Runner(peer, name, folder, self) for peer in self._peers(workload)]
+        runners = [Runner(peer, name, folder, self.how) for peer in self._peers(workload)]
+        self._gate(workload, runners)
+        print(f"  the gate: {time.perf_counter() - began:.0f} s", flush=True)
         for runner in runners:
-            started = time.perf_counter()
-            runner.prepare(workload)
-            runner.row["prepare_seconds"] = time.perf_counter() - started
-        for repeat in range(self.repeats):
+            runner.prepare(workload.rounds)
+        for repeat in range(self.how.repeats):
             for runner in runners if repeat % 2 else reversed(runners):
                 runner.time()
-        rows = {runner.peer: runner.close() for runner in runners}
+        with ThreadPoolExecutor() as pool:
+            rows = dict(
+                zip((runner.peer for runner in runners), pool.map(Runner.close, runners), strict=True)
+            )
         found = self._floor(name, workload, folder)
         for peer, row in rows.items():
             if "samples_per_second" in row:
@@ -147,6 +144,23 @@ class Bench:
             "created": now(),
         }
 
+    def _gate(self, workload: Workload, runners: list[Runner]) -> None:
+        """All peers at once, because nothing is timed yet; sizes of W8 are one model, whose gate is one."""
+        about = workload.layers, workload.inputs, workload.batch, workload.epochs, workload.rate
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Runner.gate, [one for one in runners if (one.peer, about) not in self.gated]))
+        for runner in runners:
+            runner.row["gate"] = self.gated.get((runner.peer, about)) or runner.compare()
+            if runner.failed is None:
+                self.gated[runner.peer, about] = runner.row["gate"]
+
+    def install(self, names: list[str]) -> None:
+        """Make the environments that are not there yet; one that cannot be made is a row with the reason."""
+        peers = {peer for name in names if name in EVERYTHING for peer in self._peers(EVERYTHING[name])}
+        for environment in {PEERS[peer][1] for peer in peers} | ({"torch"} if "W7" in names else set()):
+            with contextlib.suppress(Unavailable):
+                process.interpreter(environment, self.how.venvs)
+
     def measure_machine(self, names: list[str]) -> None:
         """Matrix products at the shapes of these workloads, and memory bandwidth."""
         asked = {
@@ -154,44 +168,52 @@ class Bench:
             for name, work in EVERYTHING.items()
             if name in names
         }
+        began = time.perf_counter()
         self.machine = self._machine(asked)
+        print(f"the machine: {time.perf_counter() - began:.0f} s", flush=True)
 
     def kernels(self) -> dict[str, Any]:
         """W7."""
         print("\nW7: aggregation kernels", flush=True)
+        began = time.perf_counter()
         found: dict[str, Any] = {"bandwidth": self.machine["bandwidth"], "shapes": {}, "created": now()}
         for shape in KERNEL_SHAPES:
-            uploads = self.scratch / "uploads.npy"
+            uploads = self.how.scratch / "uploads.npy"
             block = np.random.default_rng(0).standard_normal((shape[0], min(shape[1], 100_000)), np.float32)
             np.save(uploads, np.tile(block, -(-shape[1] // block.shape[1]))[:, : shape[1]])
             rows: dict[str, Any] = {kernel: {} for kernel in KERNELS}
             for library in ("jaxfed", "numpy", "torch"):
-                for kernel in KERNELS:
-                    rows[kernel][library] = self._kernel(library, kernel, shape, uploads)
+                for kernel, row in self._kernels(library, shape, uploads).items():
+                    rows[kernel][library] = row
             uploads.unlink()
             found["shapes"][" x ".join(map(str, shape))] = {"hospitals": shape[0], "rows": rows}
+        found["measuring_seconds"] = time.perf_counter() - began
         return found
 
-    def _kernel(self, library: str, kernel: str, shape: tuple[int, int], uploads: Path) -> dict[str, Any]:
-        """A process for each, so that its peak memory is its own."""
+    def _kernels(self, library: str, shape: tuple[int, int], uploads: Path) -> dict[str, dict[str, Any]]:
+        """A library's rows; one process, so that the peak memory of each is that so far."""
         environment = "torch" if library == "torch" else process.OWN
+        asked = {"uploads": str(uploads), "seconds": self.how.seconds / 2, "repeats": self.how.repeats}
+        found: dict[str, dict[str, Any]] = {}
         try:
-            python = process.interpreter(environment, self.venvs)
-            log = self.scratch / f"kernels-{library}.log"
-            runner = Process("peers.kernels", python, log, library)
-            try:
-                asked = {"kernel": kernel, "uploads": str(uploads), "seconds": self.seconds / 2}
-                answer = runner.ask(**asked, repeats=self.repeats)
-            finally:
-                runner.close()
-            if answer["error_of_result"] > 1e-4:
-                raise Unavailable(f"gate: off by {answer['error_of_result']:.2g}")
+            python = process.interpreter(environment, self.how.venvs)
+            runner = Process("peers.kernels", python, self.how.scratch / f"kernels-{library}.log", library)
         except Unavailable as error:
-            print(f"  {shape} {kernel:13} {library:8} {error}", flush=True)
-            return {"failed": str(error)}
-        per_second = shape[0] * answer["columns"] / median(answer["seconds"])
-        print(f"  {shape} {kernel:13} {library:8} {per_second / 1e9:8.3f} G elements/s", flush=True)
-        return {**answer, "elements_per_second": per_second, "bytes_per_second": 4 * per_second}
+            return {kernel: {"failed": str(error)} for kernel in KERNELS}
+        for kernel in KERNELS:
+            try:
+                answer = runner.ask(kernel=kernel, **asked)
+                if answer["error_of_result"] > 1e-4:
+                    raise Unavailable(f"gate: off by {answer['error_of_result']:.2g}")
+            except Unavailable as error:
+                found[kernel] = {"failed": str(error)}
+                print(f"  {shape} {kernel:13} {library:8} {error}", flush=True)
+                continue
+            per_second = shape[0] * answer["columns"] / median(answer["seconds"])
+            print(f"  {shape} {kernel:13} {library:8} {per_second / 1e9:8.3f} G elements/s", flush=True)
+            found[kernel] = {**answer, "elements_per_second": per_second, "bytes_per_second": 4 * per_second}
+        runner.close()
+        return found
 
     def _peers(self, workload: Workload) -> list[str]:
         if not workload.peers:
@@ -231,112 +253,8 @@ class Bench:
     def _versions(self, rows: dict[str, Any]) -> dict[str, Any]:
         environments = {PEERS[peer][1] for peer, row in rows.items() if "failed" not in row}
         for name in environments - set(self.known):
-            self.known[name] = process.versions(name, self.venvs)
+            self.known[name] = process.versions(name, self.how.venvs)
         return {name: self.known[name] for name in sorted(environments)}
-
-
-class Runner:
-    """A peer on one workload; where it fails, the reason takes the place of its numbers."""
-
-    def __init__(self, peer: str, name: str, folder: Path, bench: Bench) -> None:
-        self.peer, self.folder, self.bench = peer, folder, bench
-        self.failed: str | None = None
-        self.process: Process | None = None
-        self.row: dict[str, Any] = {"seconds": [], "samples": [], "steps": [], "clients": []}
-        module, environment = PEERS[peer]
-        try:
-            python = process.interpreter(environment, bench.venvs)
-            self.process = Process(module, python, bench.scratch / "logs" / f"{name}-{peer}.log")
-        except Unavailable as error:
-            self.failed = str(error)
-
-    def prepare(self, workload: Workload) -> None:
-        """The gate, then compiling and the choice of settings."""
-        out = self.folder / f"{self.peer}.npz"
-        answer = self._ask(do="gate", folder=str(self.folder), out=str(out))
-        if answer is None:
-            return
-        federation = arrays.read(self.folder / answer["kind"])
-        with np.load(out) as found:
-            leaves = [found[key] for key in found.files]
-        expected = oracle.fedavg(federation, arrays.GATE_ROUNDS)
-        off = oracle.distance(leaves, expected, federation.initial())
-        self.row["gate"] = {"kind": answer["kind"], "distance": off}
-        if not off < oracle.TOLERANCE:
-            self.failed = f"gate: {off:.2g} off NumPy's parameters"
-            return
-        seconds = self.bench.seconds
-        answer = self._ask(do="prepare", folder=str(self.folder), seconds=seconds, rounds=workload.rounds)
-        self.row.update(answer or {})
-
-    def time(self) -> None:
-        """One repeat; slow peers take fewer."""
-        spent = sum(self.row["seconds"])
-        done = len(self.row["seconds"])
-        patience = (80 if self.peer == "jaxfed" else 15) * self.bench.seconds
-        if (done >= 2 and spent > patience) or (self.row.get("at_once") and done):
-            return
-        answer = self._ask(do="time", repeats=self.bench.repeats if self.row.get("at_once") else 1)
-        for name in ("seconds", "samples", "steps", "clients"):
-            self.row[name] += (answer or {}).get(name, [])
-        self.row["peak_bytes"] = (answer or {}).get("peak_bytes")
-
-    def close(self) -> dict[str, Any]:
-        """What is put on record."""
-        if self.process:
-            self.process.close()
-        if self.failed:
-            return {"failed": self.failed, "gate": self.row.get("gate")}
-        pairs = {
-            name: median(n / s for n, s in zip(self.row[name], self.row["seconds"], strict=True))
-            for name in ("samples", "steps")
-        }
-        return {
-            **self.row,
-            "samples_per_second": pairs["samples"],
-            "client_steps_per_second": pairs["steps"],
-        }
-
-    def _ask(self, **request: Any) -> dict[str, Any] | None:
-        if self.failed or self.process is None:
-            return None
-        try:
-            return self.process.ask(**request)
-        except Unavailable as error:
-            self.failed = f"{request['do']}: {error}"
-            return None
-
-
-def describe() -> dict[str, Any]:
-    """The machine, as jax sees it."""
-    code = "import jax, json; d = jax.devices()[0]; print(json.dumps([d.platform, d.device_kind]))"
-    probe = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    kind, device = json.loads(probe.stdout)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
-    return {
-        "device": processor() if kind == "cpu" else device,
-        "platform": kind,
-        "cores": cores,
-        "memory_bytes": memory,
-        "system": platform.system(),
-        "python": platform.python_version(),
-    }
-
-
-def processor() -> str:
-    """Name of the CPU."""
-    try:
-        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        found = None
-    return found[1].strip() if found else platform.processor() or platform.machine()
-
-
-def slug(device: dict[str, Any]) -> str:
-    """For a file's name."""
-    name = re.sub(r"[^a-z0-9]+", "-", device["device"].lower()).strip("-")
-    return f"{name}-{device['cores']}-cores" if device["platform"] == "cpu" else name
 
 
 def now() -> str:

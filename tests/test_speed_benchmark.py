@@ -120,16 +120,24 @@ MACHINE = {"bandwidth": 1e10, "rates": {"W2e": {"xla": 1e11, "blas": 1e11}}}
 
 
 def test_a_peer_that_cannot_be_had_is_a_row_with_the_reason(tiny, tmp_path, monkeypatch):
-    import speed
-    from peers import process
+    from peers import process, runner
 
+    def row():
+        one = runner.Runner("torch", "W2e", tmp_path / "W2e", how)
+        one.gate()
+        assert one.compare() is None
+        one.prepare(tiny.rounds)
+        one.time()
+        return one.close()["failed"]
+
+    how = runner.How(tmp_path, tmp_path / "venvs", 1, 0.1)
     monkeypatch.setitem(process.PEERS, "torch", ("peers.nothing", process.OWN))
-    folder = tmp_path / "W2e"
-    bench = speed.Bench(tmp_path, tmp_path, 1, False, True, None)
-    runner = speed.Runner("torch", "W2e", folder, bench)
-    runner.prepare(tiny)
-    runner.time()
-    assert "No module named" in runner.close()["failed"]
+    assert "No module named" in row()
+    monkeypatch.setitem(process.PEERS, "torch", ("peers.torch_loop", "torch"))
+    monkeypatch.setitem(process.ENVIRONMENTS, "torch", [str(tmp_path / "no wheel")])
+    assert "cannot be installed: ERROR: Invalid requirement" in row()
+    monkeypatch.setattr(process.venv, "create", None)
+    assert "cannot be installed: ERROR: Invalid requirement" in row()  # not tried again
 
 
 def test_one_target_has_an_upper_bound():

@@ -24,7 +24,7 @@ from workloads import arrays
 from workloads.arrays import Federation
 
 from peers.protocol import Peer, peak_bytes, serve
-from peers.torch_loop import build, load, objective, save, tensors, threads
+from peers.torch_peer import build, load, objective, save, tensors, threads
 
 client = ClientApp()
 cache: dict[Any, Any] = {}  # of a worker: federation, model, rows of hospitals

@@ -12,7 +12,7 @@ from workloads.arrays import Federation
 
 from peers.pfl_simulated import Simulated
 from peers.protocol import serve
-from peers.torch_loop import threads
+from peers.torch_peer import threads
 
 
 class Distributed(Simulated):

@@ -25,18 +25,18 @@ class Simulated(Peer):
         from pfl.model.pytorch import PyTorchModel
         from torch import nn
 
-        from peers import torch_loop
+        from peers import torch_peer
 
-        self.torch, self.threads, self.peer = torch, threads, torch_loop
+        self.torch, self.threads, self.peer = torch, threads, torch_peer
         torch.set_num_threads(threads)
-        loss = torch_loop.objective(federation)
+        loss = torch_peer.objective(federation)
 
         class Model(nn.Module):
             """What PyTorchModel asks for."""
 
             def __init__(self) -> None:
                 super().__init__()
-                self.net = torch_loop.build(federation)
+                self.net = torch_peer.build(federation)
 
             def forward(self, x: Any) -> Any:
                 return self.net(x)
@@ -48,7 +48,7 @@ class Simulated(Peer):
                 return {}
 
         module = Model()
-        torch_loop.load(module, federation, federation.initial())
+        torch_peer.load(module, federation, federation.initial())
         self.model = PyTorchModel(
             model=module,
             local_optimizer_create=torch.optim.SGD,
@@ -60,7 +60,7 @@ class Simulated(Peer):
     @classmethod
     def settings(cls, federation: Federation) -> list[dict[str, Any]]:
         """One thread or all."""
-        from peers.torch_loop import threads
+        from peers.torch_peer import threads
 
         return [{"threads": t} for t in threads()]
 

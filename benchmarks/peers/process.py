@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import venv
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,8 @@ TITLES = {
     "flower": "Flower simulation",
     "numpy": "NumPy",
 }
-PATIENCE = 120  # seconds
+PATIENCE = 120  # seconds for an answer
+INSTALLING = 900  # seconds for an environment
 
 
 class Unavailable(Exception):
@@ -54,24 +57,38 @@ class Unavailable(Exception):
 
 
 def interpreter(name: str, venvs: Path) -> Path:
-    """The Python of an environment, which is made where it is not there yet."""
+    """The Python of an environment, which is made where it is not there yet.
+
+    Raises:
+        Unavailable: it cannot be made; it is not tried again.
+    """
     if name == OWN:
         return Path(sys.executable)
     folder = venvs / name
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    done = folder / "installed"
-    if not done.exists():
-        print(f"making the environment of {name} in {folder}", flush=True)
-        venv.create(folder, with_pip=True)
-        wanted = [text.format(jax=importlib.metadata.version("jax")) for text in ENVIRONMENTS[name]]
-        made = subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", *wanted], capture_output=True, text=True
-        )
-        if made.returncode:
-            reason = [line for line in made.stderr.splitlines() if line.startswith("ERROR")] or ["pip failed"]
-            raise Unavailable(f"cannot be installed: {reason[-1][:300]}")
-        done.write_text("\n".join(wanted) + "\n")
+    if not (folder / "installed").exists() and (reason := _reason(name, folder, python)):
+        raise Unavailable(f"cannot be installed: {reason[:300]}")
     return python
+
+
+@cache
+def _reason(name: str, folder: Path, python: Path) -> str:
+    """Make an environment; why it could not be made, or nothing."""
+    print(f"making the environment of {name} in {folder}", flush=True)
+    began = time.perf_counter()
+    wanted = [text.format(jax=importlib.metadata.version("jax")) for text in ENVIRONMENTS[name]]
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
+    try:
+        venv.create(folder, with_pip=True)
+        made = subprocess.run(install, capture_output=True, text=True, timeout=INSTALLING)
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    if made.returncode:
+        reasons = [line for line in made.stderr.splitlines() if line.startswith("ERROR")]
+        return reasons[-1] if reasons else "pip failed"
+    (folder / "installed").write_text("\n".join(wanted) + "\n")
+    print(f"{time.perf_counter() - began:.0f} s", flush=True)
+    return ""
 
 
 def versions(name: str, venvs: Path) -> dict[str, str]:

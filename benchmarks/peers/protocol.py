@@ -7,6 +7,7 @@ few hospitals, keeps the fastest and takes as many hospitals as fit the time; ``
 
 from __future__ import annotations
 
+import abc
 import json
 import os
 import resource
@@ -21,7 +22,7 @@ from workloads import arrays, models
 from workloads.arrays import Federation
 
 
-class Peer:
+class Peer(abc.ABC):
     """What a peer defines.
 
     Attributes:
@@ -44,13 +45,13 @@ class Peer:
         """What to choose from."""
         return [{}]
 
+    @abc.abstractmethod
     def rounds(self, cohorts: list[np.ndarray]) -> list[float]:
         """Train a round with each cohort; the seconds of each."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def parameters(self) -> list[np.ndarray]:
         """In the order and layout of :mod:`workloads.models`."""
-        raise NotImplementedError
 
     @classmethod
     def hospitals(cls, federation: Federation) -> int | None:

@@ -6,7 +6,6 @@ have are masked.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -15,22 +14,17 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 from workloads.arrays import Federation
 
-from peers.protocol import Peer, serve
-from peers.torch_loop import DEVICE, build, load, save, synchronize, tensors, threads
+from peers.protocol import serve
+from peers.torch_peer import DEVICE, TorchPeer, threads
 
 
-class Vmap(Peer):
+class Vmap(TorchPeer):
     """One gradient of a chunk of hospitals per step."""
 
     def __init__(self, federation: Federation, threads: int = 1, chunk: int = 10) -> None:
-        super().__init__(federation)
-        torch.set_num_threads(threads)
-        self.threads, self.chunk = threads, chunk
-        self.model = build(federation)
-        load(self.model, federation, federation.initial())
+        super().__init__(federation, threads)
+        self.chunk = chunk
         self.names = [name for name, _ in self.model.named_parameters()]
-        self.server = [leaf.detach().clone() for leaf in self.model.parameters()]
-        self.data: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self.gradient = vmap(grad(self._loss))
 
     @classmethod
@@ -44,25 +38,8 @@ class Vmap(Peer):
         """Some hospitals of images, more tables."""
         return 4 if len(federation.inputs) == 3 else 50
 
-    def rounds(self, cohorts: list[np.ndarray]) -> list[float]:
-        """FedAvg with weights n_k."""
-        torch.set_num_threads(self.threads)
-        for hospital in np.unique(np.concatenate(cohorts)):
-            if hospital not in self.data:
-                self.data[hospital] = tensors(self.federation, hospital)
-        seconds = []
-        for cohort in cohorts:
-            began = time.perf_counter()
-            self._round(cohort)
-            synchronize()
-            seconds.append(time.perf_counter() - began)
-        return seconds
-
-    def parameters(self) -> list[np.ndarray]:
-        """Of the server."""
-        return save(self.federation, self.server)
-
-    def _round(self, cohort: np.ndarray) -> None:
+    def one_round(self, cohort: np.ndarray) -> None:
+        """Chunk after chunk, the largest hospitals first."""
         ordered = cohort[np.argsort(-self.federation.size[cohort], kind="stable")]
         total = [torch.zeros_like(leaf) for leaf in self.server]
         for first in range(0, len(ordered), self.chunk):

@@ -93,7 +93,6 @@ WORKLOADS = {
         "images, pfl-research's CIFAR10 shapes: 50 of 1000 users x 50 images 32x32x3, CNN, batch 10",
         *(equal(1000, 50), (32, 32, 3), 10, (*CONVOLUTIONS, *mlp(128, 10))),
         *(10, 1, 0.1, 50),
-        rounds=2,
         peers=("torch", "torch_vmap", "fedjax", "pfl_distributed"),
     ),
     "W4": Workload(

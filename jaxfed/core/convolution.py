@@ -70,10 +70,16 @@ def _convolution(
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _patches_times(x: Array, kernel: Array, window: Window, precision: Any) -> Array:
     """``[G, O, *positions, B]`` from images ``[G, C, *axes, B]`` and a kernel ``[G, O, taps x C]``."""
-    return _forward(x, kernel, window, precision)[0]
+    return _product(x, kernel, window, precision)[0]
 
 
-def _forward(x: Array, kernel: Array, window: Window, precision: Any) -> tuple[Array, Any]:
+def _forward(x: Any, kernel: Any, window: Window, precision: Any) -> tuple[Array, Any]:
+    # images that have no gradient are rows of the data: gathered and transposed once, not for each place
+    images = x.value if x.perturbed else _apart(x.value)
+    return _product(images, kernel.value, window, precision)
+
+
+def _product(x: Array, kernel: Array, window: Window, precision: Any) -> tuple[Array, Any]:
     axes = x.shape
     for axis in reversed(range(len(window))):
         parts = _slices(x, axis + 2, *window[axis])
@@ -104,7 +110,12 @@ def _backward(window: Window, precision: Any, kept: Any, slope: Array) -> tuple[
     return x, of_kernel
 
 
-_patches_times.defvjp(_forward, _backward)
+_patches_times.defvjp(_forward, _backward, symbolic_zeros=True)
+
+
+def _apart(x: Array) -> Array:
+    """``x``, computed once: XLA fuses across its barriers, but not into a branch that it cannot foresee."""
+    return lax.cond(lax.optimization_barrier(True), lambda x: x, lambda x: lax.rev(x, (0,)), x)
 
 
 def _slices(x: Array, axis: int, width: int, stride: int, dilation: int) -> list[Array]:

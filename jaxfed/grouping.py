@@ -20,6 +20,7 @@ from jaxfed.core.modules import as_model
 from jaxfed.core.types import CoordinateRule, PyTree, Variables
 from jaxfed.grouped import Grouped
 from jaxfed.report.costs import Costs, costs_of_groups
+from jaxfed.shapes import variables_of
 from jaxfed.words import settings
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def trainer(sim: Simulation) -> Grouped:
     names = tuple(sim._locals)
     locals = tuple(sim._locals.values())
     recipe = GroupRecipe(sim.algorithm, locals, sim.aggregator, sim.participation)  # type: ignore[arg-type]
-    shapes = {name: variables_of(sim, name) for name in names}
+    shapes = {name: variables_of(sim, local) for name, local in sim._locals.items()}
     return Grouped(
         unplaced=values.in_order(recipe, sim.hospitals.hospitals),
         hospitals=sim.hospitals,
@@ -115,15 +116,6 @@ def costs(sim: Simulation) -> list[Costs]:
     names = list(sim._locals)
     found = costs_of_groups(sim._trainer.unplaced, sim.hospitals.x, sim.hospitals.y)
     return [found[names.index(name)] for name in _by_hospital(sim)]
-
-
-def variables_of(sim: Simulation, name: str) -> Variables:
-    """The shapes of a group's variables."""
-    x = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), jax.dtypes.canonicalize_dtype(leaf.dtype)),
-        sim.hospitals.x,
-    )
-    return jax.eval_shape(sim._locals[name].problem.init, jax.random.key(0), x)
 
 
 def _by_hospital(sim: Simulation) -> list[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import warnings
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, get_args
 
 import jax
@@ -19,9 +17,9 @@ from jaxfed.core.local import LocalTraining
 from jaxfed.core.mixed import MixedAlgorithm
 from jaxfed.core.modules import as_model
 from jaxfed.core.optimizer import Optimizer
-from jaxfed.core.problem import Problem
 from jaxfed.core.routing import Form
 from jaxfed.core.values import PerHospital, Schedule, differs
+from jaxfed.shapes import batch_of, outline, variables_of
 
 if TYPE_CHECKING:
     from jaxfed.simulation import Simulation
@@ -230,7 +228,7 @@ def _check_shapes(sim: Simulation, problems: Problems) -> None:
         f"evaluate_on: {type(sim.algorithm).__name__} has models for its own hospitals only; leave it out",
     )
     if isinstance(sim.algorithm, MixedAlgorithm):
-        grouping.check_algorithm(sim, variables, _like(sim.hospitals.x, 2), problems)
+        grouping.check_algorithm(sim, variables, batch_of(sim.hospitals.x, 2), problems)
         return
     recipe = sim._unplaced
     for found in recipe.algorithm.problems(recipe.local, variables[grouping.ALL]):
@@ -242,7 +240,7 @@ def _check_model(sim: Simulation, name: str, local: LocalTraining, problems: Pro
     dataset, problem = sim.hospitals, local.problem
     which = "model" if sim.models is None else f"models[{name!r}]"
     try:
-        variables, outputs = _outline(sim, local)
+        variables, outputs = outline(sim, local)
     except Exception as error:  # whatever a user's model raises
         shapes = jax.tree.map(lambda leaf: leaf.shape[1:], dataset.x)
         problems.add(f"{which}: it does not take rows of shape {shapes}: {type(error).__name__}: {error}")
@@ -256,7 +254,7 @@ def _check_model(sim: Simulation, name: str, local: LocalTraining, problems: Pro
     )
     if sim.loss is not None:
         try:
-            shape = jax.eval_shape(problem.losses, outputs, _like(dataset.y, 2)).shape
+            shape = jax.eval_shape(problem.losses, outputs, batch_of(dataset.y, 2)).shape
             found = f"gives shape {shape} for 2 rows"
         except Exception as error:  # whatever a user's loss raises
             shape, found = None, f"fails: {type(error).__name__}: {error}"
@@ -266,37 +264,6 @@ def _check_model(sim: Simulation, name: str, local: LocalTraining, problems: Pro
         f"{which}: batch statistics need mini-batches; give batch_size, or use group norm",
     )
     return variables
-
-
-def variables_of(sim: Simulation, local: LocalTraining) -> Any:
-    """Shapes of a model's variables."""
-    return _outline(sim, local)[0]
-
-
-def _outline(sim: Simulation, local: LocalTraining) -> tuple[Any, Any]:
-    """Shapes of a model's variables, and of its outputs for 2 rows."""
-    leaves, tree = jax.tree.flatten(_like(sim.hospitals.x, 2))
-    shapes = tuple((leaf.shape[1:], leaf.dtype) for leaf in leaves)
-    problem = dataclasses.replace(local.problem, l2=None)
-    return _known_outline(problem, tree, shapes, jnp.result_type(float))
-
-
-@lru_cache(maxsize=64)  # of a sweep's configurations most have the same model
-def _known_outline(problem: Problem, tree: Any, shapes: tuple, default: Any) -> tuple[Any, Any]:
-    one, two = (
-        tree.unflatten([jax.ShapeDtypeStruct((rows, *shape), dtype) for shape, dtype in shapes])
-        for rows in (1, 2)
-    )
-    variables = jax.eval_shape(problem.init, jax.random.key(0), one)
-    return variables, jax.eval_shape(problem.predict, variables, two)
-
-
-def _like(tree: Any, rows: int) -> Any:
-    def shape(leaf: np.ndarray) -> jax.ShapeDtypeStruct:
-        dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)
-        return jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), dtype)
-
-    return jax.tree.map(shape, tree)
 
 
 def _warn_untested(sim: Simulation) -> None:

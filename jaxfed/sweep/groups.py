@@ -17,10 +17,10 @@ from jax.sharding import NamedSharding
 from jaxfed.core import slots, values
 from jaxfed.core.dataset import Dataset
 from jaxfed.history import Arrays
+from jaxfed.shapes import variables_of
 from jaxfed.sweep.configurations import Configuration
 from jaxfed.sweep.layout import Layout, lay_out, work_of
 from jaxfed.sweep.memory import side_by_side, size_of
-from jaxfed.validation import variables_of
 
 if TYPE_CHECKING:
     from jaxfed.simulation import Simulation

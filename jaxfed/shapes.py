@@ -1,0 +1,50 @@
+"""What the models of a simulation make of a batch, from shapes alone: nothing is compiled."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxfed.core.local import LocalTraining
+from jaxfed.core.problem import Problem
+
+if TYPE_CHECKING:
+    from jaxfed.simulation import Simulation
+
+
+def variables_of(sim: Simulation, local: LocalTraining) -> Any:
+    """Shapes of a model's variables."""
+    return outline(sim, local)[0]
+
+
+def outline(sim: Simulation, local: LocalTraining) -> tuple[Any, Any]:
+    """Shapes of a model's variables, and of its outputs for 2 rows."""
+    leaves, tree = jax.tree.flatten(batch_of(sim.hospitals.x, 2))
+    shapes = tuple((leaf.shape[1:], leaf.dtype) for leaf in leaves)
+    problem = dataclasses.replace(local.problem, l2=None)
+    return _known_outline(problem, tree, shapes, jnp.result_type(float))
+
+
+@lru_cache(maxsize=64)  # of a sweep's configurations most have the same model
+def _known_outline(problem: Problem, tree: Any, shapes: tuple, default: Any) -> tuple[Any, Any]:
+    one, two = (
+        tree.unflatten([jax.ShapeDtypeStruct((rows, *shape), dtype) for shape, dtype in shapes])
+        for rows in (1, 2)
+    )
+    variables = jax.eval_shape(problem.init, jax.random.key(0), one)
+    return variables, jax.eval_shape(problem.predict, variables, two)
+
+
+def batch_of(tree: Any, rows: int) -> Any:
+    """The shapes of so many rows like those of a tree of arrays."""
+
+    def shape(leaf: np.ndarray) -> jax.ShapeDtypeStruct:
+        dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)
+        return jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), dtype)
+
+    return jax.tree.map(shape, tree)

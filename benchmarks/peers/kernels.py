@@ -53,17 +53,20 @@ def _measure(
     run = kernels(kernel, rows[:, :columns])
     found = np.asarray(run()).reshape(-1)[:CHECKED]
     expected = reference(kernel, np.asarray(rows[:, :CHECKED], np.float64))
+    count = max(1, int(seconds / 3 / _clock(run)))
     return {
         "error_of_result": float(np.abs(found - expected).max()),
-        "seconds": [_clock(run) for _ in range(repeats)],
+        "seconds": [_clock(run, count) for _ in range(repeats)],
         "columns": columns,
     }
 
 
-def _clock(run: Run) -> float:
+def _clock(run: Run, count: int = 1) -> float:
+    """Seconds of a run, the mean of so many."""
     began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
+    for _ in range(count):
+        run()
+    return (time.perf_counter() - began) / count
 
 
 def weights(count: int) -> np.ndarray:

@@ -67,9 +67,9 @@ class Simulation:
         splits: which splits are evaluated.
         devices: how many jax devices to use; None for all.
         block: hospitals that run side by side on a device; None lets :meth:`plan` choose.
-        form: ``"fast"`` puts the models' convolutions and pooling in forms that are fast in loops (matrix
-            products of patches, see :mod:`jaxfed.core.routing`), ``"native"`` leaves them to XLA; None is
-            ``"fast"`` on a CPU, and elsewhere lets :meth:`plan` choose.
+        form: ``"fast"`` puts the models' convolutions, pooling and dense layers in forms that are fast in
+            loops (matrix products of patches, see :mod:`jaxfed.core.routing`), ``"native"`` leaves them to
+            XLA; None is ``"fast"`` on a CPU, and elsewhere lets :meth:`plan` choose.
         evaluate_on: hospitals to evaluate on, where they are not those that train.
         models: instead of ``model``, where hospitals have different ones: ``{group: model}``, for the
             algorithms of :mod:`jaxfed.algorithms.mixed`.

@@ -75,7 +75,8 @@ def _patches_times(x: Array, kernel: Array, window: Window, precision: Any) -> A
 
 def _forward(x: Any, kernel: Any, window: Window, precision: Any) -> tuple[Array, Any]:
     # images that have no gradient are rows of the data: gathered and transposed once, not for each place
-    images = x.value if x.perturbed else _apart(x.value)
+    rows = not x.perturbed and jax.default_backend() == "cpu"
+    images = _apart(x.value) if rows else x.value
     return _product(images, kernel.value, window, precision)
 
 

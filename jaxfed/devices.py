@@ -11,6 +11,9 @@ import jax
 def use_cpu_devices(count: int | None = None) -> int:
     """Let jax see ``count`` CPU devices; call it before anything else uses jax.
 
+    Where there is one for each core, XLA is told (in ``XLA_FLAGS``) not to split single operations over
+    cores: all are busy already, and a batch of rows would be gathered by two of them.
+
     Args:
         count: None for one per core that this process may use.
 
@@ -19,9 +22,12 @@ def use_cpu_devices(count: int | None = None) -> int:
         changed any more, and a warning says so.
     """
     allowed = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
-    wanted = count or (len(allowed(0)) if allowed else os.cpu_count() or 1)
+    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
+    wanted, flags = count or cores, os.environ.get("XLA_FLAGS", "")
     try:
         jax.config.update("jax_num_cpu_devices", wanted)
+        if wanted >= cores and "xla_disable_hlo_passes" not in flags:
+            os.environ["XLA_FLAGS"] = f"{flags} --xla_disable_hlo_passes=cpu-parallel-task-assigner".strip()
     except RuntimeError:
         if len(jax.devices()) != wanted:
             warnings.warn(

@@ -9,7 +9,7 @@ import pytest
 from jaxfed.core import plan
 from jaxfed.core.dealing import ONE_BY_ONE, deal, homes, present_first
 from jaxfed.core.pytree import pytree
-from tests.federations import Lab, hospitals, recipe, same
+from federations import Lab, hospitals, recipe, same
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

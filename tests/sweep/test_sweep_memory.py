@@ -7,7 +7,8 @@ from jaxfed import InvalidInput
 from jaxfed.core.memory import in_words
 from jaxfed.sweep.memory import COPIES, side_by_side, size_of
 
-ONE = COPIES * 100 + 1000  # a run on a CPU, with its copy of the hospitals
+RUN, ROWS = COPIES * 100, 1000  # bytes; cores share the rows
+ONE = RUN + ROWS
 
 
 @pytest.mark.parametrize(
@@ -15,20 +16,20 @@ ONE = COPIES * 100 + 1000  # a run on a CPU, with its copy of the hospitals
     [
         (8, 4, None, 10 * ONE, (4, 1)),
         (3, 4, None, 10 * ONE, (3, 1)),  # never more groups than runs
-        (8, 4, None, 2 * ONE, (2, 1)),
+        (8, 4, None, ROWS + 2 * RUN, (2, 1)),
         (8, 4, None, ONE, (1, 1)),
         (8, 1, 5, 10 * ONE, (1, 5)),
         (8, 2, 8, 10 * ONE, (2, 4)),  # never more slots than runs
-        (8, 1, 8, ONE + 2 * COPIES * 100, (1, 3)),
+        (8, 1, 8, ROWS + 3 * RUN, (1, 3)),
     ],
 )
 def test_runs_at_a_time(runs, devices, wanted, memory, expected):
-    assert side_by_side(runs, devices, wanted, 100, 1000, memory) == expected
+    assert side_by_side(runs, devices, wanted, 100, ROWS, memory) == expected
 
 
 def test_not_even_one():
     with pytest.raises(InvalidInput, match=r"one run needs 400 bytes .* hospitals 1 kB, .* 1.2 kB"):
-        side_by_side(8, 4, None, 100, 1000, 1200)
+        side_by_side(8, 4, None, 100, ROWS, 1200)
 
 
 def test_sizes():

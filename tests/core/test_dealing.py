@@ -5,11 +5,11 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from federations import Lab, hospitals, recipe, same
 
 from jaxfed.core import plan
 from jaxfed.core.dealing import ONE_BY_ONE, deal, homes, present_first
 from jaxfed.core.pytree import pytree
-from federations import Lab, hospitals, recipe, same
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

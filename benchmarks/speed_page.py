@@ -22,7 +22,7 @@ Federated averaging with local SGD on synthetic arrays of published shapes; ever
 environment of its own, through its public interface, on the same arrays, with the better of one thread and all.
 Before anything is timed, every peer must train a small federation as a NumPy loop in float64 does (relative to the
 distance travelled, to {TOLERANCE:g}; FedJAX, which fills its last batches up, on hospitals of whole batches). Medians
-of five repeats that alternate between the peers, compile time apart; a slow peer runs fewer hospitals, spread
+of five repeats (W2e: fifteen) that alternate between the peers, compile time apart; a slow peer runs fewer hospitals, spread
 evenly over the sizes, so that a repeat takes about a second: samples per second (every row once per epoch) is what
 counts. Flower's rounds are one simulation and do not alternate. The floor of a workload is
 max(FLOP / rate of its matrix products, bytes / memory bandwidth), both measured in the same run; the rate is the

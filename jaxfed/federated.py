@@ -283,8 +283,7 @@ class Federated:
     @cached_property
     def federation(self) -> plan.Federation:
         """The training rows on the devices."""
-        rows = int(self.hospitals.counts[:, TRAIN].sum())
-        memory.check_rows(self.placement.plan, rows, (self.hospitals.x, self.hospitals.y))
+        memory.check_rows(self.placement.plan, self.hospitals)
         return plan.federate(self.hospitals, self.placement)
 
     @cached_property

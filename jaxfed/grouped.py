@@ -244,8 +244,7 @@ class Grouped:
     @cached_property
     def federations(self) -> tuple[plan.Federation, ...]:
         """The training rows on the devices."""
-        rows = int(self.hospitals.counts[:, TRAIN].sum())
-        memory.check_rows(self.plans[0], rows, (self.hospitals.x, self.hospitals.y))
+        memory.check_rows(self.plans[0], self.hospitals)
         return tuple(
             plan.federate(part, place) for part, place in zip(self.parts, self.placements, strict=True)
         )

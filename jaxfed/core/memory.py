@@ -17,6 +17,7 @@ import jax
 from jax.extend import core
 from jax.stages import Traced
 
+from jaxfed.core.dataset import TRAIN, Dataset
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.jaxprs import bodies_of
 from jaxfed.core.plan import Plan
@@ -125,14 +126,15 @@ def check(traced: Traced, plan: Plan, train: PyTree, cut: Callable[[float], int]
     )
 
 
-def check_rows(plan: Plan, rows: int, data: Any) -> None:
-    """Refuse so many rows like those of ``data``, before they are put on the devices.
+def check_rows(plan: Plan, hospitals: Dataset) -> None:
+    """Refuse training rows that do not fit, before they are put on the devices.
 
     Raises:
         InvalidInput: says how many bytes are needed and how many there are.
     """
-    allowed = limit(plan)
-    kinds = [(leaf.shape[1:], jax.dtypes.canonicalize_dtype(leaf.dtype)) for leaf in jax.tree.leaves(data)]
+    allowed, rows = limit(plan), int(hospitals.counts[:, TRAIN].sum())
+    leaves = jax.tree.leaves((hospitals.x, hospitals.y))
+    kinds = [(leaf.shape[1:], jax.dtypes.canonicalize_dtype(leaf.dtype)) for leaf in leaves]
     needed = share_of_rows(plan, rows * sum(math.prod(shape) * kind.itemsize for shape, kind in kinds))
     if needed > allowed:
         raise InvalidInput(

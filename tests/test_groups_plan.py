@@ -1,17 +1,16 @@
 """How hospitals with different models are laid out: a block for each group, within the memory there is."""
 
 import json
-import re
 
 import jax
 import optax
 import pytest
 from federations import hospitals, same
+from fitting import names_a_block_that_fits
 
 import jaxfed
 from jaxfed.algorithms import FedAvg
 from jaxfed.algorithms.mixed import ByGroup
-from jaxfed.core import memory
 from jaxfed.core.errors import InvalidInput
 from jaxfed.models import logistic, mlp
 
@@ -79,21 +78,8 @@ def test_a_checkpoint_has_the_blocks():
     assert [place.plan.block for place in again.placements] == [2, 1]
 
 
-def needed(block):
-    trainer = narrow(block=block)._trainer
-    exact = trainer.traced(trainer.start(0, None), 1).lower().compile().memory_analysis()
-    return exact.argument_size_in_bytes + exact.temp_size_in_bytes
-
-
 def test_a_block_that_would_fit_is_named(monkeypatch):
-    allowed = (needed(1) + needed(16)) // 2
-    monkeypatch.setenv("JAXFED_MEMORY", str(allowed))
-    with pytest.raises(InvalidInput, match=r"block=16: a round needs .* and there are .*; block=") as found:
-        narrow(block=16).run(1, progress=False)
-    fits = int(re.search(r"block=(\d+) would fit", str(found.value)).group(1))
-    assert 1 < fits < 16
-    narrow(block=fits).run(1, progress=False)
-    assert memory.in_words(allowed) in str(found.value)
+    names_a_block_that_fits(narrow, monkeypatch)
 
 
 def test_what_does_not_fit_at_all(monkeypatch):

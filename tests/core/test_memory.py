@@ -1,13 +1,11 @@
 """What a plan needs, against what XLA says and against counts by hand."""
 
-import dataclasses
-import re
-
 import jax
 import jax.numpy as jnp
 import optax
 import pytest
 from federations import Lab, hospitals, recipe
+from fitting import names_a_block_that_fits
 
 import jaxfed
 from jaxfed.algorithms import Scaffold
@@ -56,23 +54,7 @@ def simulation(**how):
 
 
 def test_a_block_that_would_fit_is_named(monkeypatch):
-    sim = simulation(block=16)
-    needed = {}
-    for block in (1, 16):
-        trainer = dataclasses.replace(sim._trainer, block=block)
-        parts = (trainer.recipe, trainer.placement.plan, trainer.federation, trainer.start(0, None))
-        exact = engine.advance.lower(*parts, 0, capacity=1).compile().memory_analysis()
-        needed[block] = exact.argument_size_in_bytes + exact.temp_size_in_bytes
-    allowed = (needed[1] + needed[16]) // 2
-    monkeypatch.setenv("JAXFED_MEMORY", str(allowed))
-    with pytest.raises(
-        InvalidInput, match=r"block=16: a round needs .* and there are .*; block=\d+"
-    ) as found:
-        sim.run(1, progress=False)
-    fits = int(re.search(r"block=(\d+) would fit", str(found.value)).group(1))
-    assert 1 < fits < 16
-    simulation(block=fits).run(1, progress=False)
-    assert memory.in_words(allowed) in str(found.value)
+    names_a_block_that_fits(simulation, monkeypatch)
 
 
 def test_no_block_fits(monkeypatch):

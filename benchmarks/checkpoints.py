@@ -17,9 +17,9 @@ import jax
 import numpy as np
 
 import jaxfed
-from jaxfed.checkpoint import encode, read, write
-from jaxfed.progress import Progress
-from jaxfed.words import settings
+from jaxfed.storage.checkpoint import encode, read, write
+from jaxfed.storage.fingerprint import settings
+from jaxfed.training.progress import Progress
 
 TIMES = 20
 

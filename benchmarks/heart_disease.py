@@ -28,7 +28,7 @@ import tyro
 
 import jaxfed
 from jaxfed import algorithms
-from jaxfed.provenance import provenance
+from jaxfed.runtime.provenance import provenance
 
 # accuracy: mean, sd over 5 seeds
 PUBLISHED = {

@@ -27,7 +27,7 @@ jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 import jaxfed  # noqa: E402
 from jaxfed.algorithms import FedAvg, mixed  # noqa: E402
 from jaxfed.models import logistic, mlp  # noqa: E402
-from jaxfed.provenance import provenance  # noqa: E402
+from jaxfed.runtime.provenance import provenance  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "mixed.json"
 HOSPITALS, ROUNDS, REPEATS, EPOCHS, PUBLIC, STEPS = 60, 5, 5, 2, 500, 20

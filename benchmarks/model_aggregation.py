@@ -32,7 +32,7 @@ from jaxfed import algorithms
 from jaxfed.algorithms import mixed
 from jaxfed.core.dataset import Dataset
 from jaxfed.models import cnn, logistic, mlp
-from jaxfed.provenance import provenance
+from jaxfed.runtime.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results" / "model_aggregation.json"
 STEPS = (0.1, 0.3)

@@ -140,7 +140,7 @@ def main() -> None:
         "sweep() / running time of single runs": inside["seconds of sweep()"] / running,
         "rows per second, all included": samples / sweep,
     }
-    from jaxfed.provenance import provenance
+    from jaxfed.runtime.provenance import provenance
 
     found = json.loads(options.out.read_text()) if options.out.exists() else {"rows": []}
     same = ("configurations", "fraction of the rows")

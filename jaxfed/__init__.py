@@ -2,18 +2,18 @@
 
 from jaxfed import aggregators, algorithms, data, evaluation, models, participation
 from jaxfed.algorithms import FedAvg, FedSGD, LocalOnly
-from jaxfed.checkpoint import CheckpointError
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput
+from jaxfed.core.hyperparameters import per_hospital, schedule
 from jaxfed.core.optimizer import optimizer
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Variables
-from jaxfed.core.values import per_hospital, schedule
-from jaxfed.devices import use_cpu_devices
 from jaxfed.participation import Cyclic, Everyone, FixedCohort, Poisson
-from jaxfed.report.compare import compare
-from jaxfed.results import Run
+from jaxfed.results.compare import compare
+from jaxfed.results.run import Run
+from jaxfed.runtime.devices import use_cpu_devices
 from jaxfed.simulation import Simulation
+from jaxfed.storage.checkpoint import CheckpointError
 from jaxfed.sweep import Halving
 
 __version__ = "0.1.0"

@@ -12,37 +12,38 @@ import jax
 import optax
 import pandas as pd
 
-from jaxfed import grouping
 from jaxfed.aggregators import WeightedMean
 from jaxfed.algorithms import FedAvg, LocalOnly
 from jaxfed.algorithms.mixed import ByGroup
-from jaxfed.core import engine, values
+from jaxfed.core import hyperparameters as values
 from jaxfed.core.dataset import Dataset
+from jaxfed.core.engine import rounds as engine
 from jaxfed.core.errors import InvalidInput
+from jaxfed.core.group_algorithm import MixedAlgorithm
+from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.core.local import LocalTraining
-from jaxfed.core.mixed import MixedAlgorithm
-from jaxfed.core.modules import as_model
+from jaxfed.core.nn.flax_models import as_model
+from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.optimizer import Optimizer, optimizer
 from jaxfed.core.problem import Loss, Problem
-from jaxfed.core.routing import Form
 from jaxfed.core.types import Aggregator, Algorithm, CoordinateRule, Participation, Variables
-from jaxfed.core.values import PerHospital
-from jaxfed.federated import Federated
-from jaxfed.history import History
-from jaxfed.loop import train
 from jaxfed.models import mlp
 from jaxfed.participation import Everyone
-from jaxfed.planning import Planned, planned
-from jaxfed.report.costs import costs_of_hospitals
-from jaxfed.results import Run
-from jaxfed.validation import check_checkpoint, check_run, check_simulation
-from jaxfed.words import settings
+from jaxfed.records.history import History
+from jaxfed.results.run import Run
+from jaxfed.spec import groups as grouping
+from jaxfed.spec.checks import check_checkpoint, check_run, check_simulation
+from jaxfed.spec.costs import costs_of_hospitals
+from jaxfed.storage.fingerprint import settings
+from jaxfed.training.federated import Federated
+from jaxfed.training.loop import train
+from jaxfed.training.plan_report import Planned, planned
 
 if TYPE_CHECKING:
-    from jaxfed.sweep.axes import Mode
-    from jaxfed.sweep.gradient import Gradient
+    from jaxfed.results.sweep import Sweep
     from jaxfed.sweep.halving import Halving
-    from jaxfed.sweep.result import Sweep
+    from jaxfed.sweep.space import Mode
+    from jaxfed.training.hypergradient import Gradient
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,7 +69,7 @@ class Simulation:
         devices: how many jax devices to use; None for all.
         block: hospitals that run side by side on a device; None lets :meth:`plan` choose.
         form: ``"fast"`` puts the models' convolutions, pooling and dense layers in forms that are fast in
-            loops (matrix products of patches, see :mod:`jaxfed.core.routing`), ``"native"`` leaves them to
+            loops (matrix products of patches, see :mod:`jaxfed.core.nn.rewrite`), ``"native"`` leaves them to
             XLA; None is ``"fast"`` on a CPU, and elsewhere lets :meth:`plan` choose.
         evaluate_on: hospitals to evaluate on, where they are not those that train.
         models: instead of ``model``, where hospitals have different ones: ``{group: model}``, for the
@@ -114,7 +115,7 @@ class Simulation:
         inside = {path: changes.pop(path) for path in [*changes] if "." in path}
         if not inside:
             return dataclasses.replace(self, **changes)
-        from jaxfed.sweep import paths
+        from jaxfed.spec import paths
 
         parts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | changes
         for path, value in inside.items():
@@ -304,7 +305,7 @@ class Simulation:
             InvalidInput: a field that is not there or no number, or a split that is not evaluated.
         """
         check_run(self, rounds, seed, 1, None, None)
-        from jaxfed.sweep.gradient import gradient
+        from jaxfed.training.hypergradient import gradient
 
         return gradient(self, fields, int(rounds), seed=int(seed), split=split)
 
@@ -313,8 +314,8 @@ class Simulation:
 
         Where ``block`` is None and so many rounds are expected to train for 30 seconds or more, the block is
         measured (some seconds, most of them to compile) and remembered for this machine; so is ``form``, on
-        a GPU and where there are convolutions or pooling. See :mod:`jaxfed.core.tuning`. With ``models`` each
-        group has a block of its own, judged from shapes and never measured.
+        a GPU and where there are convolutions or pooling. See :mod:`jaxfed.training.autotune`. With
+        ``models`` each group has a block of its own, judged from shapes and never measured.
         """
         check_run(self, rounds, 0, eval_every, None, None)
         return planned(self, int(rounds), int(eval_every))

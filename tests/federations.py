@@ -13,10 +13,11 @@ import optax
 
 from jaxfed.aggregators import WeightedMean
 from jaxfed.algorithms import FedAvg
-from jaxfed.core import engine, plan
 from jaxfed.core.dataset import TRAIN, Dataset
+from jaxfed.core.engine import rounds as engine
+from jaxfed.core.layout import plan
 from jaxfed.core.local import LocalTraining
-from jaxfed.core.modules import as_model
+from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.optimizer import optimizer
 from jaxfed.core.problem import Problem
 from jaxfed.core.types import State

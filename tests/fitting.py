@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from jaxfed.core import memory
 from jaxfed.core.errors import InvalidInput
+from jaxfed.core.layout import memory
 
 
 def names_a_block_that_fits(simulation, monkeypatch):

@@ -15,15 +15,15 @@ from federations import hospitals
 from jaxfed.aggregators import WeightedMean
 from jaxfed.algorithms import FedAvg, mixed
 from jaxfed.core.dataset import Dataset
-from jaxfed.core.groups import GroupRecipe
+from jaxfed.core.engine.groups import GroupRecipe
 from jaxfed.core.local import LocalTraining
-from jaxfed.core.modules import as_model
+from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.optimizer import optimizer
 from jaxfed.core.problem import Problem
 from jaxfed.core.types import State
-from jaxfed.grouped import Grouped
 from jaxfed.models import MLP
 from jaxfed.participation import Everyone
+from jaxfed.training.grouped import Grouped
 
 SGD = optimizer(optax.sgd, learning_rate=0.2)
 OF = ("small", "large", "small", "large", "large")  # the group of each of the five hospitals

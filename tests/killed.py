@@ -24,10 +24,10 @@ jax.config.update("jax_disable_most_optimizations", True)
 from federations import hospitals  # noqa: E402
 
 import jaxfed  # noqa: E402
-from jaxfed.checkpoint import read  # noqa: E402
-from jaxfed.leaves import flatten  # noqa: E402
-from jaxfed.sweep import loop  # noqa: E402
-from jaxfed.words import digest  # noqa: E402
+from jaxfed.storage.checkpoint import read  # noqa: E402
+from jaxfed.storage.fingerprint import digest  # noqa: E402
+from jaxfed.storage.leaves import flatten  # noqa: E402
+from jaxfed.sweep import executor as loop  # noqa: E402
 
 loop.SECONDS = 0.01  # of a call in a sweep: more checkpoints, less in between
 

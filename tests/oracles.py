@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxfed.core import keys
-from jaxfed.core.shuffle import permute
+from jaxfed.core.permutation import permute
 
 
 def mean_gradient(params, x, y, l2=0.0):

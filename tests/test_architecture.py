@@ -11,7 +11,7 @@ from federations import Lab, hospitals, recipe
 
 import jaxfed
 from jaxfed import aggregators, algorithms, participation
-from jaxfed.core import engine
+from jaxfed.core.engine import rounds as engine
 
 HERE = Path(jaxfed.__file__).parent
 WINGS = {"algorithms", "aggregators", "participation", "data", "models", "evaluation"}

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import jaxfed
-from jaxfed import CheckpointError, checkpoint
-from jaxfed.checkpoint import Checkpoint, decode, encode, read, write
-from jaxfed.checkpoint_folder import Checkpoints
+from jaxfed import CheckpointError
+from jaxfed.storage import checkpoint
+from jaxfed.storage.checkpoint import Checkpoint, decode, encode, read, write
+from jaxfed.storage.folder import Checkpoints
 
 CONFIG = {"algorithm": "FedProx(mu=0.1)", "seed": 3}
 

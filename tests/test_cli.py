@@ -8,7 +8,7 @@ import pytest
 from federations import same
 
 from jaxfed import cli
-from jaxfed.federated import Federated
+from jaxfed.training.federated import Federated
 
 SMALL = ["--hospitals", "4", "--rounds", "2", "--eval-every", "1", "--hidden", "4", "--devices", "4"]
 

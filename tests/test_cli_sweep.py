@@ -10,7 +10,8 @@ from jaxfed import algorithms, cli
 from jaxfed.cli import toml
 from jaxfed.cli.sweep import SweepOptions, fields_of
 from jaxfed.core.errors import InvalidInput
-from jaxfed.sweep import Sweep, loop
+from jaxfed.sweep import Sweep
+from jaxfed.sweep import executor as loop
 
 KNOWN = ("rounds", "hidden", "algorithm", "eval_every", "baselines")
 STEP, MU = "client_optimizer.learning_rate", "algorithm.mu"

@@ -8,9 +8,10 @@ from federations import same
 from flax import linen as nn
 
 import jaxfed
-from jaxfed.core import choices, tuning
-from jaxfed.federated import Federated
 from jaxfed.models import logistic
+from jaxfed.runtime import cache as choices
+from jaxfed.training import autotune as tuning
+from jaxfed.training.federated import Federated
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from federations import hospitals
 
-from jaxfed.history import History, across_hospitals
+from jaxfed.records.history import History, across_hospitals
 
 NAN = float("nan")
 

@@ -3,22 +3,23 @@
 import numpy as np
 import optax
 import pytest
+from algorithms_page import COMPUTE, GROUPS, PAGE, page
 from federations import hospitals
 from matplotlib.figure import Figure
 
 import jaxfed
-from jaxfed import algorithms, bench
+from jaxfed import algorithms
 from jaxfed.algorithms import mixed
+from jaxfed.cli import methods as bench
 from jaxfed.core.dataset import Dataset
+from jaxfed.figures.methods import convergence_panels
+from jaxfed.figures.runs import comparison_figure, subplots
 from jaxfed.models import logistic, mlp
-from jaxfed.report.algorithms_page import COMPUTE, GROUPS, PAGE, page
-from jaxfed.report.convergence import convergence_panels
-from jaxfed.report.costs import costs
-from jaxfed.report.figures import comparison_figure, subplots
+from jaxfed.spec.costs import costs
 
 
 def test_the_page_of_algorithms_is_up_to_date():
-    assert PAGE.read_text() == page(), "run python -m jaxfed.report.algorithms_page"
+    assert PAGE.read_text() == page(), "run python docs/algorithms_page.py"
     assert set(COMPUTE) <= set(algorithms.__all__) | set(mixed.__all__)
     assert {name.split("(")[0] for name in GROUPS} == set(mixed.__all__)
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 import jaxfed
 from jaxfed import Run, Simulation
-from jaxfed.arrays import load_arrays, load_tree, save_arrays, save_tree
+from jaxfed.storage.npz import load_arrays, load_tree, save_arrays, save_tree
 
 
 def run_of(data=None, **changes):

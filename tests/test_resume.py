@@ -15,24 +15,16 @@ from algorithms.catalogue import CATALOGUE
 from federations import hospitals, recipe, same
 
 import jaxfed
-from jaxfed import (
-    CheckpointError,
-    FedAvg,
-    InvalidInput,
-    LocalOnly,
-    Poisson,
-    Simulation,
-    checkpoint_folder,
-    loop,
-    progress,
-)
-from jaxfed.checkpoint import Checkpoint, decode, encode, read
-from jaxfed.core import engine
+from jaxfed import CheckpointError, FedAvg, InvalidInput, LocalOnly, Poisson, Simulation
+from jaxfed.core.engine import rounds as engine
 from jaxfed.core.types import State
-from jaxfed.federated import Federated
-from jaxfed.leaves import flatten, restore
 from jaxfed.models import logistic, mlp
-from jaxfed.words import digest, in_words, settings
+from jaxfed.storage import folder as checkpoint_folder
+from jaxfed.storage.checkpoint import Checkpoint, decode, encode, read
+from jaxfed.storage.fingerprint import digest, in_words, settings
+from jaxfed.storage.leaves import flatten, restore
+from jaxfed.training import loop, progress
+from jaxfed.training.federated import Federated
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 RATE = jaxfed.optimizer(optax.sgd, learning_rate=0.3)

@@ -13,9 +13,9 @@ from federations import hospitals, same
 
 import jaxfed
 from jaxfed import FedAvg, FedSGD, FixedCohort, InvalidInput, LocalOnly, Poisson, Simulation
-from jaxfed.core import engine
-from jaxfed.federated import Federated
+from jaxfed.core.engine import rounds as engine
 from jaxfed.models import logistic, mlp
+from jaxfed.training.federated import Federated
 
 SMALL = {"model": logistic(), "batch_size": None, "splits": ("test",), "devices": 1}
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxfed.core.hyperparameters import PerHospital, Schedule
 from jaxfed.core.local import LocalTraining
-from jaxfed.core.values import PerHospital, Schedule
 
 
 def number(

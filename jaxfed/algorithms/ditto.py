@@ -21,10 +21,10 @@ from jax import Array
 from jaxfed.algorithms import checks
 from jaxfed.algorithms.server import Personal, Server
 from jaxfed.core import tree
+from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Metrics, Shard, Upload, Variables
-from jaxfed.core.values import Number
 
 
 @pytree

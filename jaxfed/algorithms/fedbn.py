@@ -18,7 +18,7 @@ import dataclasses
 
 import jax
 
-from jaxfed.algorithms.parts import Partial, norms
+from jaxfed.algorithms.partial import Partial, norms
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Variables

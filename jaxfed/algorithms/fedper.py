@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from jaxfed.algorithms.parts import Partial, missing, named
+from jaxfed.algorithms.partial import Partial, missing, named
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Variables

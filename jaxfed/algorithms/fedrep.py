@@ -21,13 +21,13 @@ import jax
 from jax import Array
 
 from jaxfed.algorithms import checks
-from jaxfed.algorithms.parts import Partial, freeze, missing, named, split
+from jaxfed.algorithms.partial import Partial, freeze, missing, named, split
 from jaxfed.algorithms.server import Server
 from jaxfed.core import tree
+from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Metrics, Shard, Upload, Variables
-from jaxfed.core.values import Number
 
 
 @pytree

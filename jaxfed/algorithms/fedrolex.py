@@ -25,7 +25,7 @@ import optax
 from jax import Array
 
 from jaxfed.algorithms.heterofl import HeteroFL, Labels
-from jaxfed.algorithms.slices import Held
+from jaxfed.algorithms.submodel.slices import Held
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Cohort, Variables
 

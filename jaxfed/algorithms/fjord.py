@@ -28,16 +28,16 @@ import optax
 from jax import Array
 
 from jaxfed.algorithms import checks
-from jaxfed.algorithms.axes import Axes
 from jaxfed.algorithms.server import Weighting
-from jaxfed.algorithms.slices import Sliced, Slices, decode, encode, held_units
+from jaxfed.algorithms.submodel.slices import Sliced, Slices, decode, encode, held_units
+from jaxfed.algorithms.submodel.widths import Axes
 from jaxfed.core import tree
 from jaxfed.core.dataset import Task
+from jaxfed.core.hyperparameters import Number, PerHospital
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.problem import Batch, Gradient, Problem
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Metrics, PyTree, Shard, Upload, Variables
-from jaxfed.core.values import Number, PerHospital
 
 DRAW = 1  # folded into a step's key for its width, so that dropout has other bits
 

@@ -31,9 +31,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxfed.algorithms.axes import find_axes
-from jaxfed.algorithms.parts import norms
-from jaxfed.algorithms.slices import Sliced, Slices, decode, encode, held_units
+from jaxfed.algorithms.partial import norms
+from jaxfed.algorithms.submodel.slices import Sliced, Slices, decode, encode, held_units
+from jaxfed.algorithms.submodel.widths import find_axes
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Metrics, PyTree, Shard, Upload, Variables

@@ -10,13 +10,13 @@ from typing import Any
 import tyro
 
 import jaxfed
-from jaxfed.checkpoint import CheckpointError
 from jaxfed.cli import toml
 from jaxfed.cli.bench import bench_command
 from jaxfed.cli.resume import typed
 from jaxfed.cli.run import run_command
 from jaxfed.cli.sweep import SweepOptions, sweep_command
 from jaxfed.core.errors import InvalidInput
+from jaxfed.storage.checkpoint import CheckpointError
 
 __all__ = ["main"]
 

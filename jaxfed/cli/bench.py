@@ -9,11 +9,11 @@ from typing import Literal
 import tyro
 
 import jaxfed
-from jaxfed import bench
+from jaxfed.cli import methods as bench
 from jaxfed.core.errors import InvalidInput
-from jaxfed.provenance import provenance
-from jaxfed.report.convergence import convergence_panels
-from jaxfed.report.figures import save_figure
+from jaxfed.figures.methods import convergence_panels
+from jaxfed.figures.runs import save_figure
+from jaxfed.runtime.provenance import provenance
 
 
 def bench_command(

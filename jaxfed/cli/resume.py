@@ -6,10 +6,10 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from jaxfed.checkpoint import Checkpoint, CheckpointError, read, write
-from jaxfed.checkpoint_folder import SUFFIX, check_config
 from jaxfed.core.errors import InvalidInput
-from jaxfed.provenance import provenance
+from jaxfed.runtime.provenance import provenance
+from jaxfed.storage.checkpoint import Checkpoint, CheckpointError, read, write
+from jaxfed.storage.folder import SUFFIX, check_config
 
 FILE = f"command{SUFFIX}"
 CHECKPOINTS = {"checkpoint", "every", "keep", "resume"}

@@ -12,9 +12,9 @@ import pandas as pd
 import tyro
 
 import jaxfed
-from jaxfed.cli.federation import FederationOptions, load, simulation_of
+from jaxfed.cli.options import FederationOptions, load, simulation_of
 from jaxfed.cli.resume import CheckpointOptions, remember
-from jaxfed.report.figures import comparison_figure, convergence_figure, hospitals_figure, save_figure
+from jaxfed.figures.runs import comparison_figure, convergence_figure, hospitals_figure, save_figure
 
 
 @dataclasses.dataclass(frozen=True)

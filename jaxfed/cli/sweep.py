@@ -13,7 +13,7 @@ from typing import Any, Literal
 import tyro
 
 import jaxfed
-from jaxfed.cli.federation import FederationOptions, algorithm_of, generator, load, model_of, simulation_of
+from jaxfed.cli.options import FederationOptions, algorithm_of, generator, load, model_of, simulation_of
 from jaxfed.cli.resume import CheckpointOptions, remember
 from jaxfed.core.errors import InvalidInput, Problems
 from jaxfed.sweep import Sweep

@@ -2,7 +2,7 @@
 
 A federation of C hospitals with N rows in all is one pytree ``x`` of ``[N, ...]`` and one ``y`` of
 ``[N]``; hospital ``c`` owns rows ``start[c] : start[c] + size[c]``. Nothing is padded, so a hospital
-of 30 rows and one of 8000 cost what they are. :mod:`jaxfed.core.plan` lays the rows on devices.
+of 30 rows and one of 8000 cost what they are. :mod:`jaxfed.core.layout.plan` lays the rows on devices.
 """
 
 from __future__ import annotations

@@ -20,12 +20,12 @@ import optax
 from jax import Array
 
 from jaxfed.core import keys
+from jaxfed.core.hyperparameters import Number
 from jaxfed.core.optimizer import Optimizer
+from jaxfed.core.permutation import permute
 from jaxfed.core.problem import Batch, Gradient, Problem
 from jaxfed.core.pytree import pytree
-from jaxfed.core.shuffle import permute
 from jaxfed.core.types import Metrics, PyTree, Shard, Variables
-from jaxfed.core.values import Number
 
 Correct = Callable[[PyTree, PyTree, Callable[[PyTree], PyTree]], PyTree]
 

@@ -17,8 +17,8 @@ import optax
 from jax import Array
 
 from jaxfed.core.errors import Problems
+from jaxfed.core.hyperparameters import Number, PerHospital, Schedule
 from jaxfed.core.pytree import pytree
-from jaxfed.core.values import Number, PerHospital, Schedule
 
 
 @pytree

@@ -16,11 +16,11 @@ import optax
 from jax import Array
 
 from jaxfed.core.dataset import Task
-from jaxfed.core.modules import LinenModel, NnxModel
+from jaxfed.core.hyperparameters import Number
+from jaxfed.core.nn.flax_models import LinenModel, NnxModel
+from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.pytree import pytree
-from jaxfed.core.routing import Form
 from jaxfed.core.types import PyTree, Shard, Variables
-from jaxfed.core.values import Number
 
 Kind = TypeVar("Kind", bound="Problem")
 Loss = Callable[[Array, Array], Array]  # (outputs [B, ...], y [B, ...]) -> [B]
@@ -75,7 +75,7 @@ class Problem:
         return self.in_form("native")
 
     def in_form(self, form: Form | None) -> Problem:
-        """This with the model's operations in a form, see :func:`jaxfed.core.routing.routed`."""
+        """This with the model's operations in a form, see :func:`jaxfed.core.nn.rewrite.routed`."""
         return dataclasses.replace(self, model=dataclasses.replace(self.model, form=form))
 
     def init(self, key: Array, x: PyTree) -> Variables:

@@ -12,8 +12,8 @@ import pandas as pd
 
 from jaxfed.core.errors import Problems
 from jaxfed.data.convert import to_array, to_matrix
-from jaxfed.data.narrow import narrow
 from jaxfed.data.notices import Notices, listed
+from jaxfed.data.precision import narrow
 
 
 def gather_features(

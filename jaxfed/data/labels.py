@@ -11,8 +11,8 @@ import pandas as pd
 from jaxfed.core.dataset import Task
 from jaxfed.core.errors import Problems
 from jaxfed.data.convert import to_array
-from jaxfed.data.narrow import narrow
 from jaxfed.data.notices import Notices, did_you_mean, listed
+from jaxfed.data.precision import narrow
 
 TASKS = get_args(Task)
 # Larger numbers are taken for ids or amounts; classes= lifts the limit.

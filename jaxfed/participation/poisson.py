@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxfed.core.hyperparameters import Number, Schedule
 from jaxfed.core.keys import of_round
 from jaxfed.core.pytree import pytree
-from jaxfed.core.values import Number, Schedule
 
 
 @pytree

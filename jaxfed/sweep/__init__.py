@@ -1,8 +1,8 @@
 """Many runs as one: what came out of a sweep."""
 
-from jaxfed.sweep.choice import Best
+from jaxfed.records.ranking import Best
+from jaxfed.results.sweep import Sweep
 from jaxfed.sweep.halving import Halving
-from jaxfed.sweep.result import Sweep
-from jaxfed.sweep.tuning import tune
+from jaxfed.sweep.optuna_search import tune
 
 __all__ = ["Best", "Halving", "Sweep", "tune"]

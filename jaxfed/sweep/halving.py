@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from jaxfed.core.errors import Problems
-from jaxfed.history import HIGHER_IS_BETTER
-from jaxfed.sweep.axes import Axes
-from jaxfed.sweep.configurations import SEED, Configuration
+from jaxfed.records.history import HIGHER_IS_BETTER
 from jaxfed.sweep.record import Record
+from jaxfed.sweep.space import Axes
+from jaxfed.sweep.trials import SEED, Configuration
 
 
 @dataclasses.dataclass(frozen=True)

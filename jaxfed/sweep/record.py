@@ -9,9 +9,9 @@ import numpy as np
 
 from jaxfed.core.dataset import SPLITS
 from jaxfed.core.dataset import Dataset as Data
-from jaxfed.history import Arrays
-from jaxfed.sweep.axes import Axes
-from jaxfed.sweep.configurations import Configuration
+from jaxfed.records.history import Arrays
+from jaxfed.sweep.space import Axes
+from jaxfed.sweep.trials import Configuration
 
 if TYPE_CHECKING:
     from xarray import Dataset

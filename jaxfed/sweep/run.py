@@ -13,23 +13,23 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxfed.checkpoint_folder import Checkpoints, Saver
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import Problems
+from jaxfed.core.optional import needs
 from jaxfed.evaluation import MEASURES
-from jaxfed.extras import needs
-from jaxfed.provenance import provenance
-from jaxfed.sweep import kept
-from jaxfed.sweep.axes import Mode, axes_of, count_of
-from jaxfed.sweep.configurations import configurations_of
-from jaxfed.sweep.course import Course
-from jaxfed.sweep.groups import groups_of
+from jaxfed.results.sweep import Sweep
+from jaxfed.runtime.provenance import provenance
+from jaxfed.spec.checks import check_checkpoint, check_run
+from jaxfed.storage.folder import Checkpoints, Saver
+from jaxfed.sweep import checkpoint as kept
+from jaxfed.sweep.executor import Progress
 from jaxfed.sweep.halving import Halving
-from jaxfed.sweep.loop import Progress
-from jaxfed.sweep.memory import check_results
+from jaxfed.sweep.packing import check_results
+from jaxfed.sweep.programs import groups_of
 from jaxfed.sweep.record import Record
-from jaxfed.sweep.result import Sweep
-from jaxfed.validation import check_checkpoint, check_run
+from jaxfed.sweep.rungs import Course
+from jaxfed.sweep.space import Mode, axes_of, count_of
+from jaxfed.sweep.trials import configurations_of
 
 if TYPE_CHECKING:
     from jaxfed.simulation import Simulation

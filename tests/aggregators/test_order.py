@@ -8,7 +8,8 @@ import pytest
 from federations import Lab, hospitals, recipe, same
 
 from jaxfed import InvalidInput, Simulation
-from jaxfed.aggregators import Median, TrimmedMean, WeightedMean, selection
+from jaxfed.aggregators import Median, TrimmedMean, WeightedMean
+from jaxfed.aggregators import order_statistics as selection
 from jaxfed.algorithms import FedAvg, FedSGD
 from jaxfed.core.optimizer import optimizer
 from jaxfed.models import MLP, logistic

@@ -8,9 +8,9 @@ import pytest
 from catalogue import Normalised
 from flax import nnx
 
-from jaxfed.algorithms.axes import OUTPUT, WHOLE, find_axes
-from jaxfed.algorithms.slices import decode, held_units
-from jaxfed.core.modules import as_model
+from jaxfed.algorithms.submodel.slices import decode, held_units
+from jaxfed.algorithms.submodel.widths import OUTPUT, WHOLE, find_axes
+from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.problem import Problem
 from jaxfed.models import CNN, MLP, logistic
 

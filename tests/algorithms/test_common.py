@@ -11,10 +11,11 @@ import pytest
 from catalogue import CATALOGUE, Normalised, exported
 from federations import Lab, hospitals, recipe, same
 
-from jaxfed.core import engine, slots
 from jaxfed.core.dataset import TRAIN
+from jaxfed.core.engine import rounds as engine
+from jaxfed.core.engine import runs as slots
+from jaxfed.core.layout.plan import hold_out
 from jaxfed.core.optimizer import optimizer
-from jaxfed.core.plan import hold_out
 from jaxfed.participation import Cyclic, FixedCohort, Poisson
 
 ROUNDS = 3

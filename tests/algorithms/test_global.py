@@ -29,9 +29,9 @@ from jaxfed.algorithms import (
     Scaffold,
 )
 from jaxfed.algorithms.afl import project
+from jaxfed.core.hyperparameters import PerHospital, Schedule
 from jaxfed.core.optimizer import optimizer
 from jaxfed.core.types import Cohort, Variables
-from jaxfed.core.values import PerHospital, Schedule
 from jaxfed.models import MLP
 from jaxfed.participation import Poisson
 

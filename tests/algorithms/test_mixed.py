@@ -13,9 +13,9 @@ from groups import CATALOGUE, MEME, OF, PUBLIC, GroupLab, models
 
 from jaxfed.algorithms import mixed
 from jaxfed.algorithms.mixed import dsfl, feddf, fml
-from jaxfed.core import groups
-from jaxfed.federated import Federated
+from jaxfed.core.engine import groups
 from jaxfed.participation import Poisson
+from jaxfed.training.federated import Federated
 
 ROUNDS = 3
 HALF, ALL = Poisson(jnp.float32(0.6)), Poisson(jnp.float32(1.0))  # one program

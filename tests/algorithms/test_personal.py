@@ -32,10 +32,10 @@ from jaxfed.algorithms import (
     PFedMe,
 )
 from jaxfed.algorithms.clustered_fl import bipartition
-from jaxfed.algorithms.parts import norms
+from jaxfed.algorithms.partial import norms
 from jaxfed.core.dataset import Dataset
-from jaxfed.core.exchange import shard
-from jaxfed.core.modules import as_model
+from jaxfed.core.engine.exchange import shard
+from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.optimizer import optimizer
 from jaxfed.core.types import Cohort, Variables
 from jaxfed.models import MLP

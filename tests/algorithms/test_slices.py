@@ -15,13 +15,13 @@ import jaxfed
 from jaxfed.algorithms import FedAvg, FedRolex, FjORD, HeteroFL
 from jaxfed.algorithms.fjord import Ordered
 from jaxfed.algorithms.heterofl import labels_of
-from jaxfed.algorithms.slices import Held, aggregate, decode, encode, held_units
-from jaxfed.core.plan import TRAIN
+from jaxfed.algorithms.submodel.slices import Held, aggregate, decode, encode, held_units
+from jaxfed.core.hyperparameters import PerHospital
+from jaxfed.core.layout.plan import TRAIN
 from jaxfed.core.problem import Batch
 from jaxfed.core.types import Shard, Variables
-from jaxfed.core.values import PerHospital
 from jaxfed.models import MLP, logistic, mlp
-from jaxfed.report.costs import costs_of_hospitals
+from jaxfed.spec.costs import costs_of_hospitals
 
 D = 4  # hidden units
 RATES = (1.0, 0.5, 0.25, 0.5, 0.25)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from federations import Lab, hospitals, recipe, same
 
-from jaxfed.core import plan
-from jaxfed.core.dealing import ONE_BY_ONE, deal, homes, present_first
+from jaxfed.core.layout import plan
+from jaxfed.core.layout.balance import ONE_BY_ONE, deal, homes, present_first
 from jaxfed.core.pytree import pytree
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

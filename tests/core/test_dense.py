@@ -10,8 +10,8 @@ import pytest
 from flax import nnx
 from jax import lax
 
-from jaxfed.core.modules import LinenModel, NnxModel
-from jaxfed.core.routing import routed
+from jaxfed.core.nn.flax_models import LinenModel, NnxModel
+from jaxfed.core.nn.rewrite import routed
 
 KEY = jax.random.key(0)
 

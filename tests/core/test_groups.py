@@ -8,9 +8,9 @@ from groups import OF, SGD, GroupLab, models
 
 from jaxfed.algorithms import FedAvg
 from jaxfed.algorithms.mixed import ByGroup
-from jaxfed.core.values import per_hospital
-from jaxfed.federated import Federated
+from jaxfed.core.hyperparameters import per_hospital
 from jaxfed.participation import Poisson
+from jaxfed.training.federated import Federated
 
 ROUNDS = 3
 HALF = Poisson(jnp.float32(0.6))

@@ -10,8 +10,9 @@ import pytest
 from federations import Lab, hospitals, recipe, same
 
 from jaxfed.algorithms import FedAvg
-from jaxfed.core import engine, tree
-from jaxfed.core.plan import place
+from jaxfed.core import tree
+from jaxfed.core.engine import rounds as engine
+from jaxfed.core.layout.plan import place
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Upload
 from jaxfed.models import MLP

@@ -9,8 +9,9 @@ from fitting import names_a_block_that_fits
 
 import jaxfed
 from jaxfed.algorithms import Scaffold
-from jaxfed.core import engine, memory
+from jaxfed.core.engine import rounds as engine
 from jaxfed.core.errors import InvalidInput
+from jaxfed.core.layout import memory
 from jaxfed.models import MLP, mlp
 
 

@@ -9,7 +9,7 @@ import pytest
 from federations import Lab, hospitals, recipe, same
 from flax import nnx
 
-from jaxfed.core.modules import LinenModel, NnxModel, as_model
+from jaxfed.core.nn.flax_models import LinenModel, NnxModel, as_model
 from jaxfed.core.optimizer import optimizer
 from jaxfed.models import MLP, cnn, mlp
 

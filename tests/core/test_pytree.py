@@ -7,7 +7,7 @@ import pytest
 from algorithms.catalogue import CATALOGUE
 
 from jaxfed.algorithms import MRMTL, FedAvg, FedProx, FedSGD, LocalOnly
-from jaxfed.core.values import PerHospital
+from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.participation import Cyclic, Everyone, Poisson
 
 

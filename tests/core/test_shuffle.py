@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from jaxfed.core.shuffle import permute
+from jaxfed.core.permutation import permute
 
 order = jax.jit(permute)
 orders = jax.jit(jax.vmap(permute, in_axes=(0, None, None)))

@@ -10,9 +10,10 @@ import pytest
 from federations import Lab, hospitals, recipe, same
 
 import jaxfed
-from jaxfed.core import choices, tuning
-from jaxfed.core.plan import place
+from jaxfed.core.layout.plan import place
 from jaxfed.models import logistic
+from jaxfed.runtime import cache as choices
+from jaxfed.training import autotune as tuning
 
 MANY = tuple(range(1, 41))
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -15,8 +15,8 @@ from jaxfed.data import (
     zipf_sizes,
 )
 from jaxfed.data.examples import RULES
+from jaxfed.data.heterogeneity import gini
 from jaxfed.data.quantity import round_sizes
-from jaxfed.data.shifts import gini
 
 LABELS = np.random.default_rng(0).integers(0, 10, 1000)
 WITH_MINIMUM = [name for name in RULES if name not in ("shards", "classes_per_hospital")]

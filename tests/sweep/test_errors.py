@@ -5,7 +5,7 @@ import pytest
 from federations import hospitals
 
 from jaxfed import FedAvg, InvalidInput, Poisson, Simulation, algorithms
-from jaxfed.core import slots
+from jaxfed.core.engine import runs as slots
 from jaxfed.models import logistic, mlp
 
 MU, RATE = "algorithm.mu", "client_optimizer.learning_rate"

@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 from sweeps import made
 
 from jaxfed.core.errors import InvalidInput
-from jaxfed.report.settings import BEST, scale
+from jaxfed.figures.settings import BEST, scale
 
 STEP, MU = "client_optimizer.learning_rate", "algorithm.mu"
 NAN = float("nan")

@@ -10,7 +10,7 @@ from federations import hospitals
 
 from jaxfed import Halving, InvalidInput, Simulation, algorithms, optimizer
 from jaxfed.models import logistic
-from jaxfed.sweep.loop import Lane
+from jaxfed.sweep.executor import Lane
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 RATE = "client_optimizer.learning_rate"

@@ -6,9 +6,9 @@ from federations import hospitals
 
 from jaxfed import CheckpointError, FedAvg, Halving, InvalidInput, Simulation
 from jaxfed.algorithms import Scaffold
-from jaxfed.checkpoint import read
 from jaxfed.models import logistic
-from jaxfed.sweep import loop
+from jaxfed.storage.checkpoint import read
+from jaxfed.sweep import executor as loop
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -8,9 +8,9 @@ import pytest
 import xarray
 from sweeps import HOSPITALS, ROWS, made
 
-from jaxfed import extras
+from jaxfed.core import optional as extras
 from jaxfed.core.errors import InvalidInput
-from jaxfed.history import History
+from jaxfed.records.history import History
 from jaxfed.sweep import Sweep
 
 NAN = float("nan")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from jaxfed import InvalidInput
-from jaxfed.core.memory import in_words
-from jaxfed.sweep.memory import COPIES, side_by_side, size_of
+from jaxfed.core.layout.memory import in_words
+from jaxfed.sweep.packing import COPIES, side_by_side, size_of
 
 RUN, ROWS = COPIES * 100, 1000  # bytes; cores share the rows
 ONE = RUN + ROWS

@@ -13,9 +13,9 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from jaxfed.core.engine import accept
+from jaxfed.core.engine.rounds import accept
+from jaxfed.core.group_algorithm import MixedAlgorithm, Parts
 from jaxfed.core.local import LocalTraining
-from jaxfed.core.mixed import MixedAlgorithm, Parts
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Algorithm, Cohort, Metrics, PyTree, Shard, Upload, Variables
 

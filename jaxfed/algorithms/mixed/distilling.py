@@ -12,12 +12,12 @@ from jax import Array
 
 from jaxfed.algorithms import checks
 from jaxfed.algorithms.mixed.public import as_public, learn, missing, predictions
+from jaxfed.core.group_algorithm import MixedAlgorithm, Parts
+from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
-from jaxfed.core.mixed import MixedAlgorithm, Parts
 from jaxfed.core.optimizer import Optimizer
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Cohort, Metrics, PyTree, Shard, Upload, Variables
-from jaxfed.core.values import Number
 
 
 class Consensus(NamedTuple):

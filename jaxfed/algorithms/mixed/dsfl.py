@@ -27,10 +27,10 @@ from jax import Array
 
 from jaxfed.algorithms import checks
 from jaxfed.algorithms.mixed.distilling import Consensus, Distilling
+from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Cohort, PyTree
-from jaxfed.core.values import Number
 
 
 @pytree

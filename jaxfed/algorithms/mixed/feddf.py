@@ -30,8 +30,8 @@ from jax import Array
 from jaxfed.algorithms import checks
 from jaxfed.algorithms.mixed.public import as_public, learn, missing, predictions
 from jaxfed.core import tree
+from jaxfed.core.group_algorithm import MixedAlgorithm, Parts
 from jaxfed.core.local import LocalTraining
-from jaxfed.core.mixed import MixedAlgorithm, Parts
 from jaxfed.core.optimizer import Optimizer, optimizer
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Cohort, Metrics, PyTree, Shard, Upload, Variables

@@ -29,13 +29,13 @@ from jax import Array
 
 from jaxfed.algorithms import checks
 from jaxfed.core import tree
+from jaxfed.core.group_algorithm import MixedAlgorithm, Parts
+from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
-from jaxfed.core.mixed import MixedAlgorithm, Parts
-from jaxfed.core.modules import LinenModel, NnxModel, as_model
+from jaxfed.core.nn.flax_models import LinenModel, NnxModel, as_model
 from jaxfed.core.problem import Batch, Problem
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Cohort, Metrics, PyTree, Shard, Upload, Variables
-from jaxfed.core.values import Number
 
 
 @pytree

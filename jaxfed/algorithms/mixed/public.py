@@ -13,8 +13,8 @@ from jax import Array
 
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.local import LocalTraining
+from jaxfed.core.permutation import permute
 from jaxfed.core.pytree import pytree
-from jaxfed.core.shuffle import permute
 from jaxfed.core.types import PyTree, Shard, Variables
 
 

@@ -1,0 +1,1 @@
+"""Slices of one model by width."""

@@ -1,0 +1,1 @@
+"""Rounds of a federation as one pure function of stacked hospitals."""

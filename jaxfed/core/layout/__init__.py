@@ -1,0 +1,1 @@
+"""Where hospitals lie: on devices, in blocks, in memory."""

@@ -1,0 +1,1 @@
+"""Models as pure functions, and their operations in forms that are fast."""

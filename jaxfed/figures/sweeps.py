@@ -1,0 +1,57 @@
+"""Figures of sweeps: which settings are good, how surely, and where training dies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jaxfed.core.errors import Problems
+from jaxfed.data.notices import did_you_mean
+from jaxfed.figures.curves import curves_figure
+from jaxfed.figures.heatmap import heatmap_figure
+from jaxfed.figures.parallel import parallel_figure
+from jaxfed.figures.settings import settings_of
+from jaxfed.records.ranking import SEED, metrics_in
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from jaxfed.results.sweep import Sweep
+
+KINDS = ("heatmap", "curves", "parallel")
+
+
+def sweep_figure(
+    sweep: Sweep, metric: str, split: str, kind: str | None = None, x: str | None = None, y: str | None = None
+) -> Figure:
+    """See :meth:`jaxfed.sweep.Sweep.plot`."""
+    fields = [name for name in sweep.fields if name != SEED]
+    varied = [name for name in fields if len(sweep.fields[name]) > 1]
+    if kind is None:
+        kind = "heatmap" if x or y or len(varied) == 2 else "parallel" if len(varied) > 2 else "curves"
+    _check(sweep, metric, split, kind, x, y, fields)
+    settings = settings_of(sweep, metric, split)
+    if kind == "curves":
+        return curves_figure(settings)
+    if kind == "parallel":
+        return parallel_figure(settings)
+    rest = [name for name in (*varied, *fields) if name not in (x, y)]
+    x = x or rest.pop(0)
+    return heatmap_figure(settings, x, y or next(name for name in rest if name != x))
+
+
+def _check(
+    sweep: Sweep, metric: str, split: str, kind: str, x: str | None, y: str | None, fields: list[str]
+) -> None:
+    problems = Problems("plot")
+    frame = sweep.to_frame()
+    splits, metrics = [*frame["split"].unique()], metrics_in(frame)
+    problems.check(kind in KINDS, f"kind={kind!r}: {did_you_mean(kind, KINDS)}")
+    problems.check(metric in metrics, f"metric={metric!r}: {did_you_mean(metric, metrics)}")
+    problems.check(split in splits, f"split={split!r}: {did_you_mean(split, splits)}")
+    for name, value in (("x", x), ("y", y)):
+        problems.check(value is None or value in fields, f"{name}={value!r}: {did_you_mean(value, fields)}")
+    problems.check(x is None or x != y, f"x={x!r} and y={y!r}: give two fields")
+    few = kind == "heatmap" and len(fields) < 2
+    problems.check(not few, f"kind='heatmap' needs two fields beside the seed, and there are {fields}")
+    problems.check(kind != "parallel" or bool(fields), "kind='parallel' needs a field beside the seed")
+    problems.raise_if_any()

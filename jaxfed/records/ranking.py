@@ -1,0 +1,189 @@
+"""Which settings are best: chosen on validation rows, reported on test rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxfed.core.errors import InvalidInput, Problems
+from jaxfed.data.notices import did_you_mean
+from jaxfed.figures.runs import NAMES
+from jaxfed.records.history import HIGHER_IS_BETTER, At
+
+SEED = "seed"
+# Of several hospitals in one number, where less or more is clearly better.
+KINDS = {
+    "": "mean over hospitals",
+    "_weighted": "weighted mean over hospitals",
+    "_worst": "worst hospital",
+    "_p10": "worst decile of hospitals",
+    "_best": "best hospital",
+    "_pooled": "pooled",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Best:
+    """The best settings of a sweep.
+
+    Attributes:
+        settings: ``{field: value}``, without the seed.
+        round: rounds of training after which they are best.
+        metric, by: what they were chosen by: a column of ``Sweep.to_frame()``, and a split.
+        seeds: how many seeds the numbers are means of.
+        dead: how many of these settings' seeds died (or were stopped) before that round.
+        rows: their rows of ``Sweep.to_frame()`` at that round, one for each living seed and split.
+    """
+
+    settings: dict[str, Any]
+    round: int
+    metric: str
+    by: str
+    seeds: int
+    dead: int
+    rows: pd.DataFrame
+
+    def value(self, metric: str | None = None, split: str = "test") -> float:
+        """Mean over seeds of any column of ``Sweep.to_frame()``; NaN where that split was not evaluated."""
+        part = self.rows.loc[self.rows["split"] == split, metric or self.metric]
+        return float(part.mean()) if part.notna().any() else float("nan")
+
+    @property
+    def validation(self) -> float:
+        """The metric on validation rows."""
+        return self.value(split="validation")
+
+    @property
+    def test(self) -> float:
+        """The metric on test rows, which had no say in the choice."""
+        return self.value(split="test")
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={plain(value)}" for name, value in self.settings.items())
+        found = [f"{split} {self.value(split=split):.4g}" for split in self.rows["split"].unique()]
+        name = label(self.metric)
+        return f"Best({settings or 'the seed alone'}; {name}: {', '.join(found)}; {self.counted()})"
+
+    def counted(self) -> str:
+        """How many seeds in words."""
+        return f"{self.seeds} seed{'s' * (self.seeds > 1)}" + f", {self.dead} more died" * (self.dead > 0)
+
+
+def ranked(frame: pd.DataFrame, fields: Sequence[str], metric: str, by: str, at: At = "last") -> pd.DataFrame:
+    """Settings, best first: ``setting`` (its number in the table), ``round``, ``score``, ``seeds``, ``dead``.
+
+    Living seeds are averaged; settings with fewer dead seeds go first, whatever the others score.
+    """
+    frame = frame.assign(setting=numbered(frame, fields))
+    part = frame[frame["split"] == by]
+    if at == "last":
+        part = part[part["round"] == part["round"].max()]
+    score = part[metric].where(np.isfinite(part[metric]))
+    groups = score.groupby([part["setting"], part["round"]])
+    table = groups.agg(score="mean", seeds="count", total="size").reset_index()
+    table["dead"] = table.pop("total") - table["seeds"]
+    order = np.lexsort((table["score"] * (-1 if higher_is_better(metric) else 1), table["dead"]))
+    return table.iloc[order].drop_duplicates("setting").reset_index(drop=True)
+
+
+def ranking(frame: pd.DataFrame, fields: Sequence[str], metric: str, by: str, at: At) -> pd.DataFrame:
+    """:func:`ranked` with the fields' values and the score on test rows."""
+    frame = frame.assign(setting=numbered(frame, fields))
+    own = [name for name in fields if name != SEED]
+    order = ranked(frame, fields, metric, by, at)
+    firsts = frame.drop_duplicates("setting").set_index("setting")
+    table = firsts.loc[order["setting"], own].reset_index(drop=True)
+    living = frame[(frame["split"] == by) & np.isfinite(frame[metric])][["configuration", "round"]]
+    values = frame.merge(living, on=["configuration", "round"]).groupby(["setting", "round", "split"])[metric]
+    places = pd.MultiIndex.from_frame(order[["setting", "round"]])
+    table["round"] = order["round"]
+    for split in dict.fromkeys([by, "test"]):
+        if split in frame["split"].to_numpy():
+            table[f"{split} {metric}"] = values.mean().xs(split, level="split").reindex(places).to_numpy()
+            table[f"{split} sd"] = values.std().xs(split, level="split").reindex(places).to_numpy()
+    return table.assign(seeds=order["seeds"], dead=order["dead"])
+
+
+def best_of(frame: pd.DataFrame, fields: Sequence[str], metric: str, by: str, at: At = "last") -> Best:
+    """The first of :func:`ranked`."""
+    first = ranked(frame, fields, metric, by, at).iloc[0]
+    if not first["seeds"]:
+        died = frame["diverged"].min()
+        when = f"; the first died in round {died:g}" if np.isfinite(died) else ""
+        raise InvalidInput(
+            f"best: no configuration has a finite {metric} on {by} rows{when}. Try smaller step sizes, or "
+            "at='best' for the rounds before"
+        )
+    rows = frame[(numbered(frame, fields) == first["setting"]) & (frame["round"] == first["round"])]
+    living = rows.loc[(rows["split"] == by) & np.isfinite(rows[metric]), "configuration"]
+    rows = rows[rows["configuration"].isin(living)]
+    return Best(
+        settings={name: plain(rows[name].iloc[0]) for name in fields if name != SEED},
+        round=int(first["round"]),
+        metric=metric,
+        by=by,
+        seeds=int(first["seeds"]),
+        dead=int(first["dead"]),
+        rows=rows.reset_index(drop=True),
+    )
+
+
+def check_choice(metric: str, by: str, frame: pd.DataFrame) -> None:
+    """Raise one error that lists what cannot be chosen by."""
+    problems = Problems("best")
+    splits = list(frame["split"].unique())
+    problems.check(
+        by != "test",
+        "by='test': settings that are chosen on test rows look better there than they are; choose on "
+        "by='validation' and read .test",
+    )
+    problems.check(
+        by == "test" or by in splits,
+        f"by={by!r}: the sweep was evaluated on {', '.join(splits)}; choose one of them, or sweep a "
+        "Simulation with splits=('validation', 'test')",
+    )
+    metrics = metrics_in(frame)
+    problems.check(metric in metrics, f"metric={metric!r}: {did_you_mean(metric, metrics)}")
+    problems.raise_if_any()
+
+
+def metrics_in(frame: pd.DataFrame) -> list[str]:
+    """Columns that can be chosen by."""
+    return [str(name) for name in frame if f"{_parts(str(name))[0]}_pooled" in frame]
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether more of a column is better."""
+    return _parts(metric)[0] in HIGHER_IS_BETTER
+
+
+def label(metric: str) -> str:
+    """A column in words, as ``AUROC, worst hospital``."""
+    name, kind = _parts(metric)
+    return f"{NAMES.get(name, name)}, {KINDS[kind]}"
+
+
+def numbered(frame: pd.DataFrame, fields: Sequence[str]) -> pd.Series:
+    """The number of each row's setting: of its fields without the seed, in the order they appear."""
+    own = [name for name in fields if name != SEED]
+    if not own:
+        return pd.Series(0, index=frame.index)
+    return frame.groupby(own, sort=False, dropna=False).ngroup()
+
+
+def plain(value: Any) -> Any:
+    """A value of a field as a Python number or string, short where it was rounded to float32."""
+    if isinstance(value, np.floating):
+        return float(str(value))
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _parts(metric: str) -> tuple[str, str]:
+    for kind in sorted(KINDS, key=len, reverse=True):
+        if kind and metric.endswith(kind):
+            return metric.removesuffix(kind), kind
+    return metric, ""

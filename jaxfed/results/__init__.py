@@ -1,0 +1,1 @@
+"""What users hold after a run."""

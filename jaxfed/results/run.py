@@ -1,0 +1,165 @@
+"""What came out of a run: tables, figures, parameters, where it came from; saved without pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from jaxfed.core.types import State, Variables
+from jaxfed.records.history import At, History
+from jaxfed.storage.npz import load_arrays, load_tree, save_arrays, save_tree
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Run:
+    """A finished (or interrupted) run.
+
+    Attributes:
+        name: the algorithm, or what the run is called in tables and figures.
+        history: metrics per round and hospital, as arrays.
+        variables: the global model; with personal models ``[C, ...]``, one per hospital. Of algorithms
+            that adapt the model before it is used (FineTuned, PerFedAvg, FedRep) it is the one before.
+        personal: whether every hospital has its own model.
+        config: how the simulation was set up.
+        provenance: versions, device, time, seconds.
+        state: for ``Simulation.run(resume=...)``; None after :meth:`load`.
+    """
+
+    name: str
+    history: History
+    variables: Variables
+    personal: bool
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+    state: State | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per evaluated round and split; see :meth:`History.rounds_frame`."""
+        return self.history.rounds_frame()
+
+    def hospitals(self, split: str = "test", at: At = "last") -> pd.DataFrame:
+        """One row per hospital: rows, prevalence, and its metrics.
+
+        Args:
+            split: which rows.
+            at: ``"last"`` round, or the ``"best"`` on validation rows (lowest pooled loss).
+        """
+        return self.history.hospitals_frame(split, at)
+
+    def plot(self, metric: str | None = None, split: str | None = None) -> Figure:
+        """Convergence (mean, 10th to 90th percentile and worst hospital) and every hospital's result.
+
+        Args:
+            metric: None for the task's first one.
+            split: None for the last of the evaluated splits.
+        """
+        from jaxfed.figures.runs import run_figure
+
+        return run_figure(self, metric, split or self.history.splits[-1])
+
+    def save(self, directory: str | Path) -> Path:
+        """Write tables (CSV), figures (PNG), parameters and arrays (npz), configuration (JSON)."""
+        from jaxfed.figures.runs import convergence_figure, hospitals_figure, save_figure
+
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.to_frame().to_csv(folder / "rounds.csv", index=False)
+        for split in self.history.splits:
+            self.hospitals(split).to_csv(folder / f"hospitals_{split}.csv")
+        leaves = save_tree(folder / "parameters.npz", self.variables._asdict())
+        about = {"rows": self.history.rows, "rate": self.history.rate}
+        save_arrays(folder / "history.npz", {**about, **self.history.arrays()})
+        record = {
+            "format": FORMAT,
+            "name": self.name,
+            "personal": self.personal,
+            "task": self.history.task,
+            "splits": self.history.splits,
+            "hospitals": self.history.hospitals,
+            "trainees": self.history.trainees,
+            "config": self.config,
+            "provenance": self.provenance,
+            "parameters": leaves,
+        }
+        (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+        split = self.history.splits[-1]
+        save_figure(convergence_figure({self.name: self}, split=split), folder / "convergence.png")
+        save_figure(hospitals_figure({self.name: self}, split=split), folder / "hospitals.png")
+        return folder
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Run:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: no run in that folder.
+            ValueError: written by a newer format.
+        """
+        folder = Path(directory)
+        if not (folder / "run.json").exists():
+            raise FileNotFoundError(
+                f"no run in {folder}: there is no run.json; give a folder written by save"
+            )
+        record = json.loads((folder / "run.json").read_text())
+        if record["format"] > FORMAT:
+            raise ValueError(
+                f"{folder} has format {record['format']} and this jaxfed reads up to {FORMAT}; "
+                "use a newer jaxfed"
+            )
+        arrays = load_arrays(folder / "history.npz")
+        history = History(
+            hospitals=tuple(record["hospitals"]),
+            task=record["task"],
+            splits=tuple(record["splits"]),
+            rows=arrays["rows"],
+            rate=arrays["rate"],
+            trainees=tuple(record["trainees"]),
+        ).filled(arrays)
+        variables = Variables(**load_tree(folder / "parameters.npz", record["parameters"]))
+        return cls(
+            record["name"], history, variables, record["personal"], record["config"], record["provenance"]
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """The last evaluation in one line of a table."""
+        frame = self.to_frame()
+        split = self.history.splits[-1]
+        last = frame[frame["split"] == split].iloc[-1]
+        return {str(name): value for name, value in last.items()}
+
+    def __repr__(self) -> str:
+        last = self.summary()
+        metric, split = self.history.primary, self.history.splits[-1]
+        return (
+            f"Run({self.name}: {len(self.history.hospitals)} hospitals, {int(last['round'])} rounds, "
+            f"{split} {metric} mean {last[metric]:.3f}, worst {last[f'{metric}_worst']:.3f}, "
+            f"pooled {last[f'{metric}_pooled']:.3f}; {_seconds(self.provenance)})"
+        )
+
+    def _repr_html_(self) -> str:
+        frame = self.to_frame()
+        split, metric = self.history.splits[-1], self.history.primary
+        frame = frame[frame["split"] == split].iloc[[0, -1]]
+        second = "log_loss" if "log_loss" in frame else "mse"
+        columns = ["round", metric, f"{metric}_worst", f"{metric}_best", f"{metric}_pooled", second]
+        table = frame[columns].to_html(index=False, float_format="{:.3f}".format, border=0)
+        return (
+            f"<b>{self.name}</b>, {len(self.history.hospitals)} hospitals, {split}; "
+            f"{_seconds(self.provenance)}{table}"
+        )
+
+
+def _seconds(provenance: dict[str, Any]) -> str:
+    return (
+        f"{1e3 * provenance['seconds_per_round']:.1f} ms per round, "
+        f"{provenance['compile_seconds']:.1f} s compiling"
+    )

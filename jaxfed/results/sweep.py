@@ -1,0 +1,235 @@
+"""What came out of a sweep: an xarray Dataset with named axes; tables, the best settings, figures, files."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from jaxfed.core.errors import InvalidInput
+from jaxfed.records import ranking as choice
+from jaxfed.records import sweep_table as table
+from jaxfed.records.history import PRIMARY, At
+from jaxfed.records.ranking import Best, plain
+from jaxfed.storage import netcdf as files
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from xarray import Dataset
+
+Kind = Literal["heatmap", "curves", "parallel"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Sweep:
+    """A finished (or interrupted) sweep.
+
+    Attributes:
+        data: dimensions are one for each swept field, named as it was given (``"algorithm.mu"``), or, where
+            the sweep was no grid, the one dimension ``config`` with the fields as coordinates along it; then
+            ``round``, ``split`` and ``hospital``. Variables: metrics per hospital (fields..., round, split,
+            hospital), such as ``auroc``; over all rows together (fields..., round, split), such as
+            ``auroc_pooled``; ``diverged`` (fields...), the round in which a configuration died, or NaN;
+            ``rounds_done`` (fields...); ``rows`` (split, hospital).
+        config: how the simulation and the sweep were set up.
+        provenance: versions, device, time, seconds.
+    """
+
+    data: Dataset
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        missing = {"diverged", "rounds_done", "rows"} - {*self.data.data_vars}
+        missing |= {*table.AXES} - {*self.data.dims}
+        if missing or not self.metrics:
+            lacks = ", ".join(sorted(missing)) or "metrics"
+            raise InvalidInput(f"Sweep: data lacks {lacks}; give what Simulation.sweep gives")
+
+    @cached_property
+    def fields(self) -> dict[str, np.ndarray]:
+        """Swept fields, each with the values it takes."""
+        return table.fields_of(self.data)
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that every hospital has."""
+        return table.metrics_of(self.data)
+
+    @cached_property
+    def configurations(self) -> pd.DataFrame:
+        """One row per configuration: its fields, the round in which it died or NaN, and rounds done."""
+        return table.configurations(self.data)
+
+    @property
+    def loss(self) -> str:
+        """What the best settings are chosen by where nothing else is said: the loss over all rows."""
+        return ("log_loss" if "log_loss" in self.metrics else "mse") + table.POOLED
+
+    @property
+    def primary(self) -> str:
+        """The metric that reports show beside it."""
+        return next(name for name in (*PRIMARY.values(), *self.metrics) if name in self.metrics)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per configuration, evaluated round and split.
+
+        Columns: the number of the configuration, its fields, ``round``, ``split``; for each metric the mean
+        over hospitals, weighted by rows, sd, worst, 10th percentile (of the bad side), best, how many
+        hospitals have none, and over all rows pooled; ``diverged`` and ``rounds_done``. From the round on in
+        which a configuration died its metrics are NaN.
+        """
+        return self._frame.copy()
+
+    def best(self, metric: str | None = None, by: str = "validation", at: At = "last") -> Best:
+        """The best settings: chosen on validation rows, to be reported on test rows.
+
+        Where the seed is a field, settings are judged by the mean over their living seeds, and settings with
+        fewer dead seeds go before all others, whatever those score: settings that sometimes diverge are never
+        taken for good ones because only their good seeds are left.
+
+        Args:
+            metric: any metric's column of :meth:`to_frame`, such as ``"auroc"`` (mean over hospitals) or
+                ``"auroc_worst"``; None for the loss over all rows. Its name says whether more is better.
+            by: the split to choose on; never ``"test"``.
+            at: after the ``"last"`` round, or each setting at its ``"best"`` round (early stopping).
+
+        Raises:
+            InvalidInput: an unknown metric or split, ``by="test"``, or all configurations are dead.
+        """
+        metric = metric or self.loss
+        choice.check_choice(metric, by, self._frame)
+        return choice.best_of(self._frame, [*self.fields], metric, by, at)
+
+    def ranking(self, metric: str | None = None, by: str = "validation", at: At = "last") -> pd.DataFrame:
+        """All settings, best first: a table with the rule and the arguments of :meth:`best`.
+
+        Columns: the fields without the seed, ``round``, the metric on that split and on test rows (mean over
+        living seeds), its sd over seeds, how many seeds live (``seeds``), how many died or were stopped
+        (``dead``).
+        """
+        metric = metric or self.loss
+        choice.check_choice(metric, by, self._frame)
+        return choice.ranking(self._frame, [*self.fields], metric, by, at)
+
+    def plot(
+        self,
+        metric: str | None = None,
+        split: str | None = None,
+        *,
+        kind: Kind | None = None,
+        x: str | None = None,
+        y: str | None = None,
+    ) -> Figure:
+        """A heat map of two fields, curves with a band over seeds, or parallel coordinates.
+
+        Args:
+            metric: any metric's column of :meth:`to_frame`; None for the loss over all rows.
+            split: which rows are shown; None for validation rows. What is marked as best is chosen on
+                validation rows in any case.
+            kind: None for what fits: curves for no or one field beside the seed, a heat map for two, parallel
+                coordinates for more.
+            x, y: fields of the heat map; None for the first two. Each cell shows the best of all other
+                fields.
+        """
+        from jaxfed.figures.sweeps import sweep_figure
+
+        return sweep_figure(self, metric or self.loss, split or self._split, kind, x, y)
+
+    def save(self, path: str | Path) -> Path:
+        """Write a netCDF file (``path`` ends in ``.nc``), or a folder with it, tables and a figure."""
+        target = Path(path)
+        if target.suffix == ".nc":
+            target.parent.mkdir(parents=True, exist_ok=True)
+            files.write(target, self.data, [*self.fields], self.config, self.provenance)
+            return target
+        from jaxfed.figures.runs import save_figure
+
+        target.mkdir(parents=True, exist_ok=True)
+        files.write(target / files.NAME, self.data, [*self.fields], self.config, self.provenance)
+        self._frame.to_csv(target / "rounds.csv", index=False)
+        self.configurations.to_csv(target / "configurations.csv", index=False)
+        save_figure(self.plot(), target / "sweep.png")
+        return target
+
+    @classmethod
+    def load(cls, path: str | Path) -> Sweep:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: nothing there.
+            InvalidInput: no sweep, or one of another format.
+        """
+        return cls(*files.read(Path(path)))
+
+    @property
+    def dead(self) -> int:
+        """How many configurations diverged."""
+        return int(self.configurations["diverged"].notna().sum())
+
+    @cached_property
+    def _frame(self) -> pd.DataFrame:
+        return table.tidy(self.data)
+
+    @property
+    def _split(self) -> str:
+        """Validation rows where there are any."""
+        splits = [str(name) for name in self.data["split"].to_numpy()]
+        return "validation" if "validation" in splits else splits[-1]
+
+    def _best(self) -> Best | None:
+        """The best settings, where there are any to choose."""
+        try:
+            return self.best()
+        except InvalidInput:
+            return None
+
+    def __repr__(self) -> str:
+        best = self._best()
+        chosen = f"; {best!r}" if best else ""
+        return f"Sweep({self._size()}; {self._extent()}{chosen}{self._seconds()})"
+
+    def _repr_html_(self) -> str:
+        best = self._best()
+        rows = [
+            {
+                "field": name,
+                "values": len(values),
+                "from ... to": ", ".join(map(str, _few(values))),
+                "best": "" if best is None else best.settings.get(name, "all of them"),
+            }
+            for name, values in self.fields.items()
+        ]
+        text = pd.DataFrame(rows).to_html(index=False, border=0)
+        if best:
+            text += (
+                f"best on {best.by} rows by {choice.label(best.metric)}: {best.validation:.4g}; on test rows "
+                f"{best.test:.4g}, {choice.label(self.primary)} {best.value(self.primary):.4g}, "
+                f"{best.counted()}"
+            )
+        return f"<b>Sweep</b> of {self._size()}; {self._extent()}{self._seconds()}{text}"
+
+    def _size(self) -> str:
+        sizes = [f"{name} ({len(values)})" for name, values in self.fields.items()]
+        between = ", " if table.CONFIG in self.data.dims else " x "
+        return f"{len(self.configurations)} configurations of {between.join(sizes)}"
+
+    def _extent(self) -> str:
+        rounds, hospitals = int(self.data["round"].to_numpy()[-1]), self.data.sizes["hospital"]
+        stopped = int((self.configurations["rounds_done"] < rounds).sum()) - self.dead
+        early = f", {stopped} stopped before" if stopped else ""
+        return f"{rounds} rounds{early}, {hospitals} hospitals, {self.dead or 'none'} diverged"
+
+    def _seconds(self) -> str:
+        seconds = self.provenance.get("seconds")
+        return "" if seconds is None else f"; {seconds:.1f} s"
+
+
+def _few(values: np.ndarray) -> list[Any]:
+    """All of them, or the first and the last."""
+    shown = [plain(value) for value in values]
+    return shown if len(shown) <= 6 else [*shown[:2], "...", shown[-1]]

@@ -1,0 +1,92 @@
+"""A sweep on its way, as a checkpoint holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from jaxfed.runtime.provenance import provenance
+from jaxfed.storage.checkpoint import Checkpoint
+from jaxfed.storage.fingerprint import digest, in_words, settings
+from jaxfed.storage.leaves import flatten, restore
+from jaxfed.sweep.executor import Progress
+from jaxfed.sweep.rungs import Course
+from jaxfed.sweep.space import Axes
+from jaxfed.sweep.trials import Configuration
+from jaxfed.training.progress import compare_versions
+
+if TYPE_CHECKING:
+    from jaxfed.simulation import Simulation
+
+
+def identity(sim: Simulation, axes: Axes, configurations: list[Configuration], **how: Any) -> dict[str, str]:
+    """What must be the same for a sweep to go on, in words."""
+    data = dict.fromkeys(one for c in configurations for one in (c.sim.hospitals, c.sim.subjects))
+    return {
+        **settings(sim),
+        **{name: in_words(value) for name, value in how.items()},
+        "fields": ", ".join(f"{axis.path}: {in_words(axis.labels.tolist())}" for axis in axes.axes),
+        "values": digest(axes),
+        "data sets": ", ".join(digest(one.replace(truth={})) for one in data),
+        "jax devices": f"{len(jax.devices())} {jax.devices()[0].platform}",  # slots follow from them
+    }
+
+
+def checkpoint(now: Progress, course: Course, config: Mapping[str, Any]) -> Checkpoint:
+    """All of it."""
+    record = now.record
+    arrays = {"racing": now.racing, "holding": now.holding, "done": record.done, "died": record.died}
+    for kind in ("single", "pooled"):
+        arrays |= {f"{kind}/{name}": found for name, found in getattr(record, kind).items()}
+    keys: dict[str, str] = {}
+    states: dict[str, Any] = {f"parked[{k}]": state for k, state in now.parked.items()}
+    if now.slots is not None:
+        states["slots"] = now.slots
+    for name, tree in states.items():
+        some, implementations = flatten(tree, name)
+        arrays, keys = arrays | some, keys | implementations
+    notes = {
+        "rung": now.rung,
+        "group": now.group,
+        "parked": [*now.parked],
+        "slots": now.slots is not None,
+        "cuts": [group.cut for group in course.groups],
+        "clock": course.clock.numbers(),
+    }
+    return Checkpoint(config, course.settled(now), arrays, keys, notes, provenance())
+
+
+def put_back(now: Progress, course: Course, found: Checkpoint) -> None:
+    """Let a sweep that has not begun go on where a checkpoint was written.
+
+    Raises:
+        CheckpointError: its states are not those of this sweep.
+    """
+    compare_versions(found.versions)
+    arrays, notes, record = found.arrays, found.notes, now.record
+    # copies: what is read from a file cannot be written to
+    now.racing, now.holding, record.done, record.died = (
+        arrays[name].copy() for name in ("racing", "holding", "done", "died")
+    )
+    for kind in ("single", "pooled"):
+        own = [name.removeprefix(f"{kind}/") for name in arrays if name.startswith(f"{kind}/")]
+        getattr(record, kind).update({name: arrays[f"{kind}/{name}"].copy() for name in own})
+    now.rung, now.group = notes["rung"], notes["group"]
+    for name, number in notes["clock"].items():
+        setattr(course.clock, name, number)
+    for number, group in enumerate(course.groups):
+        # as it was chosen then, by the memory that was free
+        group.__dict__["cut"] = tuple(notes["cuts"][number])
+        current = notes["slots"] and number == now.group
+        parked = [k for k in notes["parked"] if k in group.members]
+        if current or parked:
+            like = group.empty()
+            one = jax.tree.map(lambda leaf: leaf[0], like.state)
+            for k in parked:
+                now.parked[k] = restore(one, arrays, found.keys, f"parked[{k}]")
+            if current:
+                now.slots = restore(like, arrays, found.keys, "slots")
+            else:
+                group.forget()

@@ -1,0 +1,130 @@
+"""The simulation of every configuration, checked as if it stood alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxfed.core.dataset import Dataset
+from jaxfed.core.errors import InvalidInput, Problems
+from jaxfed.core.group_algorithm import MixedAlgorithm
+from jaxfed.spec import paths
+from jaxfed.spec.checks import check_simulation
+from jaxfed.sweep.space import Axes
+
+if TYPE_CHECKING:
+    from jaxfed.simulation import Simulation
+
+SEED, HOSPITALS, DATA = "seed", "hospitals", "data"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Configuration:
+    """One run of a sweep: its number, its simulation and its seed."""
+
+    number: int
+    sim: Simulation
+    seed: int
+
+
+def configurations_of(
+    sim: Simulation, axes: Axes, seed: int, data: Callable[..., Dataset] | None, problems: Problems
+) -> list[Configuration]:
+    """Every configuration; what is wrong with one goes into ``problems`` with its values."""
+    problems.check(
+        sim.models is None, "models=...: hospitals with different models cannot be swept; give one model"
+    )
+    _check_paths(sim, axes, data, problems)
+    if problems.count:
+        return []
+    made: dict[tuple, Dataset] = {}
+    found, said = [], set()
+    for k in range(len(axes)):
+        settings = axes.settings(k)
+        own_seed = settings.pop(SEED, seed)
+        try:
+            _check_seed(own_seed)
+            changes = _data_of(settings, data, made)
+            variant = _changed(sim, changes, settings)
+            check_simulation(variant, like=sim)
+            if isinstance(variant.algorithm, MixedAlgorithm):
+                raise InvalidInput(
+                    f"algorithm={type(variant.algorithm).__name__}: algorithms for hospitals with different "
+                    "models cannot be swept; run each setting by itself, sim.replace(...).run(...)"
+                )
+        except InvalidInput as error:
+            message = str(error).removeprefix("Simulation: ")
+            if message not in said:
+                named = any(message.startswith(axis.path + "=") for axis in axes.axes)
+                problems.add(message if named else f"{axes.label(k)}: {message}")
+            said.add(message)
+            continue
+        found.append(Configuration(k, variant, int(own_seed)))
+    return found
+
+
+def _check_paths(sim: Simulation, axes: Axes, data: Any, problems: Problems) -> None:
+    """Fields that no configuration can have, with what may have been meant."""
+    swept = {axis.path for axis in axes.axes}
+    parents = {path for path in swept if any(other.startswith(path + ".") for other in swept)}
+    for path in swept:
+        root = path.split(".")[0]
+        if root == DATA and path != DATA:
+            problems.check(
+                callable(data),
+                f"{path}: pass data=f, and every configuration has the hospitals f({path[5:]}=...)",
+            )
+        elif path in (SEED, HOSPITALS) or any(path.startswith(parent + ".") for parent in parents):
+            continue
+        elif root in paths.APART or not paths.has(sim, path):
+            problems.add(paths.unknown(sim, path, (SEED, HOSPITALS)))
+    if data is not None:
+        problems.check(
+            any(path.startswith(DATA + ".") for path in swept),
+            "data=...: no field begins with 'data.'; give for example 'data.alpha': [0.1, 1.0]",
+        )
+        problems.check(HOSPITALS not in swept, "hospitals and data.*: give one of them")
+
+
+def _check_seed(seed: Any) -> None:
+    whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
+    if not whole or seed < 0:
+        raise InvalidInput(f"seed={seed!r}: give a whole number >= 0")
+
+
+def _data_of(
+    settings: dict[str, Any], data: Callable[..., Dataset] | None, made: dict[tuple, Dataset]
+) -> dict[str, Any]:
+    """The hospitals of a configuration, made once for all that share them."""
+    if HOSPITALS in settings:
+        return {HOSPITALS: settings.pop(HOSPITALS)}
+    own = {path: settings.pop(path) for path in [*settings] if path.startswith(DATA + ".")}
+    if not own or data is None:
+        return {}
+    key = tuple(own.values())
+    if key not in made:
+        arguments = {path.removeprefix(DATA + "."): value for path, value in own.items()}
+        try:
+            made[key] = data(**arguments)
+        except Exception as error:  # whatever a user's function raises
+            raise InvalidInput(f"data(**{arguments}): {type(error).__name__}: {error}") from error
+    return {HOSPITALS: made[key]}
+
+
+def _changed(sim: Simulation, changes: dict[str, Any], settings: dict[str, Any]) -> Simulation:
+    """A copy with some fields changed, not checked yet; whole objects before what is inside of them."""
+    parts = {f.name: getattr(sim, f.name) for f in dataclasses.fields(sim)} | changes
+    for path, value in sorted(settings.items(), key=lambda item: item[0].count(".")):
+        parts = paths.replace(parts, path, value)
+    return unchecked(sim, parts)
+
+
+def unchecked(sim: Simulation, parts: dict[str, Any]) -> Simulation:
+    """A simulation like ``sim`` of these parts, as they are."""
+    variant = object.__new__(type(sim))
+    for name, part in parts.items():
+        object.__setattr__(variant, name, part)
+    return variant

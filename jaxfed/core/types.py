@@ -6,18 +6,15 @@ stacks, blocks and places the clients.
 
 from __future__ import annotations
 
-import abc
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.core.pytree import pytree
-
-if TYPE_CHECKING:
-    from jaxfed.core.local import LocalTraining
 
 PyTree = Any
 Metrics = dict[str, Array]  # for the observer; never fed to the server
@@ -34,32 +31,47 @@ class Upload(NamedTuple):
     """Exactly what leaves a hospital in a round, and in which form the server gets it.
 
     Attributes:
-        mean: any tree; the server sees only the aggregate of all hospitals.
+        update: any tree; the server sees only the aggregate of all hospitals. It is what has a norm: what is
+            clipped, compressed, compared and attacked.
+        aux: small extras that are aggregated with it (a loss, a count) and no transform changes.
         each: any tree; the server sees every hospital's own. ``()`` for most algorithms.
     """
 
-    mean: PyTree
+    update: PyTree
+    aux: PyTree = ()
     each: PyTree = ()
 
 
 class Cohort(NamedTuple):
-    """What the server knows of a round beside the aggregate; D * S places for hospitals.
+    """What the server learns in a round besides the aggregated update.
+
+    Arrays ``[C]`` are in the order of the data set, over all of its hospitals.
 
     Attributes:
         round: int32, from 0.
         present: int32, hospitals whose upload was used.
         hospitals: int32, hospitals with training rows, present or not.
-        weights: ``[D * S]`` the weight that each upload was used with; 0 for who is absent.
-        sizes: ``[D * S]`` training rows; 0 for empty places.
-        each: ``[D * S, ...]`` the uploads' ``each``; 0 for who is absent.
+        weights: ``[C]`` the weight that each upload was used with; 0 for who is absent.
+        everyone: ``[C]`` the weight that each hospital has when it takes part; 0 for those without rows.
+        sizes: ``[C]`` training rows.
+        aux: the aggregate of the uploads' ``aux``.
+        each: ``[C, ...]`` the uploads' ``each``; 0 for who is absent.
     """
 
     round: Array
     present: Array
     hospitals: Array
     weights: Array
+    everyone: Array
     sizes: Array
+    aux: PyTree
     each: PyTree
+
+    @property
+    def share(self) -> Array:
+        """The weight of who took part over that of all: m / N where weights are uniform."""
+        total = self.everyone.sum()
+        return self.weights.sum() / jnp.where(total > 0, total, 1)
 
 
 class State(NamedTuple):
@@ -69,13 +81,18 @@ class State(NamedTuple):
         round: int32, rounds done.
         key: the run's key; keys of a round are derived from it and the round, it never changes.
         server: what the algorithm keeps on the server.
-        clients: what it keeps in each hospital, ``[devices, slots, ...]``.
+        clients: what the algorithm and the transforms keep in each hospital, of each group of models
+            ``[devices * slots, ...]``.
+        aggregator: what the rest of the road keeps on the server.
+        participation: what participation keeps.
     """
 
     round: Array
     key: Array
     server: PyTree
     clients: PyTree
+    aggregator: PyTree
+    participation: PyTree
 
 
 @pytree
@@ -86,8 +103,8 @@ class Shard:
     Attributes:
         x, y: the rows of all hospitals, ``[N, ...]``.
         start, size: int32; this hospital owns rows ``start : start + size``.
-        block: name of the axis over which hospitals run side by side, or None for one at a time.
-        place: int32; this hospital's place in the arrays of :class:`Cohort`.
+        block: static; name of the axis over which hospitals run side by side, or None for one at a time.
+        hospital: int32; this hospital's number in the arrays of :class:`Cohort`.
     """
 
     x: PyTree
@@ -95,142 +112,38 @@ class Shard:
     start: Array
     size: Array
     block: str | None = dataclasses.field(default=None, metadata={"static": True})
-    place: Array | int = 0
+    hospital: Array | int = 0
 
     def take(self, index: Array) -> tuple[PyTree, Array]:
         """Rows ``index`` (``[B]``, 0 is this hospital's first row) of ``x`` and ``y``."""
         rows = self.start + index
         return jax.tree.map(lambda leaf: leaf[rows], self.x), self.y[rows]
 
-    def most(self, count: Array) -> Array:
-        """The largest ``count`` among the hospitals of this block: the bound of a common loop.
+    def loop(self, steps: Array, body: Callable[[Array, PyTree], PyTree], start: PyTree) -> PyTree:
+        """``carry <- body(t, carry)`` for ``t`` from 0 to ``steps``, which may differ between hospitals.
 
-        The result has no batch axis under ``vmap``, so a ``fori_loop`` up to it stays a plain loop.
+        Hospitals of a block share one loop: it runs as long as the longest needs, and the others keep their
+        carry. Its bound has no batch axis under ``vmap``, so that it stays a plain loop.
         """
-        return count if self.block is None else jax.lax.pmax(count, self.block)
-
-    def keep(self, active: Array, new: PyTree, old: PyTree) -> PyTree:
-        """``new`` where this hospital is still active in a common loop, else ``old``."""
         if self.block is None:
-            return new
-        return jax.tree.map(lambda a, b: jnp.where(active, a, b), new, old)
+            return jax.lax.fori_loop(0, steps, body, start)
 
+        def masked(t: Array, carry: PyTree) -> PyTree:
+            return jax.tree.map(lambda a, b: jnp.where(t < steps, a, b), body(t, carry), carry)
 
-class Algorithm(abc.ABC):
-    """A federated algorithm: a frozen dataclass that is a pytree.
+        return jax.lax.fori_loop(0, jax.lax.pmax(steps, self.block), masked, start)
 
-    Its numbers are leaves (traced, swept, saved), its sizes and strings are static. Every method is
-    pure and is written for one client.
+    def fold(self, chunk: int, add: Callable[..., PyTree], start: PyTree) -> PyTree:
+        """``total <- add(total, x, y, mask, c)`` over this hospital's rows, ``chunk`` at a time.
 
-    Attributes:
-        weighting: ``"samples"`` (n_k) or ``"uniform"`` (1) for each hospital that takes part.
-        personal: whether ``variables`` differs between hospitals.
-        trains: whether it takes local steps (and so needs a client optimizer).
-        adapts: whether a hospital changes ``variables`` before it uses them (``adapt``).
-        asks: whether a first exchange (``ask``, ``answer``) goes before the main one in every round.
-    """
-
-    weighting: str = "samples"
-    personal: ClassVar[bool] = False
-    trains: ClassVar[bool] = True
-    adapts: ClassVar[bool] = False
-    asks: ClassVar[bool] = False
-
-    @abc.abstractmethod
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[PyTree, PyTree]:
-        """Server state, and the state of ONE client (the engine stacks it).
-
-        ``places`` is the length of the arrays in :class:`Cohort`, for a server that keeps something for
-        each hospital.
+        ``x`` and ``y`` are rows ``[chunk, ...]``, ``mask [chunk]`` is False for what pads the last chunk (which
+        may hold anything), ``c`` is the number of the chunk.
         """
 
-    @abc.abstractmethod
-    def client_update(
-        self, local: LocalTraining, server: PyTree, client: PyTree, shard: Shard, key: Array
-    ) -> tuple[Upload, PyTree, Metrics]:
-        """What one hospital does in a round: its upload, its new state, metrics for the observer."""
+        def part(c: Array, total: PyTree) -> PyTree:
+            index = c * chunk + jnp.arange(chunk)
+            mask = index < self.size
+            x, y = self.take(jnp.where(mask, index, 0))
+            return add(total, x, y, mask, c)
 
-    @abc.abstractmethod
-    def server_update(self, server: PyTree, update: PyTree, cohort: Cohort) -> PyTree:
-        """The server's step; ``update`` is the aggregate of the uploads' ``mean``."""
-
-    @abc.abstractmethod
-    def variables(self, server: PyTree, client: PyTree) -> Variables:
-        """The model that this hospital would deploy."""
-
-    def weights(self, server: PyTree, sizes: Array) -> Array:
-        """``[D * S]`` weight of each hospital if it takes part."""
-        return sizes if self.weighting == "samples" else jnp.ones_like(sizes)
-
-    def ask(self, local: LocalTraining, server: PyTree, client: PyTree, shard: Shard, key: Array) -> PyTree:
-        """What one hospital answers in the first exchange; averaged over the cohort."""
-        raise TypeError(f"{type(self).__name__} has no first exchange")
-
-    def answer(self, server: PyTree, update: PyTree) -> PyTree:
-        """The server after the first exchange, as the main one sees it."""
-        raise TypeError(f"{type(self).__name__} has no first exchange")
-
-    def adapt(self, local: LocalTraining, variables: Variables, shard: Shard, key: Array) -> Variables:
-        """What a hospital makes of ``variables`` with its training rows before it uses the model."""
-        raise TypeError(f"{type(self).__name__} does not adapt")
-
-    def for_model(self, local: LocalTraining, x: PyTree) -> Algorithm:
-        """This algorithm with what it has to know of the model's structure, before anything is compiled.
-
-        ``x`` are rows, of which only shapes and dtypes matter.
-        """
-        return self
-
-    def travels(self, variables: Variables) -> Variables | None:
-        """1 for each coordinate of the model that is sent down and up, else 0; None where all are."""
-        return None
-
-    def problems(self, local: LocalTraining, variables: Variables) -> list[str]:
-        """Why this cannot work with that training and model (shapes only), each with the remedy."""
-        return []
-
-
-class Aggregator(Protocol):
-    """A streamed reduction over hospitals: uploads are added block by block and never stored."""
-
-    def init(self, upload: PyTree) -> PyTree:
-        """The empty total, for uploads shaped like ``upload``."""
-        ...
-
-    def add(self, total: PyTree, uploads: PyTree, weights: Array) -> PyTree:
-        """Add a block ``[B, ...]`` with weights ``[B]``; totals of devices are summed leaf by leaf."""
-        ...
-
-    def finish(self, total: PyTree) -> PyTree:
-        """The aggregate."""
-        ...
-
-
-@runtime_checkable
-class CoordinateRule(Protocol):
-    """A rule that needs every upload, and treats each coordinate by itself: uploads are stored.
-
-    Each device gets all hospitals' numbers of its share of the coordinates.
-    """
-
-    def aggregate(self, uploads: PyTree, weights: Array) -> PyTree:
-        """The aggregate of ``[K, n]`` leaves; a weight is 0 where an upload is absent or not finite."""
-        ...
-
-
-class Participation(Protocol):
-    """Who takes part in a round."""
-
-    def __call__(self, keys: Array, round: Array, sizes: Array) -> Array:
-        """Presence ``[C]``, 0 for who is absent.
-
-        Args:
-            keys: ``[C]``, one key for each hospital, the same in all rounds; draws follow the hospital.
-            round: int32; fold it into a key for a draw of this round.
-            sizes: ``[C]`` training rows; hospitals with none never count.
-        """
-        ...
-
-    def problems(self, hospitals: int) -> list[str]:
-        """What is wrong with its arguments for that many hospitals, with the remedy."""
-        ...
+        return self.loop(-(-self.size // chunk), part, start)

@@ -1,0 +1,190 @@
+"""All uploads of a round as one matrix, whose coordinates are shared over devices.
+
+What a rule needs is as a rule a function of inner products, and mixing uploads is a product with a small matrix.
+So nothing here copies the uploads: :meth:`Uploads.mix` notes the matrix, inner products are computed once, whatever
+the number of mixers, and :meth:`Uploads.mean` reads the uploads a second and last time.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+_CHUNK = 2**18  # numbers of a chunk of columns on a CPU: a copy of it stays in the second-level cache
+
+
+class Aggregate(NamedTuple):
+    """One update ``[n]`` (this device's share of the coordinates) with its extras ``[m]``."""
+
+    update: Array
+    aux: Array
+
+
+class _Products:
+    """Inner products of the stored uploads and their mean; computed when they are first asked for."""
+
+    def __init__(self, matrix: Array, present: Array, axis: str | None) -> None:
+        self._matrix, self._present, self._axis = matrix, present, axis
+        self._known: Array | None = None
+
+    def centred(self) -> Array:
+        """``[K + 1, K + 1]``: of the uploads minus the mean of those present, and (last) of that mean.
+
+        Distances of nearly equal uploads cancel in float32, so the mean is subtracted before the product.
+        """
+        if self._known is None:
+            self._known = _sum_over(_centred_products(self._matrix, self._present), self._axis)
+        return self._known
+
+
+class Uploads:
+    """Every upload of a round: M of them (K are stored, of which these are mixtures), on each of D devices.
+
+    A device holds n of the N coordinates of an update; ``aux`` and everything of length M is the same on all
+    devices. Rows are in the order of the data set. An upload that is absent, or was refused because it is not
+    finite, has weight 0 and a row of zeros.
+
+    Args:
+        matrix: ``[K, n]``, at least float32.
+        aux: ``[K, m]``, the uploads' small extras.
+        weights: ``[K]``.
+        size: N; None where all coordinates are here.
+        axis: name of the mesh axis over which coordinates are shared; None for one device.
+    """
+
+    def __init__(
+        self, matrix: Array, aux: Array, weights: Array, size: int | None = None, axis: str | None = None
+    ) -> None:
+        self._matrix, self.aux, self.weights = matrix, aux, weights
+        self.size, self.axis = matrix.shape[1] if size is None else size, axis
+        self._rows: Array | None = None  # [M, K]; None where nothing was mixed
+        self._products = _Products(matrix, weights > 0, axis)
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    @property
+    def present(self) -> Array:
+        """``[M]`` bool."""
+        return self.weights > 0
+
+    @property
+    def update(self) -> Array:
+        """``[M, n]``: this device's share of each update; reads all of them if they were mixed."""
+        return self._matrix if self._rows is None else _multiply(self._rows, self._matrix)
+
+    def gram(self) -> Array:
+        """``[M, M]`` inner products of whole updates."""
+        return self._inner(self._affine(0.0))
+
+    def centred_gram(self) -> Array:
+        """``[M, M]`` inner products of updates minus the mean of those stored; for everything about distances."""
+        return self._inner(self._affine(1.0))
+
+    def squared_norms(self) -> Array:
+        """``[M]`` squared norms of whole updates, without a product of all pairs where nothing was mixed."""
+        if self._rows is None:
+            return _sum_over(jnp.square(self._matrix).sum(1), self.axis)
+        return jnp.maximum(jnp.diagonal(self.gram()), 0)
+
+    def squared_distances(self) -> Array:
+        """``[M, M]`` squared distances; 0 on the diagonal, infinite where one of the two is absent."""
+        gram = self.centred_gram()
+        squares = jnp.diagonal(gram)
+        between = jnp.maximum(squares[:, None] + squares[None, :] - 2 * gram, 0)
+        between = jnp.where(jnp.eye(len(self), dtype=bool), 0, between)
+        return jnp.where(self.present[:, None] & self.present[None, :], between, jnp.inf)
+
+    def dot(self, point: Array) -> Array:
+        """``[M]`` inner products with ``point [n]``, which is shared over devices as the updates are."""
+        inner = _sum_over(_multiply(self._matrix, point), self.axis)
+        return inner if self._rows is None else _multiply(self._rows, inner)
+
+    def mix(self, matrix: Array, weights: Array) -> Uploads:
+        """``matrix [M', M]`` times the uploads, with new weights ``[M']``."""
+        matrix = matrix.astype(self._matrix.dtype)
+        new = copy.copy(self)
+        new._rows = matrix if self._rows is None else _multiply(matrix, self._rows)
+        new.aux, new.weights = _multiply(matrix, self.aux), weights
+        return new
+
+    def scale(self, factors: Array) -> Uploads:
+        """Each update times its factor ``[M]``; extras stay as they are."""
+        new = self.mix(jnp.diag(factors), self.weights)
+        new.aux = self.aux
+        return new
+
+    def replace(self, malicious: Array, update: Array) -> Uploads:
+        """The uploads with ``update`` (``[n]`` or ``[M, n]``) in the place of those that are ``malicious``."""
+        matrix = jnp.where(malicious[:, None], update, self.update)
+        return Uploads(matrix, self.aux, self.weights, self.size, self.axis)
+
+    def mean(self, weights: Array) -> Aggregate:
+        """The mean with other weights ``[M]``; 0 where they are all 0."""
+        total = weights.sum()
+        share = (weights / jnp.where(total > 0, total, 1)).astype(self._matrix.dtype)
+        stored = share if self._rows is None else _multiply(share, self._rows)
+        return Aggregate(_multiply(stored, self._matrix), _multiply(share, self.aux))
+
+    def share(self, vector: Array) -> Array:
+        """``[n]``: this device's coordinates of a whole vector ``[N]``."""
+        if self.axis is None:
+            return vector
+        n = self._matrix.shape[1]
+        padded = jnp.pad(vector, (0, n * jax.lax.axis_size(self.axis) - self.size))
+        return jax.lax.dynamic_slice(padded, (jax.lax.axis_index(self.axis) * n,), (n,))
+
+    def whole(self, share: Array) -> Array:
+        """``[N]``: a vector of which every device has its coordinates ``[n]``."""
+        if self.axis is None:
+            return share
+        return jax.lax.all_gather(share, self.axis, tiled=True)[: self.size]
+
+    def sum_over_devices(self, partial: Array) -> Array:
+        """The sum over devices of what each computed from its coordinates."""
+        return _sum_over(partial, self.axis)
+
+    def _affine(self, shift: float) -> Array:
+        """``[M, K + 1]``: the uploads minus ``shift`` means, by centred uploads and the mean."""
+        rows = jnp.eye(len(self._matrix), dtype=self._matrix.dtype) if self._rows is None else self._rows
+        return jnp.concatenate([rows, rows.sum(1, keepdims=True) - shift], axis=1)
+
+    def _inner(self, rows: Array) -> Array:
+        return _multiply(_multiply(rows, self._products.centred()), rows.T)
+
+
+def _centred_products(matrix: Array, present: Array) -> Array:
+    """Products over this device's coordinates; on a CPU some columns at a time, so that no copy leaves the cache."""
+    rows, columns = matrix.shape
+
+    def products(part: Array) -> Array:
+        count = jnp.maximum(present.sum(), 1).astype(part.dtype)
+        mean = jnp.where(present[:, None], part, 0).sum(0) / count
+        centred = jnp.where(present[:, None], part - mean, 0)
+        whole = jnp.concatenate([centred, mean[None]])
+        return _multiply(whole, whole.T)
+
+    width = max(64, _CHUNK // max(rows, 1) // 64 * 64)
+    if jax.default_backend() != "cpu" or columns <= width:
+        return products(matrix)
+    whole = columns // width
+
+    def add(c: Array, total: Array) -> Array:
+        return total + products(jax.lax.dynamic_slice(matrix, (0, c * width), (rows, width)))
+
+    total = jax.lax.fori_loop(0, whole, add, jnp.zeros((rows + 1, rows + 1), matrix.dtype))
+    rest = columns - whole * width
+    return total + products(matrix[:, whole * width :]) if rest else total
+
+
+def _multiply(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def _sum_over(partial: Array, axis: str | None) -> Array:
+    return partial if axis is None else jax.lax.psum(partial, axis)
+

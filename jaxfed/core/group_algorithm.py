@@ -1,42 +1,45 @@
 """Algorithms for hospitals with different models: convert, aggregate, convert back.
 
     every hospital k:  model_k           <- decode(common, model_k)
-                       upload_k, model_k <- encode(model_k)     it trains, and says what it learnt
+                       upload_k, model_k <- encode(model_k)      training, and the upload in the common form
     server:            common            <- aggregate(sum_k w_k receive(upload_k) / sum_k w_k)
 
-Hospitals with models of one architecture are a group. What all share is the common form: predictions on
-public rows, prototypes of classes, a small model that everybody has. As everywhere, what is written here is
-written for one client; :mod:`jaxfed.core.engine.groups` stacks, blocks and places the clients of every group.
+Hospitals with models of one architecture are a group. What all groups share is the common form: predictions on
+public rows, prototypes of classes, a small model that everybody has. The engine runs nothing else: an algorithm
+for one model (:class:`~jaxfed.core.algorithm.Algorithm`) is run :class:`ByGroup`, as one group.
 """
 
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 
+from jaxfed.core.algorithm import Algorithm
+from jaxfed.core.local import LocalTraining
+from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Cohort, Metrics, PyTree, Shard, Upload, Variables
 
-if TYPE_CHECKING:
-    from jaxfed.core.local import LocalTraining
+NOTHING = Upload(())
 
 
 class Parts(NamedTuple):
-    """Something in two parts: the server's state, what it adds up, or the weights for that.
+    """A pair: the part shared by all groups, and the part of one group's model.
 
     Attributes:
         common: in the form that all groups share.
-        own: in the form of one group's model; ``()`` for most algorithms.
+        group: in the form of one group's model (in the state of a server: a tuple over groups).
     """
 
     common: PyTree
-    own: PyTree = ()
+    group: PyTree = ()
 
 
-class MixedAlgorithm(abc.ABC):
+class GroupAlgorithm(abc.ABC):
     """A federated algorithm for groups of hospitals with different models; a pytree like any algorithm.
 
     Attributes:
@@ -44,77 +47,97 @@ class MixedAlgorithm(abc.ABC):
         personal: whether ``variables`` differs between hospitals of a group.
         trains: whether it takes local steps (and so needs a client optimizer).
         adapts: whether a hospital changes ``variables`` before it uses them (``adapt``).
+        asks: whether a first exchange (``ask``, ``answer``) goes before the main one in every round.
+        separate: whether groups learn nothing of each other.
+        why_untransformed: why no transform may change its uploads; ``""`` where any may.
+        why_averaged: why what is received has to be averaged with its weights; ``""`` where any rule works.
     """
 
     weighting: str = "uniform"
     personal: ClassVar[bool] = True
     trains: ClassVar[bool] = True
     adapts: ClassVar[bool] = False
+    asks: ClassVar[bool] = False
+    separate: ClassVar[bool] = False
+    why_untransformed: ClassVar[str] = ""
+    why_averaged: ClassVar[str] = ""
 
     @abc.abstractmethod
     def begin(self, local: LocalTraining, variables: Variables, x: PyTree, key: Array) -> PyTree:
-        """The common form before the first round, from any group's training, variables and one row ``x``.
+        """The common form before the first round, from any group's training, variables and a row ``x [1, ...]``.
 
-        Whichever group it is asked of, the shapes must be the same: or two groups cannot share it.
+        Every group must give the same shapes; otherwise the groups cannot share it.
         """
 
     @abc.abstractmethod
     def init(
-        self, local: LocalTraining, variables: Variables, key: Array, places: int
+        self, local: LocalTraining, variables: Variables, key: Array, clients: int
     ) -> tuple[PyTree, PyTree]:
-        """What the server keeps for a group, and the state of ONE hospital of it.
+        """The server's state for a group, and the state of ONE hospital of it.
 
-        ``places`` is the length of the arrays in the group's :class:`~jaxfed.core.types.Cohort`.
+        ``clients`` is C, the length of the arrays in :class:`~jaxfed.core.types.Cohort`.
         """
 
     def decode(self, local: LocalTraining, server: Parts, client: PyTree, shard: Shard, key: Array) -> PyTree:
-        """A hospital's state, once it has made its own what the server sends; the first thing in a round."""
+        """The client's state after it has applied what the server sent. Called first in every round."""
         return client
 
     @abc.abstractmethod
     def encode(
         self, local: LocalTraining, server: Parts, client: PyTree, shard: Shard, key: Array
     ) -> tuple[Upload, PyTree, Metrics]:
-        """It trains: its upload, its new state, metrics for the observer."""
+        """Training: the hospital's upload, its new state, metrics for the observer."""
 
-    def receive(self, local: LocalTraining, server: Parts, upload: PyTree) -> Parts:
-        """What the server adds up of an upload: over all hospitals, and over those of the group."""
-        return Parts(upload)
+    def receive(self, local: LocalTraining, server: Parts, upload: Upload) -> Parts:
+        """What the server aggregates of an upload, as two Uploads: over all hospitals, and over the group."""
+        return Parts(upload, NOTHING)
 
     def aggregate(self, common: PyTree, update: PyTree, cohort: Cohort) -> PyTree:
-        """The common form after a round; ``update`` is the mean of what was received of ``cohort``."""
+        """The common form after a round; ``update`` is the aggregate over all hospitals of ``cohort``."""
         return update
 
     def settle(
         self, local: LocalTraining, server: Parts, update: PyTree, cohort: Cohort, key: Array
     ) -> PyTree:
-        """What the server keeps for a group after a round.
+        """The server's state for a group after a round.
 
         Args:
             local: the group's training.
-            server: the new common form, and what was kept for the group.
-            update: the mean of what was received of the group's own; 0 where nobody of it took part.
-            cohort: the group's.
+            server: the new common form, and the group's state.
+            update: the aggregate over the group; 0 where nobody of it took part.
+            cohort: the group's; hospitals of other groups have no rows in it.
             key: of this round; the same for all groups.
         """
-        return server.own
+        return server.group
 
     @abc.abstractmethod
     def variables(self, server: Parts, client: PyTree) -> Variables:
         """The model that this hospital would deploy."""
 
     def adapt(self, local: LocalTraining, variables: Variables, shard: Shard, key: Array) -> Variables:
-        """What a hospital makes of ``variables`` with its training rows before it uses the model."""
+        """The model that a hospital deploys: ``variables`` after adapting them to its training rows."""
         raise TypeError(f"{type(self).__name__} does not adapt")
 
+    def ask(self, local: LocalTraining, server: Parts, client: PyTree, shard: Shard, key: Array) -> PyTree:
+        """A hospital's update in the first exchange; aggregated over the group."""
+        raise TypeError(f"{type(self).__name__} has no first exchange")
+
+    def answer(self, server: Parts, update: PyTree) -> PyTree:
+        """The server's state for a group after the first exchange, as the main one sees it."""
+        raise TypeError(f"{type(self).__name__} has no first exchange")
+
     def weights(self, server: Parts, sizes: Array) -> Parts:
-        """``[D * S]`` weights of a group's hospitals if they take part: in the common form, in its own."""
+        """``[C]`` weights of a group's hospitals if they take part: in the common form, in the group."""
         ones = jnp.ones_like(sizes)
         return Parts(sizes if self.weighting == "samples" else ones, ones)
 
     def extra_rows(self) -> int:
-        """Rows beside its own that a hospital trains on in a round, to balance devices by."""
+        """Rows besides its own that a hospital trains on in a round, to balance devices by."""
         return 0
+
+    def travels(self, variables: Variables) -> Variables | None:
+        """1 for each coordinate of the model that is sent down and up, else 0; None where all are."""
+        return None
 
     def problems(
         self, groups: Mapping[str, LocalTraining], variables: Mapping[str, Variables], x: PyTree
@@ -124,3 +147,118 @@ class MixedAlgorithm(abc.ABC):
         ``x`` is a batch of the hospitals' rows (shapes only).
         """
         return []
+
+
+@pytree
+@dataclasses.dataclass(frozen=True)
+class ByGroup(GroupAlgorithm):
+    """An algorithm for one model, in every group by itself.
+
+    With one group it is the algorithm itself; with several it is the baseline that shows what the exchange between
+    groups is worth: ``ByGroup(FedAvg())`` averages in each group, ``ByGroup(LocalOnly())`` nowhere.
+
+    Attributes:
+        algorithm: any algorithm for one model.
+    """
+
+    algorithm: Algorithm
+    separate: ClassVar[bool] = True
+
+    @property
+    def weighting(self) -> str:  # type: ignore[override]
+        """The algorithm's."""
+        return self.algorithm.weighting
+
+    @property
+    def personal(self) -> bool:  # type: ignore[override]
+        """Whether models of a group differ."""
+        return self.algorithm.personal
+
+    @property
+    def trains(self) -> bool:  # type: ignore[override]
+        """Whether the algorithm takes local steps."""
+        return self.algorithm.trains
+
+    @property
+    def adapts(self) -> bool:  # type: ignore[override]
+        """Whether the algorithm adapts models."""
+        return self.algorithm.adapts
+
+    @property
+    def asks(self) -> bool:  # type: ignore[override]
+        """Whether the algorithm has a first exchange."""
+        return self.algorithm.asks
+
+    @property
+    def why_untransformed(self) -> str:  # type: ignore[override]
+        """The algorithm's reason."""
+        return self.algorithm.why_untransformed
+
+    @property
+    def why_averaged(self) -> str:  # type: ignore[override]
+        """The algorithm's reason."""
+        return self.algorithm.why_averaged
+
+    def begin(self, local: LocalTraining, variables: Variables, x: PyTree, key: Array) -> tuple[()]:
+        """Nothing is shared."""
+        return ()
+
+    def init(
+        self, local: LocalTraining, variables: Variables, key: Array, clients: int
+    ) -> tuple[PyTree, PyTree]:
+        """The algorithm's states."""
+        return self.algorithm.init(variables, key, clients)
+
+    def encode(
+        self, local: LocalTraining, server: Parts, client: PyTree, shard: Shard, key: Array
+    ) -> tuple[Upload, PyTree, Metrics]:
+        """The algorithm's part of a round."""
+        return self.algorithm.client_update(local, server.group, client, shard, key)
+
+    def receive(self, local: LocalTraining, server: Parts, upload: Upload) -> Parts:
+        """All of it belongs to the group."""
+        return Parts(NOTHING, upload)
+
+    def settle(
+        self, local: LocalTraining, server: Parts, update: PyTree, cohort: Cohort, key: Array
+    ) -> PyTree:
+        """The algorithm's server."""
+        return self.algorithm.server_update(server.group, update, cohort)
+
+    def variables(self, server: Parts, client: PyTree) -> Variables:
+        """The model that the algorithm gives this hospital."""
+        return self.algorithm.variables(server.group, client)
+
+    def adapt(self, local: LocalTraining, variables: Variables, shard: Shard, key: Array) -> Variables:
+        """The algorithm's adapted model."""
+        return self.algorithm.adapt(local, variables, shard, key)
+
+    def ask(self, local: LocalTraining, server: Parts, client: PyTree, shard: Shard, key: Array) -> PyTree:
+        """The algorithm's first exchange."""
+        return self.algorithm.ask(local, server.group, client, shard, key)
+
+    def answer(self, server: Parts, update: PyTree) -> PyTree:
+        """The algorithm's server after the first exchange."""
+        return self.algorithm.answer(server.group, update)
+
+    def weights(self, server: Parts, sizes: Array) -> Parts:
+        """The algorithm's, in the group."""
+        return Parts(jnp.ones_like(sizes), self.algorithm.weights(server.group, sizes))
+
+    def travels(self, variables: Variables) -> Variables | None:
+        """The coordinates that the algorithm sends."""
+        return self.algorithm.travels(variables)
+
+    def problems(
+        self, groups: Mapping[str, LocalTraining], variables: Mapping[str, Variables], x: Any
+    ) -> list[str]:
+        """Whatever the algorithm reports in a group."""
+        several = len(groups) > 1
+        if several and type(self.algorithm).for_model is not Algorithm.for_model:
+            name = type(self.algorithm).__name__
+            return [f"{name} is made for one model, and groups have different ones; give another algorithm"]
+        return [
+            f"group {group!r}: {problem}" if several else problem
+            for group, local in groups.items()
+            for problem in self.algorithm.problems(local, variables[group])
+        ]

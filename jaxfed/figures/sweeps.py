@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jaxfed.core.errors import Problems
-from jaxfed.data.notices import did_you_mean
+from jaxfed.core.errors import Problems, did_you_mean
 from jaxfed.figures.curves import curves_figure
 from jaxfed.figures.heatmap import heatmap_figure
 from jaxfed.figures.parallel import parallel_figure

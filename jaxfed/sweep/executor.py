@@ -101,7 +101,7 @@ class Lane:
                     progress.parked[k] = jax.tree.map(lambda leaf: leaf[w], progress.slots.state)  # noqa: B023
 
     def _advance(self, orders: slots.Order) -> tuple[slots.Slot, Any, Any]:
-        layout, sim = self.group.layout, self.group.sim
+        layout, spec = self.group.layout, self.group.spec
         assert self.inputs is not None
         new, single, pooled = slots.advance(
             self.inputs,
@@ -111,8 +111,8 @@ class Lane:
             plan=layout.plan,
             held_plan=layout.held_plan,
             together=self.group.together,
-            measure=MEASURES[sim.hospitals.task],
-            splits=len(sim.splits),
+            measure=MEASURES[spec.hospitals.task],
+            splits=len(spec.splits),
         )
         return new, *jax.tree.map(np.asarray, (single, pooled))
 

@@ -104,7 +104,7 @@ def test_a_measured_block_is_used_and_remembered(empty_cache, always, monkeypatc
     measured = {1: 3.0, 2: 2.0, 4: 1.0, 8: 2.0, 16: 9.0}
     monkeypatch.setattr(tuning.Stopwatch, "__call__", lambda self, recipe, plan, *rest: measured[plan.block])
     first = simulation()
-    assert first._trainer.choice.how == "judged"
+    assert first.trainer.choice.how == "judged"
     run = first.run(40, eval_every=40, progress=False)
     assert run.provenance["block"] == 4
     assert first.plan(40, eval_every=40).seconds["fast"][4] == 1.0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+SHOWN = 40  # names that a message lists in full
+
 
 class InvalidInput(ValueError):
     """What a user gave cannot be used; the message lists every problem that was found."""
@@ -63,9 +65,9 @@ def listed(names: Iterable[object], most: int = 8) -> str:
 
 
 def did_you_mean(given: object, known: Iterable[str]) -> str:
-    """``did you mean 'mild'?`` for a near miss, else the list of what there is."""
+    """``did you mean 'mild'?`` for a near miss, else what there is; of a long list the first few."""
     every = [str(name) for name in known]
     near = difflib.get_close_matches(str(given), every, n=2)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
-    return f"choose from {every}" if len(every) <= 40 else f"choose from {listed(every)}"
+    return f"choose from {every}" if len(every) <= SHOWN else f"choose from {listed(every)}"

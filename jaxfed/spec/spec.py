@@ -53,10 +53,11 @@ class Spec:
         l2: strength of an L2 penalty ``l2 / 2 ||kernels||^2`` in every hospital's loss.
         splits: which splits are evaluated.
         devices: how many jax devices to use; None for all.
-        block: hospitals that run side by side on a device; None lets :meth:`plan` choose.
+        block: hospitals that run side by side on a device; None lets
+            :meth:`jaxfed.Simulation.plan` choose.
         form: ``"fast"`` puts the models' convolutions, pooling and dense layers in forms that are fast in
             loops (matrix products of patches, see :mod:`jaxfed.core.nn.rewrite`), ``"native"`` leaves them to
-            XLA; None is ``"fast"`` on a CPU, and elsewhere lets :meth:`plan` choose.
+            XLA; None is ``"fast"`` on a CPU, and elsewhere lets :meth:`jaxfed.Simulation.plan` choose.
         evaluate_on: hospitals to evaluate on, where they are not those that train.
         models: instead of ``model``, where hospitals have different ones: ``{group: model}``, for the
             algorithms of :mod:`jaxfed.algorithms.mixed`.

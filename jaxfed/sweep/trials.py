@@ -25,7 +25,7 @@ class Trial:
 
     Attributes:
         number: of the configuration.
-        spec: what it is asked for; checked.
+        spec: what it trains, checked; with the hospitals of this run.
         seed: of the run.
     """
 

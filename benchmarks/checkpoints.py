@@ -29,12 +29,12 @@ def main(folder: Path) -> None:
     hospitals = jaxfed.data.synthetic_ehr(200, seed=0)
     for algorithm in (jaxfed.FedAvg(), jaxfed.algorithms.Scaffold()):
         sim = jaxfed.Simulation(hospitals, algorithm=algorithm, epochs=2)
-        now = Progress.begin(sim._trainer, 0, None)
+        now = Progress.begin(sim.trainer, 0, None)
         now.compile(10)
         now.evaluate()
         per_round = now.advance(10, 10) / 10
         now.evaluate()
-        config, path = sim._trainer.identity(), folder / "x.checkpoint"
+        config, path = sim.trainer.identity(), folder / "x.checkpoint"
         encoding = _median(lambda: b"".join(encode(now.checkpoint(config))))  # noqa: B023
         writing = _median(lambda: write(path, now.checkpoint(config)))  # noqa: B023
         reading = _median(lambda: read(path))  # noqa: B023

@@ -113,7 +113,7 @@ def _groups(kind: str) -> list[str]:
 
 def _runner(sim: jaxfed.Simulation) -> Any:
     """Seconds of some rounds, compiled and warm."""
-    trainer = sim._trainer
+    trainer = sim.trainer
     state, _ = trainer.advance(trainer.start(0, None), 1, ROUNDS)
 
     def run() -> float:

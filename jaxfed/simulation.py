@@ -4,105 +4,51 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
-import optax
 import pandas as pd
 
-from jaxfed.aggregators import WeightedMean
 from jaxfed.algorithms import FedAvg, LocalOnly
 from jaxfed.algorithms.mixed import ByGroup
 from jaxfed.core import hyperparameters as values
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.engine import rounds as engine
 from jaxfed.core.errors import InvalidInput
-from jaxfed.core.group_algorithm import MixedAlgorithm
-from jaxfed.core.hyperparameters import PerHospital
-from jaxfed.core.local import LocalTraining
-from jaxfed.core.nn.flax_models import as_model
-from jaxfed.core.nn.rewrite import Form
-from jaxfed.core.optimizer import Optimizer, optimizer
-from jaxfed.core.problem import Loss, Problem
-from jaxfed.core.types import Aggregator, Algorithm, CoordinateRule, Participation, Variables
-from jaxfed.models import mlp
+from jaxfed.core.types import Variables
 from jaxfed.participation import Everyone
 from jaxfed.records.history import History
 from jaxfed.results.run import Run
-from jaxfed.spec import groups as grouping
-from jaxfed.spec.checks import check_checkpoint, check_run, check_simulation
-from jaxfed.spec.costs import costs_of_hospitals
-from jaxfed.storage.fingerprint import settings
+from jaxfed.results.sweep import Sweep
+from jaxfed.spec import paths
+from jaxfed.spec.checks import check_spec
+from jaxfed.spec.costs import costs_by_hospital
+from jaxfed.spec.spec import Spec
+from jaxfed.sweep.halving import Halving
+from jaxfed.sweep.run import sweep
+from jaxfed.sweep.space import Mode
+from jaxfed.training.checks import check_checkpoint, check_run
 from jaxfed.training.federated import Federated
+from jaxfed.training.hypergradient import Gradient, gradient
 from jaxfed.training.loop import train
 from jaxfed.training.plan_report import Planned, planned
-
-if TYPE_CHECKING:
-    from jaxfed.results.sweep import Sweep
-    from jaxfed.sweep.halving import Halving
-    from jaxfed.sweep.space import Mode
-    from jaxfed.training.hypergradient import Gradient
+from jaxfed.training.setup import trainer_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Simulation:
+class Simulation(Spec):
     """A federation of hospitals, ready to run.
 
-    Attributes:
-        hospitals: the data.
-        model: a flax linen module, or a function from nnx rngs to an nnx module. A module whose
-            ``outputs`` is None gets the width that the data need.
-        algorithm: what hospitals and server do.
-        client_optimizer: the hospitals' optimiser, described by :func:`jaxfed.optimizer`.
-        epochs: local epochs per round; 1 where neither ``epochs`` nor ``steps`` is given.
-        steps: local mini-batch steps per round, instead of epochs. Both may be :func:`jaxfed.per_hospital`.
-        batch_size: rows per step; None for all of a hospital's rows.
-        participation: who takes part in a round.
-        aggregator: how uploads become one update.
-        loss: per example, ``(outputs, y) -> [B]``; None for the loss of the task.
-        weights: :func:`jaxfed.per_hospital` numbers that multiply what hospitals weigh in the mean (their
-            rows, or 1, as the algorithm says); None for 1.
-        l2: strength of an L2 penalty ``l2 / 2 ||kernels||^2`` in every hospital's loss.
-        splits: which splits are evaluated.
-        devices: how many jax devices to use; None for all.
-        block: hospitals that run side by side on a device; None lets :meth:`plan` choose.
-        form: ``"fast"`` puts the models' convolutions, pooling and dense layers in forms that are fast in
-            loops (matrix products of patches, see :mod:`jaxfed.core.nn.rewrite`), ``"native"`` leaves them to
-            XLA; None is ``"fast"`` on a CPU, and elsewhere lets :meth:`plan` choose.
-        evaluate_on: hospitals to evaluate on, where they are not those that train.
-        models: instead of ``model``, where hospitals have different ones: ``{group: model}``, for the
-            algorithms of :mod:`jaxfed.algorithms.mixed`.
-        groups: which hospital has which of the ``models``: ``{hospital: group}``, or one group for each
-            hospital in the data set's order.
+    The attributes are those of :class:`jaxfed.spec.spec.Spec`; they are checked when a simulation is made.
 
     Raises:
         InvalidInput: lists everything that is wrong, before anything is compiled.
     """
 
-    hospitals: Dataset
-    model: Any = dataclasses.field(default_factory=lambda: mlp(64, 32))
-    algorithm: Algorithm | MixedAlgorithm = FedAvg()
-    client_optimizer: Optimizer | None = optimizer(optax.sgd, learning_rate=0.05)
-    epochs: int | PerHospital | None = None
-    steps: int | PerHospital | None = None
-    batch_size: int | None = 32
-    participation: Participation = Everyone()
-    aggregator: Aggregator | CoordinateRule = WeightedMean()
-    loss: Loss | None = None
-    l2: float | PerHospital | None = None
-    splits: tuple[str, ...] = ("validation", "test")
-    devices: int | None = None
-    block: int | None = None
-    form: Form | None = None
-    evaluate_on: Dataset | None = None
-    models: Mapping[str, Any] | None = None
-    groups: Mapping[str, str] | Sequence[str] | None = None
-    weights: PerHospital | None = None
-
     def __post_init__(self) -> None:
-        check_simulation(self)
+        check_spec(self)
 
     def replace(self, **changes: Any) -> Simulation:
         """A copy with some attributes changed, checked again.
@@ -115,8 +61,6 @@ class Simulation:
         inside = {path: changes.pop(path) for path in [*changes] if "." in path}
         if not inside:
             return dataclasses.replace(self, **changes)
-        from jaxfed.spec import paths
-
         parts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | changes
         for path, value in inside.items():
             if not paths.has(parts, path):
@@ -198,7 +142,7 @@ class Simulation:
         check_run(self, rounds, seed, eval_every, initial, resume)
         check_checkpoint(checkpoint, every, keep, resume)
         return train(
-            self._trainer,
+            self.trainer,
             int(rounds),
             seed=int(seed),
             eval_every=int(eval_every),
@@ -266,8 +210,6 @@ class Simulation:
             InvalidInput: lists everything that is wrong, before anything is compiled.
             CheckpointError: the folder is of another sweep, or none of its checkpoints can be read.
         """
-        from jaxfed.sweep.run import sweep
-
         return sweep(
             self,
             fields,
@@ -305,9 +247,7 @@ class Simulation:
             InvalidInput: a field that is not there or no number, or a split that is not evaluated.
         """
         check_run(self, rounds, seed, 1, None, None)
-        from jaxfed.training.hypergradient import gradient
-
-        return gradient(self, fields, int(rounds), seed=int(seed), split=split)
+        return gradient(self, self.trainer, fields, int(rounds), seed=int(seed), split=split)
 
     def plan(self, rounds: int, *, eval_every: int = 1) -> Planned:
         """How ``run(rounds)`` lays the hospitals on devices: ``print(sim.plan(100))``.
@@ -318,11 +258,11 @@ class Simulation:
         ``models`` each group has a block of its own, judged from shapes and never measured.
         """
         check_run(self, rounds, 0, eval_every, None, None)
-        return planned(self, int(rounds), int(eval_every))
+        return planned(self.trainer, int(rounds), int(eval_every))
 
     def evaluate(self, variables: Variables, split: str = "test") -> Any:
         """Metrics of one model on every hospital: a table with one row per hospital."""
-        trainer = self._trainer
+        trainer = self.trainer
         if not isinstance(trainer, Federated):
             raise InvalidInput(
                 "evaluate: hospitals have models of their own here; give a simulation with model=... and "
@@ -330,66 +270,15 @@ class Simulation:
             )
         recipe = dataclasses.replace(trainer.recipe, algorithm=FedAvg())
         state = engine.start_from(recipe, trainer.held_placement.plan, variables, jax.random.key(0))
-        history = History.of(self.subjects, self.splits)
+        history = History.of(self.evaluation_hospitals, self.splits)
         return history.evaluation(0, *trainer.measure(state, recipe)).hospitals_frame(split)
 
     def costs(self) -> pd.DataFrame:
         """Bytes that each hospital sends, is sent, keeps, and that its model has, in a round: a row each."""
-        data = self.hospitals
-        found = (
-            grouping.costs(self)
-            if isinstance(self.algorithm, MixedAlgorithm)
-            else costs_of_hospitals(self._unplaced, data.x, data.y, len(data))
-        )
-        return pd.DataFrame(map(dataclasses.asdict, found), pd.Index(data.hospitals, name="hospital"))
-
-    def describe(self) -> dict[str, Any]:
-        """The configuration as plain text and numbers."""
-        skip = {"hospitals", "evaluate_on"}
-        fields = [f.name for f in dataclasses.fields(self) if f.name not in skip]
-        plain = {
-            name: value if isinstance(value, (int, str, float, type(None))) else repr(value)
-            for name, value in ((name, getattr(self, name)) for name in fields)
-        }
-        return {"hospitals": repr(self.subjects), **plain}
-
-    @property
-    def subjects(self) -> Dataset:
-        """The hospitals that are evaluated."""
-        return self.evaluate_on or self.hospitals
+        rows = map(dataclasses.asdict, costs_by_hospital(self))
+        return pd.DataFrame(rows, pd.Index(self.hospitals.hospitals, name="hospital"))
 
     @cached_property
-    def _trainer(self) -> Any:  # a Federated or a Grouped
-        if isinstance(self.algorithm, MixedAlgorithm):
-            return grouping.trainer(self)
-        return Federated(
-            unplaced=self._unplaced,
-            hospitals=self.hospitals,
-            subjects=self.subjects,
-            splits=self.splits,
-            description=self.describe(),
-            identity=partial(settings, self),
-            wanted_devices=self.devices,
-            block=self.block,
-        )
-
-    @cached_property
-    def _unplaced(self) -> engine.Recipe:
-        """The recipe with per-hospital numbers in the data set's order."""
-        (local,) = self._locals.values()
-        algorithm = self.algorithm.for_model(local, self.hospitals.x)  # type: ignore[union-attr]
-        recipe = engine.Recipe(algorithm, local, self.aggregator, self.participation, self.weights)
-        return values.in_order(recipe, self.hospitals.hospitals)
-
-    @cached_property
-    def _locals(self) -> dict[str, LocalTraining]:
-        """The training of each group; one of them where all hospitals have the same model."""
-        models = {grouping.ALL: self.model} if self.models is None else self.models
-        return {name: self._local(model) for name, model in models.items()}
-
-    def _local(self, model: Any) -> LocalTraining:
-        if getattr(model, "outputs", 0) is None:
-            model = model.clone(outputs=self.hospitals.outputs)
-        epochs = 1 if self.epochs is None and self.steps is None else self.epochs
-        problem = Problem(self.l2, as_model(model), self.hospitals.task, self.loss).in_form(self.form)
-        return LocalTraining(problem, self.client_optimizer, epochs, self.steps, self.batch_size)
+    def trainer(self) -> Any:
+        """A Federated, or with an algorithm for groups a Grouped; it holds the rows on the devices."""
+        return trainer_of(self)

@@ -40,7 +40,7 @@ def simulation(model=None, **how):
 @pytest.fixture(autouse=True)
 def worthwhile(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXFED_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(choices, "_known", {})
+    monkeypatch.setattr(choices, "known", {})
     monkeypatch.setattr(Federated, "_worthwhile", lambda self, rounds: True)
     monkeypatch.setattr(tuning, "SAMPLE", 1e-3)
 
@@ -78,7 +78,7 @@ def test_the_faster_one_is_used_and_remembered(gpu, monkeypatch, times_of, best)
     assert run.provenance["form"] == best
     assert run.provenance["block"] == 2
     monkeypatch.setattr(tuning.Stopwatch, "__call__", None)  # nothing is timed again
-    choices._known.clear()  # another process
+    choices.known.clear()  # another process
     plan = simulation().plan(4)
     assert (plan.form, plan.form_how, plan.block, plan.how) == (best, "remembered", 2, "remembered")
 
@@ -110,7 +110,7 @@ def test_a_run_goes_on_in_its_form(gpu, monkeypatch, tmp_path):
     whole = simulation().run(3, progress=False)
     kept = simulation().run(2, checkpoint=tmp_path / "run", progress=False)
     times(monkeypatch, native=1.0, fast=2.0)  # and forgotten: it would be another one now
-    choices.keep(next(iter(choices._known)), {"native": {"1": 0.1}})
+    choices.keep(next(iter(choices.known)), {"native": {"1": 0.1}})
     assert simulation().plan(4).form == "native"
     for run in (
         simulation().run(3, checkpoint=tmp_path / "run", progress=False),

@@ -70,7 +70,7 @@ def test_blocks_change_nothing_but_roundings():
 
 
 def test_a_checkpoint_has_the_blocks():
-    trainer = narrow()._trainer
+    trainer = narrow().trainer
     assert trainer.laid_out(trainer.layout()) is trainer
     other = {"devices": 2, "blocks": [2, 1]}
     again = trainer.laid_out(json.loads(json.dumps(other)))

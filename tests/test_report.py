@@ -39,7 +39,7 @@ def test_the_page_of_algorithms_is_up_to_date():
 def test_costs_in_models(algorithm, up, down, kept):
     data = hospitals((6, 5))
     sim = jaxfed.Simulation(data, jaxfed.models.mlp(32), algorithm)
-    found = costs(sim._unplaced, data.x, data.y)
+    found = costs(sim.recipe, data.x, data.y)
     assert found.model == 4 * sum(n * m for n, m in ((data.x.shape[1] + 1, 32), (33, 1)))
     small = 3 * 4  # a few numbers beside models
     assert abs(found.upload - up * found.model) <= small
@@ -84,7 +84,7 @@ def test_compare():
     assert np.isnan(table.loc["one", "gain"])
     assert table.loc["two", "auroc"] == pytest.approx(own.mean())
     assert table["round"].tolist() == [3, 3]
-    assert isinstance(comparison_figure(runs), Figure)
+    assert isinstance(comparison_figure({name: run.history for name, run in runs.items()}), Figure)
 
 
 def test_the_best_round_is_chosen_on_validation_rows():

@@ -266,11 +266,11 @@ def test_data_are_told_by_every_byte():
 def test_the_layout_of_the_checkpoint_is_used_again(tmp_path):
     """What was chosen, perhaps by measurement, and not what would be chosen now."""
     sim = simulation(devices=None, algorithm=LocalOnly())
-    other = dataclasses.replace(sim._trainer, wanted_devices=2, block=2, held_block=2)
+    other = dataclasses.replace(sim.trainer, wanted_devices=2, block=2, held_block=2)
     how = {"seed": 0, "eval_every": 3, "progress": False}
-    assert sim._trainer.layout() != other.layout()
+    assert sim.trainer.layout() != other.layout()
     # the same configuration, laid out in another way by whoever began
-    begun = dataclasses.replace(sim._trainer, wanted_devices=2, block=2)
+    begun = dataclasses.replace(sim.trainer, wanted_devices=2, block=2)
     loop.train(begun, 3, checkpoint=tmp_path, **how)
     run = quiet(sim, 7, checkpoint=tmp_path)
     assert run.provenance["devices"] == 2

@@ -14,12 +14,8 @@ import optax
 import pandas as pd
 from tqdm import tqdm
 
+import jaxfed
 from jaxfed import algorithms, data, models
-from jaxfed.core.dataset import Dataset
-from jaxfed.core.optimizer import optimizer
-from jaxfed.core.types import Algorithm
-from jaxfed.simulation import Simulation
-from jaxfed.spec.costs import costs
 
 if TYPE_CHECKING:
     import xarray
@@ -37,7 +33,7 @@ class Method:
         grid: what it is chosen from.
     """
 
-    algorithm: Algorithm
+    algorithm: Any
     field: str = CLIENT
     grid: tuple[float, ...] = (0.03, 0.1, 0.3)
 
@@ -67,7 +63,7 @@ METHODS: dict[str, Method] = {
 PRESETS = ("iid", "icu-mortality", "strong")
 
 
-def hospitals_of(size: int, seed: int = 0) -> dict[str, Dataset]:
+def hospitals_of(size: int, seed: int = 0) -> dict[str, jaxfed.Dataset]:
     """The data sets: three presets of synthetic hospitals, and digits with label skew."""
     found = {preset: data.synthetic_ehr(size, preset=preset, seed=seed) for preset in PRESETS}
     found["digits"] = data.digits(min(size, 30), partition="dirichlet", alpha=0.1, seed=seed, flat=True)
@@ -111,13 +107,13 @@ def run(
 
 
 def _arm(
-    method: Method, dataset: Dataset, rounds: int, eval_every: int, seeds: int
+    method: Method, dataset: jaxfed.Dataset, rounds: int, eval_every: int, seeds: int
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    sim = Simulation(
+    sim = jaxfed.Simulation(
         dataset,
         model=models.mlp(32),
         algorithm=method.algorithm,
-        client_optimizer=optimizer(optax.sgd, learning_rate=0.1),
+        client_optimizer=jaxfed.optimizer(optax.sgd, learning_rate=0.1),
         epochs=2,
         batch_size=32,
     )
@@ -125,10 +121,10 @@ def _arm(
     sweep = sim.sweep(fields, rounds, eval_every=eval_every, progress=False)
     last = sweep.data["log_loss_pooled"].sel(split="validation").isel(round=-1)
     best = int(last.fillna(np.inf).mean("seed").to_numpy().argmin())
-    sizes = costs(sim._unplaced, dataset.x, dataset.y, len(dataset))
+    sizes = sim.costs()
     record = {
         "step size": method.grid[best],
-        "bytes per round": (sizes.upload + sizes.download) * len(dataset),
+        "bytes per round": int(sizes[["upload", "download"]].to_numpy().sum()),
         "ms per round": 1e3 * sweep.provenance["seconds_per_round"],
     }
     return _curves(sweep.data.isel({method.field: best})), record

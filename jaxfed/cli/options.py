@@ -13,10 +13,9 @@ import optax
 import pandas as pd
 
 import jaxfed
-from jaxfed.core.errors import InvalidInput
+from jaxfed.core.errors import InvalidInput, did_you_mean
 from jaxfed.core.optimizer import Optimizer
 from jaxfed.core.types import Algorithm
-from jaxfed.data.notices import did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)

@@ -65,9 +65,10 @@ def report(runs: dict[str, jaxfed.Run], hospitals: jaxfed.Dataset, out: Path) ->
     for name, run in runs.items():
         run.save(out / name.lower())
     table.to_csv(out / "summary.csv", index_label="run")
-    save_figure(convergence_figure(runs), out / "convergence.png")
-    save_figure(hospitals_figure(runs, at="best"), out / "hospitals.png")
-    save_figure(comparison_figure(runs), out / "report.png")
+    histories = {name: run.history for name, run in runs.items()}
+    save_figure(convergence_figure(histories), out / "convergence.png")
+    save_figure(hospitals_figure(histories, at="best"), out / "hospitals.png")
+    save_figure(comparison_figure(histories), out / "report.png")
     metric = next(iter(runs.values())).history.primary
     print(f"\nTest {metric} of the hospitals, at each run's best round on validation rows")
     print(table.to_string(formatters=_formats(table)))

@@ -16,7 +16,6 @@ import jaxfed
 from jaxfed.cli.options import FederationOptions, algorithm_of, generator, load, model_of, simulation_of
 from jaxfed.cli.resume import CheckpointOptions, remember
 from jaxfed.core.errors import InvalidInput, Problems
-from jaxfed.sweep import Sweep
 
 RANGE = re.compile(r"^([^.].*?)\.\.([^:]+)(:log)?$")
 SHOWN = 10  # settings in the printed table
@@ -72,7 +71,7 @@ def sweep_command(options: tyro.conf.OmitArgPrefixes[SweepOptions]) -> None:
     report(sweep, options.metric, options.out)
 
 
-def report(sweep: Sweep, metric: str | None, out: Path) -> None:
+def report(sweep: jaxfed.sweep.Sweep, metric: str | None, out: Path) -> None:
     """Write a sweep with its ranking and its best settings, and print them."""
     sweep.save(out)
     table = sweep.ranking(metric)

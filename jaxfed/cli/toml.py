@@ -8,8 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from jaxfed.core.errors import InvalidInput, Problems
-from jaxfed.data.notices import did_you_mean
+from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
 
 VARY = "vary"  # a table of fields with their values
 

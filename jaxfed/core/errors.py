@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
+SHOWN = 40  # names that a message lists in full
+
 
 class InvalidInput(ValueError):
     """What a user gave cannot be used; the message lists every problem that was found."""
@@ -48,3 +53,21 @@ class Problems:
         if hidden:
             lines.append(f"  ... and {hidden} more of the same kinds")
         raise InvalidInput("\n".join(lines))
+
+
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """``'a', 'b' and 3 more``: names for a message, cut to a readable number."""
+    every = [repr(name) if isinstance(name, str) else str(name) for name in names]
+    hidden = len(every) - most
+    if hidden <= 0:
+        return ", ".join(every)
+    return f"{', '.join(every[:most])} and {hidden} more"
+
+
+def did_you_mean(given: object, known: Iterable[str]) -> str:
+    """``did you mean 'mild'?`` for a near miss, else what there is; of a long list the first few."""
+    every = [str(name) for name in known]
+    near = difflib.get_close_matches(str(given), every, n=2)
+    if near:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    return f"choose from {every}" if len(every) <= SHOWN else f"choose from {listed(every)}"

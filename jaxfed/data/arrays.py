@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from jaxfed.core.dataset import Dataset
-from jaxfed.core.errors import InvalidInput, Problems
+from jaxfed.core.errors import InvalidInput, Problems, did_you_mean, listed
 from jaxfed.data.features import gather_features
 from jaxfed.data.labels import gather_labels
 from jaxfed.data.missing import METHODS, impute
-from jaxfed.data.notices import Notices, did_you_mean, listed
+from jaxfed.data.notices import Notices
 from jaxfed.data.splits import Split, split_hospitals
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxfed.core.errors import Problems
-from jaxfed.data.notices import did_you_mean, listed
+from jaxfed.core.errors import Problems, did_you_mean, listed
 
 
 def to_array(raw: Any, whose: str, problems: Problems) -> np.ndarray | None:

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from jaxfed.core.dataset import Dataset
-from jaxfed.core.errors import InvalidInput
+from jaxfed.core.errors import InvalidInput, did_you_mean
 from jaxfed.data import partition as rules
 from jaxfed.data import quantity, scaling
 from jaxfed.data.arrays import gather
-from jaxfed.data.notices import did_you_mean
 from jaxfed.data.sklearn_extra import needs_sklearn
 from jaxfed.data.splits import Split
 

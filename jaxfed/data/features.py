@@ -10,9 +10,9 @@ import jax
 import numpy as np
 import pandas as pd
 
-from jaxfed.core.errors import Problems
+from jaxfed.core.errors import Problems, listed
 from jaxfed.data.convert import to_array, to_matrix
-from jaxfed.data.notices import Notices, listed
+from jaxfed.data.notices import Notices
 from jaxfed.data.precision import narrow
 
 

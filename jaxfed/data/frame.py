@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.dataset import Dataset
-from jaxfed.core.errors import InvalidInput, Problems
+from jaxfed.core.errors import InvalidInput, Problems, did_you_mean, listed
 from jaxfed.data.arrays import gather
 from jaxfed.data.convert import not_numeric, numeric
-from jaxfed.data.notices import Notices, did_you_mean, listed
+from jaxfed.data.notices import Notices
 from jaxfed.data.splits import Split, part_numbers
 
 

@@ -11,10 +11,9 @@ import os
 import numpy as np
 
 from jaxfed.core.dataset import TEST, TRAIN, Dataset
-from jaxfed.core.errors import InvalidInput, Problems
+from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
 from jaxfed.data import scaling
 from jaxfed.data.download import find_files
-from jaxfed.data.notices import did_you_mean
 from jaxfed.data.sklearn_extra import needs_sklearn
 from jaxfed.data.splits import Split, resplit
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.dataset import Task
-from jaxfed.core.errors import Problems
+from jaxfed.core.errors import Problems, did_you_mean, listed
 from jaxfed.data.convert import to_array
-from jaxfed.data.notices import Notices, did_you_mean, listed
+from jaxfed.data.notices import Notices
 from jaxfed.data.precision import narrow
 
 TASKS = get_args(Task)

@@ -8,9 +8,8 @@ import jax
 import numpy as np
 
 from jaxfed.core.dataset import TRAIN, Dataset
-from jaxfed.core.errors import Problems
+from jaxfed.core.errors import Problems, did_you_mean
 from jaxfed.data.moments import combine, hospital_moments
-from jaxfed.data.notices import did_you_mean
 
 METHODS = ("mean", "median", "zero", "flag")
 

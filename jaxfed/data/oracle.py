@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.dataset import SPLITS, Dataset
-from jaxfed.core.errors import InvalidInput
-from jaxfed.data.notices import did_you_mean
+from jaxfed.core.errors import InvalidInput, did_you_mean
 
 POOLED = "(pooled)"
 

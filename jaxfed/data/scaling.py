@@ -13,9 +13,9 @@ import jax
 import numpy as np
 
 from jaxfed.core.dataset import TRAIN, Dataset
-from jaxfed.core.errors import InvalidInput, Problems
+from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
 from jaxfed.data.moments import Moments, combine, hospital_moments
-from jaxfed.data.notices import Notices, did_you_mean
+from jaxfed.data.notices import Notices
 
 WAYS = ("federated", "local", "none")
 

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
-from jaxfed.core.errors import Problems
-from jaxfed.data.notices import listed
+from jaxfed.core.errors import Problems, listed
 
 Split = Sequence[float] | Mapping[Any, Any] | None
 

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxfed.core.dataset import Dataset
-from jaxfed.core.errors import Problems
-from jaxfed.data.notices import did_you_mean
+from jaxfed.core.errors import Problems, did_you_mean
 from jaxfed.data.population import PRESETS, SIZE, Population, Risk, keyed, sigmoid
 from jaxfed.data.splits import Split, split_hospitals
 

@@ -8,8 +8,7 @@ import jax
 import numpy as np
 
 from jaxfed.core.dataset import SPLITS, Dataset
-from jaxfed.core.errors import Problems
-from jaxfed.data.notices import did_you_mean
+from jaxfed.core.errors import Problems, did_you_mean
 
 
 def unlabelled(

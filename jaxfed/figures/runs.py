@@ -1,4 +1,4 @@
-"""Figures of runs: how they converge, and what every hospital gets."""
+"""Figures of runs, from their histories: how they converge, and what every hospital gets."""
 
 from __future__ import annotations
 
@@ -8,55 +8,52 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxfed.records.history import NAMES, At, History
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from jaxfed.records.history import At
-    from jaxfed.results.run import Run
-
 COLOURS = ("#0b6e99", "#d1495b", "#5c8d3f", "#8a5aa8", "#c98b1b", "#4d4d4d")
-NAMES = {"auroc": "AUROC", "log_loss": "log loss", "brier": "Brier score", "r2": "R²", "mse": "MSE"}
 
 
-def convergence_figure(runs: Mapping[str, Run], metric: str | None = None, split: str = "test") -> Figure:
+def convergence_figure(
+    histories: Mapping[str, History], metric: str | None = None, split: str = "test"
+) -> Figure:
     """Metric over rounds: mean over hospitals with its 10th to 90th percentile, and the worst hospital."""
     figure, axes = subplots(1)
-    draw_convergence(axes[0], runs, metric, split)
+    draw_convergence(axes[0], histories, metric, split)
     return figure
 
 
 def hospitals_figure(
-    runs: Mapping[str, Run], metric: str | None = None, split: str = "test", at: At = "last"
+    histories: Mapping[str, History], metric: str | None = None, split: str = "test", at: At = "last"
 ) -> Figure:
     """Metric of every hospital, at the last round or the best on validation rows, over its size."""
     figure, axes = subplots(1)
-    draw_hospitals(axes[0], runs, metric, split, at)
+    draw_hospitals(axes[0], histories, metric, split, at)
     return figure
 
 
-def run_figure(run: Run, metric: str | None = None, split: str = "test") -> Figure:
-    """Both of them for one run."""
-    return comparison_figure({run.name: run}, metric, split)
-
-
-def comparison_figure(runs: Mapping[str, Run], metric: str | None = None, split: str = "test") -> Figure:
-    """Both of them for several runs."""
+def comparison_figure(
+    histories: Mapping[str, History], metric: str | None = None, split: str = "test"
+) -> Figure:
+    """Both of them, of one run or of several; ``histories`` by the name of the run."""
     figure, axes = subplots(2)
-    draw_convergence(axes[0], runs, metric, split)
-    draw_hospitals(axes[1], runs, metric, split)
+    draw_convergence(axes[0], histories, metric, split)
+    draw_hospitals(axes[1], histories, metric, split)
     return figure
 
 
-def draw_convergence(axes: Axes, runs: Mapping[str, Run], metric: str | None, split: str) -> None:
+def draw_convergence(axes: Axes, histories: Mapping[str, History], metric: str | None, split: str) -> None:
     """The convergence panel."""
-    metric, split = _chosen(runs, metric, split)
-    worst = "worst" if len(runs) == 1 else None
-    for colour, (name, run) in zip(COLOURS, runs.items(), strict=False):
-        frame = run.to_frame()
+    metric, split = _chosen(histories, metric, split)
+    worst = "worst" if len(histories) == 1 else None
+    for colour, (name, history) in zip(COLOURS, histories.items(), strict=False):
+        frame = history.rounds_frame()
         frame = frame[frame["split"] == split]
-        s = run.history.splits.index(split)
-        values = run.history.single[metric][:, :, s]
+        s = history.splits.index(split)
+        values = history.single[metric][:, :, s]
         known = ~np.isnan(values).all(axis=0)
         nothing = np.full((2, len(values)), np.nan)
         low, high = np.nanpercentile(values[:, known], [10, 90], axis=1) if known.any() else nothing
@@ -73,12 +70,12 @@ def draw_convergence(axes: Axes, runs: Mapping[str, Run], metric: str | None, sp
 
 
 def draw_hospitals(
-    axes: Axes, runs: Mapping[str, Run], metric: str | None, split: str, at: At = "last"
+    axes: Axes, histories: Mapping[str, History], metric: str | None, split: str, at: At = "last"
 ) -> None:
     """The panel of hospitals."""
-    metric, split = _chosen(runs, metric, split)
-    for colour, (name, run) in zip(COLOURS, runs.items(), strict=False):
-        frame = run.hospitals(split, at)
+    metric, split = _chosen(histories, metric, split)
+    for colour, (name, history) in zip(COLOURS, histories.items(), strict=False):
+        frame = history.hospitals_frame(split, at)
         undefined = int(frame[metric].isna().sum())
         note = f" ({undefined} undefined)" if undefined else ""
         axes.scatter(
@@ -96,8 +93,8 @@ def save_figure(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _chosen(runs: Mapping[str, Run], metric: str | None, split: str) -> tuple[str, str]:
-    history = next(iter(runs.values())).history
+def _chosen(histories: Mapping[str, History], metric: str | None, split: str) -> tuple[str, str]:
+    history = next(iter(histories.values()))
     metric = metric or history.primary
     if metric not in history.single:
         raise ValueError(f"no metric {metric!r}; there are {', '.join(history.single)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,6 @@ from jaxfed.records import ranking as choice
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
-
-    from jaxfed.results.sweep import Sweep
 
 BEST = "#d1495b"
 DEAD = "#8c8c8c"
@@ -96,18 +95,24 @@ class Settings:
         return last if sum(name.rpartition(".")[2] == last for name in self.fields) == 1 else field
 
 
-def settings_of(sweep: Sweep, metric: str, split: str) -> Settings:
-    """The settings of a sweep, chosen by ``metric`` on validation rows and shown on ``split``."""
-    frame = sweep.to_frame()
-    fields = [name for name in sweep.fields if name != choice.SEED]
-    frame["setting"] = choice.numbered(frame, fields)
+def settings_of(frame: pd.DataFrame, swept: Sequence[str], metric: str, split: str) -> Settings:
+    """The settings of a sweep, chosen by ``metric`` on validation rows and shown on ``split``.
+
+    Args:
+        frame: see :meth:`jaxfed.sweep.Sweep.to_frame`.
+        swept: names of the fields, the seed included.
+        metric: a column of the table.
+        split: which rows are shown.
+    """
+    fields = [name for name in swept if name != choice.SEED]
+    frame = frame.assign(setting=choice.numbered(frame, fields))
     choose_on = "validation" if "validation" in frame["split"].to_numpy() else None
     on_split = choice.ranked(frame, fields, metric, split).set_index("setting")
     order, best = sorted(on_split.index), None
     if choose_on:
         ranks = choice.ranked(frame, fields, metric, choose_on)
         order = list(ranks["setting"])
-        best = sweep.best(metric) if ranks["seeds"].iloc[0] else None
+        best = choice.best_of(frame, swept, metric, choose_on) if ranks["seeds"].iloc[0] else None
     firsts = frame.drop_duplicates("setting").set_index("setting")
     table = firsts.loc[order, fields].join(on_split[["score", "seeds", "dead"]])
     table["died"] = frame.groupby("setting")["diverged"].min()

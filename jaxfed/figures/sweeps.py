@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from jaxfed.core.errors import Problems
-from jaxfed.data.notices import did_you_mean
+import numpy as np
+import pandas as pd
+
+from jaxfed.core.errors import Problems, did_you_mean
 from jaxfed.figures.curves import curves_figure
 from jaxfed.figures.heatmap import heatmap_figure
 from jaxfed.figures.parallel import parallel_figure
@@ -15,21 +18,31 @@ from jaxfed.records.ranking import SEED, metrics_in
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from jaxfed.results.sweep import Sweep
-
 KINDS = ("heatmap", "curves", "parallel")
 
 
 def sweep_figure(
-    sweep: Sweep, metric: str, split: str, kind: str | None = None, x: str | None = None, y: str | None = None
+    frame: pd.DataFrame,
+    swept: Mapping[str, np.ndarray],
+    metric: str,
+    split: str,
+    kind: str | None = None,
+    x: str | None = None,
+    y: str | None = None,
 ) -> Figure:
-    """See :meth:`jaxfed.sweep.Sweep.plot`."""
-    fields = [name for name in sweep.fields if name != SEED]
-    varied = [name for name in fields if len(sweep.fields[name]) > 1]
+    """See :meth:`jaxfed.sweep.Sweep.plot`.
+
+    Args:
+        frame: see :meth:`jaxfed.sweep.Sweep.to_frame`.
+        swept: the fields with the values they take, the seed included.
+        metric, split, kind, x, y: what is shown.
+    """
+    fields = [name for name in swept if name != SEED]
+    varied = [name for name in fields if len(swept[name]) > 1]
     if kind is None:
         kind = "heatmap" if x or y or len(varied) == 2 else "parallel" if len(varied) > 2 else "curves"
-    _check(sweep, metric, split, kind, x, y, fields)
-    settings = settings_of(sweep, metric, split)
+    _check(frame, metric, split, kind, x, y, fields)
+    settings = settings_of(frame, [*swept], metric, split)
     if kind == "curves":
         return curves_figure(settings)
     if kind == "parallel":
@@ -40,10 +53,9 @@ def sweep_figure(
 
 
 def _check(
-    sweep: Sweep, metric: str, split: str, kind: str, x: str | None, y: str | None, fields: list[str]
+    frame: pd.DataFrame, metric: str, split: str, kind: str, x: str | None, y: str | None, fields: list[str]
 ) -> None:
     problems = Problems("plot")
-    frame = sweep.to_frame()
     splits, metrics = [*frame["split"].unique()], metrics_in(frame)
     problems.check(kind in KINDS, f"kind={kind!r}: {did_you_mean(kind, KINDS)}")
     problems.check(metric in metrics, f"metric={metric!r}: {did_you_mean(metric, metrics)}")

@@ -16,6 +16,7 @@ At = Literal["last", "best"]
 PRIMARY: dict[Task, str] = {"binary": "auroc", "multiclass": "accuracy", "regression": "r2"}
 GROUPS = ("single", "pooled", "training")
 HIGHER_IS_BETTER = {"auroc", "accuracy", "r2"}
+NAMES = {"auroc": "AUROC", "log_loss": "log loss", "brier": "Brier score", "r2": "R²", "mse": "MSE"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxfed.core.errors import InvalidInput, Problems
-from jaxfed.data.notices import did_you_mean
-from jaxfed.figures.runs import NAMES
-from jaxfed.records.history import HIGHER_IS_BETTER, At
+from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
+from jaxfed.records.history import HIGHER_IS_BETTER, NAMES, At
 
 SEED = "seed"
 # Of several hospitals in one number, where less or more is clearly better.

@@ -62,9 +62,9 @@ class Run:
             metric: None for the task's first one.
             split: None for the last of the evaluated splits.
         """
-        from jaxfed.figures.runs import run_figure
+        from jaxfed.figures.runs import comparison_figure
 
-        return run_figure(self, metric, split or self.history.splits[-1])
+        return comparison_figure({self.name: self.history}, metric, split or self.history.splits[-1])
 
     def save(self, directory: str | Path) -> Path:
         """Write tables (CSV), figures (PNG), parameters and arrays (npz), configuration (JSON)."""
@@ -92,8 +92,8 @@ class Run:
         }
         (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n")
         split = self.history.splits[-1]
-        save_figure(convergence_figure({self.name: self}, split=split), folder / "convergence.png")
-        save_figure(hospitals_figure({self.name: self}, split=split), folder / "hospitals.png")
+        save_figure(convergence_figure({self.name: self.history}, split=split), folder / "convergence.png")
+        save_figure(hospitals_figure({self.name: self.history}, split=split), folder / "hospitals.png")
         return folder
 
     @classmethod

@@ -138,7 +138,7 @@ class Sweep:
         """
         from jaxfed.figures.sweeps import sweep_figure
 
-        return sweep_figure(self, metric or self.loss, split or self._split, kind, x, y)
+        return sweep_figure(self._frame, self.fields, metric or self.loss, split or self._split, kind, x, y)
 
     def save(self, path: str | Path) -> Path:
         """Write a netCDF file (``path`` ends in ``.nc``), or a folder with it, tables and a figure."""

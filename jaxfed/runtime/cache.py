@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 
-_known: dict[str, Any] = {}
+known: dict[str, Any] = {}  # of this process
 
 
 def name_of(*about: Any) -> str:
@@ -34,16 +34,16 @@ def name_of(*about: Any) -> str:
 
 def recall(name: str) -> Any:
     """What was kept under a name, or None."""
-    if name not in _known:
-        _known.update(_read() | _known)
-    return _known.get(name)
+    if name not in known:
+        known.update(_read() | known)
+    return known.get(name)
 
 
 def keep(name: str, value: Any) -> None:
     """Keep a value that JSON can hold."""
-    _known[name] = value
+    known[name] = value
     try:
-        path = _path()
+        path = location()
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
         part.write_text(json.dumps(_read() | {name: value}, indent=1))
@@ -54,13 +54,14 @@ def keep(name: str, value: Any) -> None:
 
 def _read() -> dict[str, Any]:
     try:
-        found = json.loads(_path().read_text())
+        found = json.loads(location().read_text())
     except (OSError, ValueError, RuntimeError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _path() -> Path:
+def location() -> Path:
+    """Where the file is, or would be."""
     given = os.environ.get("JAXFED_CACHE")
     if given:
         return Path(given) / "choices.json"

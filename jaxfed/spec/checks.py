@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
@@ -18,11 +16,9 @@ from jaxfed.core.local import LocalTraining
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.optimizer import Optimizer
-from jaxfed.spec import groups as grouping
-from jaxfed.spec.shapes import batch_of, outline, variables_of
-
-if TYPE_CHECKING:
-    from jaxfed.simulation import Simulation
+from jaxfed.spec.groups import check_algorithm, check_groups
+from jaxfed.spec.shapes import batch_of, outline
+from jaxfed.spec.spec import ALL, Spec
 
 # Methods that tell each part of a simulation, and an example.
 PARTS = {
@@ -30,161 +26,65 @@ PARTS = {
     "aggregator": (("finish", "aggregate"), "WeightedMean()"),
     "participation": (("problems",), "Poisson(0.5)"),
 }
-CHANGEABLE = {"client_optimizer", "participation", "l2"}  # when a run goes on
 
 
-def check_simulation(sim: Simulation, like: Simulation | None = None) -> None:
+def check_spec(spec: Spec, like: Spec | None = None) -> None:
     """Raise one error that lists what is wrong with a simulation.
 
     What it shares with ``like``, which was checked before, is not looked at again.
     """
     problems = Problems("Simulation")
-    if not isinstance(sim.hospitals, Dataset):
+    if not isinstance(spec.hospitals, Dataset):
         problems.add(
-            f"hospitals={type(sim.hospitals).__name__}: give a Dataset, for example "
+            f"hospitals={type(spec.hospitals).__name__}: give a Dataset, for example "
             "jaxfed.data.from_arrays({'north': (x, y), ...})"
         )
         problems.raise_if_any()
     for name, (methods, example) in PARTS.items():
-        part = getattr(sim, name)
+        part = getattr(spec, name)
         fits = any(hasattr(part, method) for method in methods) and not isinstance(part, type)
         problems.check(fits, f"{name}={part!r}: give one of jaxfed's or your own, such as {example}")
     problems.raise_if_any()
-    _check_training(sim, problems)
-    if like is None or sim.hospitals is not like.hospitals:
-        _check_features(sim.hospitals, problems)
-    _check_subjects(sim, problems)
-    if isinstance(sim.splits, str):
-        problems.add(f"splits={sim.splits!r}: give a tuple, ({sim.splits!r},)")
+    _check_training(spec, problems)
+    if like is None or spec.hospitals is not like.hospitals:
+        _check_features(spec.hospitals, problems)
+    _check_evaluation_hospitals(spec, problems)
+    if isinstance(spec.splits, str):
+        problems.add(f"splits={spec.splits!r}: give a tuple, ({spec.splits!r},)")
         problems.raise_if_any()
-    for name in sim.splits:
+    for name in spec.splits:
         problems.check(name in SPLITS, f"splits: no split {name!r}; there are {', '.join(SPLITS)}")
-    problems.check(len(sim.splits) > 0, "splits=(): give at least one, for example ('test',)")
-    hospitals = int((sim.hospitals.counts[:, TRAIN] > 0).sum())
+    problems.check(len(spec.splits) > 0, "splits=(): give at least one, for example ('test',)")
+    hospitals = int((spec.hospitals.counts[:, TRAIN] > 0).sum())
     problems.check(hospitals > 0, "no hospital has training rows; give a split with some")
-    for found in sim.participation.problems(hospitals):
+    for found in spec.participation.problems(hospitals):
         problems.add(found)
     for name in ("devices", "block"):
-        _check_count(problems, name, getattr(sim, name), 1, optional=True)
-    problems.check(sim.form in (None, *get_args(Form)), f"form={sim.form!r}: give 'fast', 'native', or None")
+        check_count(problems, name, getattr(spec, name), 1, optional=True)
+    problems.check(
+        spec.form in (None, *get_args(Form)), f"form={spec.form!r}: give 'fast', 'native', or None"
+    )
     available = len(jax.devices())
     problems.check(
-        not isinstance(sim.devices, int) or sim.devices <= available,
-        f"devices={sim.devices}: jax has {available}; call jaxfed.use_cpu_devices({sim.devices}) before "
+        not isinstance(spec.devices, int) or spec.devices <= available,
+        f"devices={spec.devices}: jax has {available}; call jaxfed.use_cpu_devices({spec.devices}) before "
         "anything else uses jax, or give a smaller number",
     )
-    grouping.check_groups(sim, problems)
-    if sim.models is None:
+    check_groups(spec, problems)
+    if spec.models is None:
         try:
-            as_model(sim.model)
+            as_model(spec.model)
         except TypeError as error:
             problems.add(str(error))
     problems.raise_if_any()
-    _check_shapes(sim, problems)
+    _check_shapes(spec, problems)
     problems.raise_if_any()
-    if like is None or sim.subjects is not like.subjects:
-        _warn_untested(sim)
+    if like is None or spec.evaluation_hospitals is not like.evaluation_hospitals:
+        _warn_untested(spec)
 
 
-def check_run(sim: Simulation, rounds: Any, seed: Any, eval_every: Any, initial: Any, resume: Any) -> None:
-    """Raise one error that lists what is wrong with the arguments of ``run``."""
-    problems = Problems("run")
-    _check_count(problems, "rounds", rounds, 0)
-    _check_count(problems, "eval_every", eval_every, 1)
-    _check_count(problems, "seed", seed, 0)
-    problems.check(
-        not isinstance(seed, (int, np.integer)) or bool(seed < 2**31),
-        f"seed={seed}: give a whole number below 2**31",
-    )
-    if resume is not None:
-        problems.check(
-            resume.state is not None,
-            "resume: this run was loaded from files and has no state; give a Run of this session, or let "
-            "runs keep what they have done, run(checkpoint=folder)",
-        )
-        here = sim.describe()
-        changed = [n for n in here if n not in CHANGEABLE and resume.config.get(n) != here[n]]
-        changed += ["hospitals"] * (resume.history.hospitals != sim.subjects.hospitals)
-        changed += ["training hospitals"] * (resume.history.trainees != sim.hospitals.hospitals)
-        problems.check(
-            not changed,
-            f"resume: that run has other {', '.join(dict.fromkeys(changed))}; give a run of this simulation",
-        )
-        problems.check(initial is None, "initial and resume: give one of them")
-    if initial is not None:
-        wanted = {name: variables_of(sim, local) for name, local in sim._locals.items()}
-        found = jax.tree.map(jnp.shape, initial)
-        expected = jax.tree.map(lambda leaf: leaf.shape, wanted)
-        single = not isinstance(sim.algorithm, MixedAlgorithm)
-        shapes, kind = (expected[grouping.ALL], "") if single else (expected, " of every group")
-        problems.check(
-            found == shapes, f"initial has shapes {found}, the model needs {shapes}; give Variables{kind}"
-        )
-    problems.raise_if_any()
-
-
-def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> None:
-    """Raise one error that lists what is wrong with the arguments for checkpoints."""
-    problems = Problems("checkpoint")
-    fine = checkpoint is None or isinstance(checkpoint, str | os.PathLike)
-    problems.check(fine, f"checkpoint={checkpoint!r}: give the name of a folder, or None")
-    problems.check(resume is None or checkpoint is None, "checkpoint and resume: give one of them")
-    problems.check(every is None or checkpoint is not None, f"every={every!r}: give checkpoint=folder too")
-    _check_count(problems, "every", every, 1, optional=True)
-    _check_count(problems, "keep", keep, 1)
-    problems.raise_if_any()
-
-
-def _check_training(sim: Simulation, problems: Problems) -> None:
-    for name in ("epochs", "steps", "batch_size"):
-        _check_count(problems, name, getattr(sim, name), 1, optional=True)
-    problems.check(
-        sim.epochs is None or sim.steps is None,
-        f"epochs={sim.epochs} and steps={sim.steps}: give one of them",
-    )
-    if sim.algorithm.trains:
-        problems.check(
-            isinstance(sim.client_optimizer, Optimizer),
-            f"client_optimizer={sim.client_optimizer!r}: describe it, "
-            "jaxfed.optimizer(optax.sgd, learning_rate=0.05)",
-        )
-    if sim.weights is not None:
-        fine = isinstance(sim.weights, PerHospital)
-        numbers = np.asarray(sim.weights.values if fine else np.nan, float)
-        fine = fine and bool(np.isfinite(numbers).all()) and bool((numbers >= 0).all()) and numbers.sum() > 0
-        remedy = "give jaxfed.per_hospital(...) of numbers >= 0, not all of them 0, or None"
-        problems.check(fine, f"weights={sim.weights!r}: {remedy}")
-        problems.check(sim.models is None, "weights: not with models=...; leave it out")
-    if sim.l2 is not None and not isinstance(sim.l2, (PerHospital, Schedule, jax.Array)):
-        fine = isinstance(sim.l2, (int, float)) and not isinstance(sim.l2, bool) and 0 <= sim.l2 < np.inf
-        problems.check(fine, f"l2={sim.l2!r}: give a number >= 0, or None")
-
-
-def _check_subjects(sim: Simulation, problems: Problems) -> None:
-    """Whether the hospitals that are evaluated fit those that train."""
-    if sim.evaluate_on is None:
-        return
-    if not isinstance(sim.evaluate_on, Dataset):
-        problems.add(f"evaluate_on={type(sim.evaluate_on).__name__}: give a Dataset, or None")
-        return
-    if sim.evaluate_on.x is not sim.hospitals.x:
-        _check_features(sim.evaluate_on, problems)
-    here, there = (
-        (data.task, data.classes, jax.tree.map(lambda leaf: leaf.shape[1:], data.x))
-        for data in (sim.hospitals, sim.evaluate_on)
-    )
-    problems.check(
-        here == there,
-        f"evaluate_on: its task, classes and shapes of features are {there}, those of hospitals are {here}",
-    )
-    problems.check(
-        not sim.algorithm.personal,
-        f"evaluate_on: {type(sim.algorithm).__name__} has a model for each training hospital and none for "
-        "others; leave it out",
-    )
-
-
-def _check_count(problems: Problems, name: str, value: Any, least: int, *, optional: bool = False) -> None:
+def check_count(problems: Problems, name: str, value: Any, least: int, *, optional: bool = False) -> None:
+    """Record a problem unless ``value`` is a whole number, or one per hospital, of at least ``least``."""
     if optional and value is None:
         return
     if isinstance(value, PerHospital):
@@ -195,6 +95,55 @@ def _check_count(problems: Problems, name: str, value: Any, least: int, *, optio
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     remedy = f"give a whole number >= {least}" + (", or None" if optional else "")
     problems.check(whole and value >= least, f"{name}={value!r}: {remedy}")
+
+
+def _check_training(spec: Spec, problems: Problems) -> None:
+    for name in ("epochs", "steps", "batch_size"):
+        check_count(problems, name, getattr(spec, name), 1, optional=True)
+    problems.check(
+        spec.epochs is None or spec.steps is None,
+        f"epochs={spec.epochs} and steps={spec.steps}: give one of them",
+    )
+    if spec.algorithm.trains:
+        problems.check(
+            isinstance(spec.client_optimizer, Optimizer),
+            f"client_optimizer={spec.client_optimizer!r}: describe it, "
+            "jaxfed.optimizer(optax.sgd, learning_rate=0.05)",
+        )
+    if spec.weights is not None:
+        fine = isinstance(spec.weights, PerHospital)
+        numbers = np.asarray(spec.weights.values if fine else np.nan, float)
+        fine = fine and bool(np.isfinite(numbers).all()) and bool((numbers >= 0).all()) and numbers.sum() > 0
+        remedy = "give jaxfed.per_hospital(...) of numbers >= 0, not all of them 0, or None"
+        problems.check(fine, f"weights={spec.weights!r}: {remedy}")
+        problems.check(spec.models is None, "weights: not with models=...; leave it out")
+    if spec.l2 is not None and not isinstance(spec.l2, (PerHospital, Schedule, jax.Array)):
+        fine = isinstance(spec.l2, (int, float)) and not isinstance(spec.l2, bool) and 0 <= spec.l2 < np.inf
+        problems.check(fine, f"l2={spec.l2!r}: give a number >= 0, or None")
+
+
+def _check_evaluation_hospitals(spec: Spec, problems: Problems) -> None:
+    """Whether the hospitals that are evaluated fit those that train."""
+    if spec.evaluate_on is None:
+        return
+    if not isinstance(spec.evaluate_on, Dataset):
+        problems.add(f"evaluate_on={type(spec.evaluate_on).__name__}: give a Dataset, or None")
+        return
+    if spec.evaluate_on.x is not spec.hospitals.x:
+        _check_features(spec.evaluate_on, problems)
+    here, there = (
+        (data.task, data.classes, jax.tree.map(lambda leaf: leaf.shape[1:], data.x))
+        for data in (spec.hospitals, spec.evaluate_on)
+    )
+    problems.check(
+        here == there,
+        f"evaluate_on: its task, classes and shapes of features are {there}, those of hospitals are {here}",
+    )
+    problems.check(
+        not spec.algorithm.personal,
+        f"evaluate_on: {type(spec.algorithm).__name__} has a model for each training hospital and none for "
+        "others; leave it out",
+    )
 
 
 def _check_features(dataset: Dataset, problems: Problems) -> None:
@@ -213,34 +162,36 @@ def _check_features(dataset: Dataset, problems: Problems) -> None:
             )
 
 
-def _check_shapes(sim: Simulation, problems: Problems) -> None:
+def _check_shapes(spec: Spec, problems: Problems) -> None:
     """What the models say of a batch, from shapes alone."""
     before = problems.count
-    variables = {name: _check_model(sim, name, local, problems) for name, local in sim._locals.items()}
+    variables = {
+        name: _check_model(spec, name, local, problems) for name, local in spec.local_trainings.items()
+    }
     if problems.count > before:
         return
     problems.check(
-        not differs(getattr(sim.algorithm, "server_optimizer", None)),
+        not differs(getattr(spec.algorithm, "server_optimizer", None)),
         "server_optimizer: per_hospital(...) is for the hospitals; give the server one number or a schedule",
     )
     problems.check(
-        sim.evaluate_on is None or not sim.algorithm.personal,
-        f"evaluate_on: {type(sim.algorithm).__name__} has models for its own hospitals only; leave it out",
+        spec.evaluate_on is None or not spec.algorithm.personal,
+        f"evaluate_on: {type(spec.algorithm).__name__} has models for its own hospitals only; leave it out",
     )
-    if isinstance(sim.algorithm, MixedAlgorithm):
-        grouping.check_algorithm(sim, variables, batch_of(sim.hospitals.x, 2), problems)
+    if isinstance(spec.algorithm, MixedAlgorithm):
+        check_algorithm(spec, variables, batch_of(spec.hospitals.x, 2), problems)
         return
-    recipe = sim._unplaced
-    for found in recipe.algorithm.problems(recipe.local, variables[grouping.ALL]):
-        problems.add(f"{type(sim.algorithm).__name__}: {found}")
+    recipe = spec.recipe
+    for found in recipe.algorithm.problems(recipe.local, variables[ALL]):
+        problems.add(f"{type(spec.algorithm).__name__}: {found}")
 
 
-def _check_model(sim: Simulation, name: str, local: LocalTraining, problems: Problems) -> Any:
+def _check_model(spec: Spec, name: str, local: LocalTraining, problems: Problems) -> Any:
     """One model; returns the shapes of its variables."""
-    dataset, problem = sim.hospitals, local.problem
-    which = "model" if sim.models is None else f"models[{name!r}]"
+    dataset, problem = spec.hospitals, local.problem
+    which = "model" if spec.models is None else f"models[{name!r}]"
     try:
-        variables, outputs = outline(sim, local)
+        variables, outputs = outline(spec, local)
     except Exception as error:  # whatever a user's model raises
         shapes = jax.tree.map(lambda leaf: leaf.shape[1:], dataset.x)
         problems.add(f"{which}: it does not take rows of shape {shapes}: {type(error).__name__}: {error}")
@@ -252,7 +203,7 @@ def _check_model(sim: Simulation, name: str, local: LocalTraining, problems: Pro
         width == dataset.outputs,
         f"{which}: its output has width {width}, but {dataset.task} data need {dataset.outputs} ({kind})",
     )
-    if sim.loss is not None:
+    if spec.loss is not None:
         try:
             shape = jax.eval_shape(problem.losses, outputs, batch_of(dataset.y, 2)).shape
             found = f"gives shape {shape} for 2 rows"
@@ -260,18 +211,17 @@ def _check_model(sim: Simulation, name: str, local: LocalTraining, problems: Pro
             shape, found = None, f"fails: {type(error).__name__}: {error}"
         problems.check(shape == (2,), f"loss: it {found}; give one loss per example, shape (2,)")
     problems.check(
-        not variables.stats or (sim.batch_size is not None and sim.algorithm.trains),
+        not variables.stats or (spec.batch_size is not None and spec.algorithm.trains),
         f"{which}: batch statistics need mini-batches; give batch_size, or use group norm",
     )
     return variables
 
 
-def _warn_untested(sim: Simulation) -> None:
-    counts = sim.subjects.counts
-    for name in sim.splits:
-        none = [
-            h for h, n in zip(sim.subjects.hospitals, counts[:, SPLITS.index(name)], strict=True) if not n
-        ]
+def _warn_untested(spec: Spec) -> None:
+    evaluated = spec.evaluation_hospitals
+    hospitals, counts = evaluated.hospitals, evaluated.counts
+    for name in spec.splits:
+        none = [h for h, n in zip(hospitals, counts[:, SPLITS.index(name)], strict=True) if not n]
         if none and len(none) < len(counts):
             warnings.warn(
                 f"{len(none)} hospitals have no {name} rows and no {name} metrics: {', '.join(none[:5])}"

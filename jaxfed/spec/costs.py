@@ -19,9 +19,10 @@ import numpy as np
 from jaxfed.core import hyperparameters as values
 from jaxfed.core.engine.groups import GroupRecipe
 from jaxfed.core.engine.rounds import Recipe
-from jaxfed.core.group_algorithm import Parts
+from jaxfed.core.group_algorithm import MixedAlgorithm, Parts
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.types import Algorithm, Shard, Variables
+from jaxfed.spec.spec import Spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,15 @@ class Costs:
     download: int
     state: int
     model: int
+
+
+def costs_by_hospital(spec: Spec) -> list[Costs]:
+    """The costs of each hospital of a specification, in the data set's order."""
+    data = spec.hospitals
+    if not isinstance(spec.algorithm, MixedAlgorithm):
+        return costs_of_hospitals(spec.recipe, data.x, data.y, len(data))
+    by_group = dict(zip(spec.local_trainings, costs_of_groups(spec.recipe, data.x, data.y), strict=True))
+    return [by_group[name] for name in spec.group_of]
 
 
 def costs_of_hospitals(recipe: Recipe, x: Any, y: Any, hospitals: int) -> list[Costs]:

@@ -1,10 +1,10 @@
-"""What the models of a simulation make of a batch, from shapes alone: nothing is compiled."""
+"""What the models of a specification make of a batch, from shapes alone: nothing is compiled."""
 
 from __future__ import annotations
 
 import dataclasses
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,19 +12,17 @@ import numpy as np
 
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.problem import Problem
-
-if TYPE_CHECKING:
-    from jaxfed.simulation import Simulation
+from jaxfed.spec.spec import Spec
 
 
-def variables_of(sim: Simulation, local: LocalTraining) -> Any:
+def variables_of(spec: Spec, local: LocalTraining) -> Any:
     """Shapes of a model's variables."""
-    return outline(sim, local)[0]
+    return outline(spec, local)[0]
 
 
-def outline(sim: Simulation, local: LocalTraining) -> tuple[Any, Any]:
+def outline(spec: Spec, local: LocalTraining) -> tuple[Any, Any]:
     """Shapes of a model's variables, and of its outputs for 2 rows."""
-    leaves, tree = jax.tree.flatten(batch_of(sim.hospitals.x, 2))
+    leaves, tree = jax.tree.flatten(batch_of(spec.hospitals.x, 2))
     shapes = tuple((leaf.shape[1:], leaf.dtype) for leaf in leaves)
     problem = dataclasses.replace(local.problem, l2=None)
     return _known_outline(problem, tree, shapes, jnp.result_type(float))

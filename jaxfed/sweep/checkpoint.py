@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 
 from jaxfed.runtime.provenance import provenance
+from jaxfed.spec.spec import Spec
 from jaxfed.storage.checkpoint import Checkpoint
 from jaxfed.storage.fingerprint import digest, in_words, settings
 from jaxfed.storage.leaves import flatten, restore
 from jaxfed.sweep.executor import Progress
 from jaxfed.sweep.rungs import Course
 from jaxfed.sweep.space import Axes
-from jaxfed.sweep.trials import Configuration
+from jaxfed.sweep.trials import Trial
 from jaxfed.training.progress import compare_versions
 
-if TYPE_CHECKING:
-    from jaxfed.simulation import Simulation
 
-
-def identity(sim: Simulation, axes: Axes, configurations: list[Configuration], **how: Any) -> dict[str, str]:
+def identity(spec: Spec, axes: Axes, trials: list[Trial], **how: Any) -> dict[str, str]:
     """What must be the same for a sweep to go on, in words."""
-    data = dict.fromkeys(one for c in configurations for one in (c.sim.hospitals, c.sim.subjects))
+    data = dict.fromkeys(one for trial in trials for one in (trial.hospitals, trial.evaluation_hospitals))
     return {
-        **settings(sim),
+        **settings(spec),
         **{name: in_words(value) for name, value in how.items()},
         "fields": ", ".join(f"{axis.path}: {in_words(axis.labels.tolist())}" for axis in axes.axes),
         "values": digest(axes),

@@ -6,7 +6,7 @@ Every one of them lies as the largest needs it, with empty places and rows that 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,9 +18,8 @@ from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
 from jaxfed.core.engine import runs as slots
 from jaxfed.core.layout import plan
 from jaxfed.core.layout.plan import DEVICES, HeldOut, Placement, Plan, aligned
-
-if TYPE_CHECKING:
-    from jaxfed.simulation import Simulation
+from jaxfed.spec.spec import Spec
+from jaxfed.training.setup import trainer_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,22 +48,24 @@ class Layout:
         return self.held_places[0].plan
 
 
-def lay_out(sims: list[Simulation], which: dict[int, int], configs: int) -> Layout:
+def lay_out(specs: list[Spec], which: dict[int, int], configs: int) -> Layout:
     """The data sets of some simulations, one of each, in every one of ``configs`` groups of devices."""
-    some = sims[0]
+    some = specs[0]
     devices = some.devices or len(jax.devices())
-    busy = min(int((sim.hospitals.counts[:, TRAIN] > 0).sum()) for sim in sims)
+    busy = min(int((spec.hospitals.counts[:, TRAIN] > 0).sum()) for spec in specs)
     shards = max(1, min(devices // configs, busy))
     cpu = jax.default_backend() == "cpu"
-    block = some._trainer.choice.block if cpu and some.block is None else some.block
+    block = trainer_of(some).choice.block if cpu and some.block is None else some.block
     how: dict[str, Any] = {"devices": shards, "block": block, "configs": configs}
-    places = _common([plan.place(work_of(sim), **how) for sim in sims])
+    places = _common([plan.place(work_of(spec), **how) for spec in specs])
     held_places = places
     if some.evaluate_on is not None:
-        held_places = _common([plan.place(_held_work(sim.subjects), **how) for sim in sims])
+        held_places = _common([plan.place(_held_work(spec.evaluation_hospitals), **how) for spec in specs])
     splits = tuple(SPLITS.index(name) for name in some.splits)
-    federations = [plan.federate(s.hospitals, p) for s, p in zip(sims, places, strict=True)]
-    helds = [plan.hold_out(s.subjects, p, splits) for s, p in zip(sims, held_places, strict=True)]
+    federations = [plan.federate(s.hospitals, p) for s, p in zip(specs, places, strict=True)]
+    helds = [
+        plan.hold_out(s.evaluation_hospitals, p, splits) for s, p in zip(specs, held_places, strict=True)
+    ]
     data = slots.Data(
         _stacked(federations, places[0].plan, PartitionSpec()),
         _stack_held(helds, held_places[0].plan, len(splits)),
@@ -72,14 +73,14 @@ def lay_out(sims: list[Simulation], which: dict[int, int], configs: int) -> Layo
     return Layout(places, held_places, data, which)
 
 
-def work_of(sim: Simulation) -> np.ndarray:
+def work_of(spec: Spec) -> np.ndarray:
     """``[C]`` cost of each hospital in a round."""
-    local = values.of_hospital(sim._unplaced.local, ...)
-    return np.asarray(local.work(sim.hospitals.counts[:, TRAIN]))
+    local = values.of_hospital(spec.recipe.local, ...)
+    return np.asarray(local.work(spec.hospitals.counts[:, TRAIN]))
 
 
-def _held_work(subjects: Dataset) -> np.ndarray:
-    return subjects.counts[:, TRAIN + 1 :].sum(1)
+def _held_work(hospitals: Dataset) -> np.ndarray:
+    return hospitals.counts[:, TRAIN + 1 :].sum(1)
 
 
 def _common(places: list[Placement]) -> list[Placement]:

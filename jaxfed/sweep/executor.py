@@ -82,7 +82,7 @@ class Lane:
         """One call of the program."""
         progress, record = self.progress, self.progress.record
         fresh = self._fill()
-        orders, marks = self._orders(fresh)
+        orders, marks = self.orders(fresh)
         began = time.perf_counter()
         progress.slots, single, pooled = self._advance(orders)
         died, rounds = np.asarray(progress.slots.died), np.asarray(progress.slots.state.round)
@@ -101,7 +101,7 @@ class Lane:
                     progress.parked[k] = jax.tree.map(lambda leaf: leaf[w], progress.slots.state)  # noqa: B023
 
     def _advance(self, orders: slots.Order) -> tuple[slots.Slot, Any, Any]:
-        layout, sim = self.group.layout, self.group.sim
+        layout, spec = self.group.layout, self.group.spec
         assert self.inputs is not None
         new, single, pooled = slots.advance(
             self.inputs,
@@ -111,8 +111,8 @@ class Lane:
             plan=layout.plan,
             held_plan=layout.held_plan,
             together=self.group.together,
-            measure=MEASURES[sim.hospitals.task],
-            splits=len(sim.splits),
+            measure=MEASURES[spec.hospitals.task],
+            splits=len(spec.splits),
         )
         return new, *jax.tree.map(np.asarray, (single, pooled))
 
@@ -145,7 +145,7 @@ class Lane:
             lambda leaf, new: jax.device_put(leaf.at[w].set(new), leaf.sharding), before, parked
         )
 
-    def _orders(self, fresh: np.ndarray) -> tuple[slots.Order, list[list[int]]]:
+    def orders(self, fresh: np.ndarray) -> tuple[slots.Order, list[list[int]]]:
         """What each slot does, and the evaluation after each of its legs."""
         record, here = self.progress.record, self.progress.holding.tolist()
         legs = min(LEGS, len(record.marks))

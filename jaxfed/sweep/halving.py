@@ -24,7 +24,7 @@ from jaxfed.core.errors import Problems
 from jaxfed.records.history import HIGHER_IS_BETTER
 from jaxfed.sweep.record import Record
 from jaxfed.sweep.space import Axes
-from jaxfed.sweep.trials import SEED, Configuration
+from jaxfed.sweep.trials import SEED, Trial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Halving:
         return [*found, rounds]
 
     def survivors(
-        self, record: Record, axes: Axes, configurations: list[Configuration], racing: np.ndarray, rung: int
+        self, record: Record, axes: Axes, trials: list[Trial], racing: np.ndarray, rung: int
     ) -> np.ndarray:
         """``[K]`` bool: who goes on after a rung of so many rounds, of those ``racing``."""
         mark = int(np.searchsorted(record.marks, rung))
@@ -80,8 +80,8 @@ class Halving:
         races: dict[Any, dict[Any, list[int]]] = {}
         for k in np.flatnonzero(racing):
             arm = tuple(i for axis, i in zip(axes.axes, axes.index[k], strict=True) if axis.path != SEED)
-            sim = configurations[k].sim
-            races.setdefault((sim.hospitals, sim.subjects), {}).setdefault(arm, []).append(int(k))
+            data = trials[k].hospitals, trials[k].evaluation_hospitals
+            races.setdefault(data, {}).setdefault(arm, []).append(int(k))
         going = np.zeros_like(racing)
         for arms in races.values():
             means = {arm: float(score[own].mean()) for arm, own in arms.items()}  # NaN if one is dead

@@ -7,22 +7,40 @@ more per trial, with large ones there is more to run side by side.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
+from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import Problems
 from jaxfed.core.optional import needs
 from jaxfed.records import ranking as choice
+from jaxfed.results.sweep import Sweep
 
-if TYPE_CHECKING:
-    from jaxfed.simulation import Simulation
+
+class Tunable(Protocol):
+    """What can be tuned: a :class:`jaxfed.Simulation`, or anything that sweeps like one."""
+
+    @property
+    def hospitals(self) -> Dataset:
+        """Those that train."""
+        ...
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Which splits are evaluated."""
+        ...
+
+    @property
+    def sweep(self) -> Callable[..., Sweep]:
+        """See :meth:`jaxfed.Simulation.sweep`."""
+        ...
 
 
 def tune(
-    sim: Simulation,
+    sim: Tunable,
     space: Mapping[str, Any],
     rounds: int,
     *,

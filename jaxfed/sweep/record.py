@@ -11,7 +11,7 @@ from jaxfed.core.dataset import SPLITS
 from jaxfed.core.dataset import Dataset as Data
 from jaxfed.records.history import Arrays
 from jaxfed.sweep.space import Axes
-from jaxfed.sweep.trials import Configuration
+from jaxfed.sweep.trials import Trial
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -41,16 +41,16 @@ class Record:
     _known: dict[Data, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, configurations: list[Configuration], marks: np.ndarray) -> Record:
+    def of(cls, trials: list[Trial], marks: np.ndarray) -> Record:
         """With nothing in it."""
-        names = dict.fromkeys(h for data in _subjects(configurations) for h in data.hospitals)
-        K = len(configurations)
-        splits = configurations[0].sim.splits
+        names = dict.fromkeys(h for data in _evaluation_hospitals(trials) for h in data.hospitals)
+        K = len(trials)
+        splits = trials[0].spec.splits
         return cls(marks, tuple(names), splits, {}, {}, np.full(K, -1), np.zeros(K, np.int64))
 
-    def measured(self, k: int, mark: int, subjects: Data, single: Arrays, pooled: Arrays) -> None:
+    def measured(self, k: int, mark: int, hospitals: Data, single: Arrays, pooled: Arrays) -> None:
         """Note an evaluation of configuration ``k``: ``[C', S]`` of these hospitals, and ``[S]``."""
-        places = self._places(subjects)
+        places = self._places(hospitals)
         shape = (len(self.done), len(self.marks))
         for name, found in single.items():
             if name not in self.single:
@@ -60,14 +60,14 @@ class Record:
             self.single[name][k, mark, places] = found
             self.pooled[name][k, mark] = pooled[name]
 
-    def _places(self, subjects: Data) -> np.ndarray:
+    def _places(self, hospitals: Data) -> np.ndarray:
         """``[C']`` where the hospitals of a data set are among all."""
-        if subjects not in self._known:
+        if hospitals not in self._known:
             number = {name: c for c, name in enumerate(self.hospitals)}
-            self._known[subjects] = np.array([number[name] for name in subjects.hospitals])
-        return self._known[subjects]
+            self._known[hospitals] = np.array([number[name] for name in hospitals.hospitals])
+        return self._known[hospitals]
 
-    def dataset(self, axes: Axes, configurations: list[Configuration]) -> Dataset:
+    def dataset(self, axes: Axes, trials: list[Trial]) -> Dataset:
         """Named axes, as :class:`jaxfed.sweep.Sweep` has them."""
         import xarray
 
@@ -92,25 +92,25 @@ class Record:
         died = np.where(self.died > 0, self.died, np.nan)
         variables["diverged"] = (dims, died.reshape(shape))
         variables["rounds_done"] = (dims, np.maximum(self.done, 0).reshape(shape))
-        rows = self._rows(configurations)
+        rows = self._rows(trials)
         if len(rows) == 1:
             variables["rows"] = (["split", "hospital"], rows[0])
         else:
             variables["rows"] = ([*dims, "split", "hospital"], np.stack(rows).reshape(*shape, *rows[0].shape))
         return xarray.Dataset(variables, coords)
 
-    def _rows(self, configurations: list[Configuration]) -> list[np.ndarray]:
-        """``[S, C]`` rows of the evaluated hospitals: once, or of each configuration."""
+    def _rows(self, trials: list[Trial]) -> list[np.ndarray]:
+        """``[S, C]`` rows of the evaluated hospitals: once, or of each trial."""
         columns = [SPLITS.index(name) for name in self.splits]
         found = {}
-        for data in _subjects(configurations):
+        for data in _evaluation_hospitals(trials):
             found[data] = np.zeros((len(columns), len(self.hospitals)), np.int64)
             found[data][:, self._places(data)] = data.counts[:, columns].T
         if len(found) == 1:
             return [*found.values()]
-        return [found[configuration.sim.subjects] for configuration in configurations]
+        return [found[trial.evaluation_hospitals] for trial in trials]
 
 
-def _subjects(configurations: list[Configuration]) -> dict[Any, None]:
+def _evaluation_hospitals(trials: list[Trial]) -> dict[Any, None]:
     """The data sets that are evaluated, each once."""
-    return dict.fromkeys(configuration.sim.subjects for configuration in configurations)
+    return dict.fromkeys(trial.evaluation_hospitals for trial in trials)

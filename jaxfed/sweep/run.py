@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from jaxfed.core.optional import needs
 from jaxfed.evaluation import MEASURES
 from jaxfed.results.sweep import Sweep
 from jaxfed.runtime.provenance import provenance
-from jaxfed.spec.checks import check_checkpoint, check_run
+from jaxfed.spec.spec import Spec
 from jaxfed.storage.folder import Checkpoints, Saver
 from jaxfed.sweep import checkpoint as kept
 from jaxfed.sweep.executor import Progress
@@ -29,14 +29,12 @@ from jaxfed.sweep.programs import groups_of
 from jaxfed.sweep.record import Record
 from jaxfed.sweep.rungs import Course
 from jaxfed.sweep.space import Mode, axes_of, count_of
-from jaxfed.sweep.trials import configurations_of
-
-if TYPE_CHECKING:
-    from jaxfed.simulation import Simulation
+from jaxfed.sweep.trials import trials_of
+from jaxfed.training.checks import check_checkpoint, check_run
 
 
 def sweep(
-    sim: Simulation,
+    spec: Spec,
     fields: Any,
     rounds: int,
     *,
@@ -55,25 +53,26 @@ def sweep(
 ) -> Sweep:
     """See :meth:`jaxfed.Simulation.sweep`."""
     needs("xarray", "sweep", "sweep")
-    check_run(sim, rounds, seed, eval_every, None, None)
+    check_run(spec, rounds, seed, eval_every, None, None)
     check_checkpoint(checkpoint, every, keep, None)
     rounds, eval_every, seed = int(rounds), int(eval_every), int(seed)
     problems = Problems("sweep")
-    _check(sim, halving, together, rounds, problems)
-    numbers = (rounds // eval_every + 2) * (len(sim.subjects) + 1) * len(sim.splits) * len(metrics_of(sim))
+    _check(spec, halving, together, rounds, problems)
+    hospitals, metrics = spec.evaluation_hospitals, metrics_of(spec)
+    numbers = (rounds // eval_every + 2) * (len(hospitals) + 1) * len(spec.splits) * len(metrics)
     check_results(count_of(fields, mode, samples), numbers, memory, problems)
     problems.raise_if_any()
     axes = axes_of(fields, mode, samples, seed, problems)
-    configurations = configurations_of(sim, axes, seed, data, problems) if not problems.count else []
+    trials = trials_of(spec, axes, seed, data, problems) if not problems.count else []
     problems.raise_if_any()
     rungs = [rounds] if halving is None else halving.rungs(rounds)
     marks = np.union1d(np.arange(0, rounds + 1, eval_every), [0, *rungs])
-    course = Course(axes, configurations, groups_of(configurations, together, memory), rungs, halving)
-    now = Progress(Record.of(configurations, marks), np.ones(len(axes), bool))
+    course = Course(axes, trials, groups_of(trials, together, memory), rungs, halving)
+    now = Progress(Record.of(trials, marks), np.ones(len(axes), bool))
     saver = Saver(None, None, None)
     if checkpoint is not None:
         how = {"mode": mode, "rounds": rounds, "eval_every": eval_every, "seed": seed, "halving": halving}
-        files = Checkpoints(Path(checkpoint), kept.identity(sim, axes, configurations, **how), keep)
+        files = Checkpoints(Path(checkpoint), kept.identity(spec, axes, trials, **how), keep)
         found = files.latest()
         if found is not None:
             kept.put_back(now, course, found)
@@ -93,7 +92,7 @@ def sweep(
         bar.write(f"interrupted after {course.settled(now)} of {len(axes) * rounds} rounds{remark}")
     saver.save(course.settled(now), save, always=True)
     config = {
-        **sim.describe(),
+        **spec.describe(),
         "mode": mode,
         "rounds": rounds,
         "eval_every": eval_every,
@@ -108,14 +107,14 @@ def sweep(
         "compile_seconds": course.clock.compiling_seconds,
         "seconds_per_round": course.clock.report()["seconds_per_round"],
     }
-    return Sweep(now.record.dataset(axes, configurations), config, origin)
+    return Sweep(now.record.dataset(axes, trials), config, origin)
 
 
-def _check(sim: Simulation, halving: Any, together: Any, rounds: int, problems: Problems) -> None:
+def _check(spec: Spec, halving: Any, together: Any, rounds: int, problems: Problems) -> None:
     if halving is not None and not isinstance(halving, Halving):
         problems.add(f"halving={halving!r}: give jaxfed.Halving(rounds=...)")
     elif halving is not None:
-        halving.check(sim.splits, metrics_of(sim), rounds, problems)
+        halving.check(spec.splits, metrics_of(spec), rounds, problems)
     whole = isinstance(together, (int, np.integer)) and not isinstance(together, bool)
     problems.check(
         together is None or (whole and together >= 1),
@@ -123,9 +122,9 @@ def _check(sim: Simulation, halving: Any, together: Any, rounds: int, problems: 
     )
 
 
-def metrics_of(sim: Simulation) -> list[str]:
+def metrics_of(spec: Spec) -> list[str]:
     """Names of the metrics that are measured."""
-    data = sim.hospitals
+    data = spec.hospitals
     y = jnp.zeros((2, *data.y.shape[1:]), data.y.dtype)
     outputs, losses, segment = jnp.zeros((2, data.outputs)), jnp.zeros(2), jnp.zeros(2, jnp.int32)
     measure: Any = MEASURES[data.task]

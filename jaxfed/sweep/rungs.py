@@ -13,7 +13,7 @@ from jaxfed.sweep.executor import Lane, Progress
 from jaxfed.sweep.halving import Halving
 from jaxfed.sweep.programs import Group
 from jaxfed.sweep.space import Axes
-from jaxfed.sweep.trials import Configuration
+from jaxfed.sweep.trials import Trial
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Course:
 
     Attributes:
         axes: what is swept.
-        configurations: all of them.
+        trials: all of them.
         groups: the same, by program.
         rungs: rounds done at the end of each rung; only the last where there is no ``halving``.
         halving: who goes on after a rung.
@@ -30,7 +30,7 @@ class Course:
     """
 
     axes: Axes
-    configurations: list[Configuration]
+    trials: list[Trial]
     groups: list[Group]
     rungs: list[int]
     halving: Halving | None = None
@@ -53,7 +53,7 @@ class Course:
                     group.forget()
             if self.halving is not None and not last:
                 now.racing = self.halving.survivors(
-                    now.record, self.axes, self.configurations, now.racing, self.rungs[now.rung]
+                    now.record, self.axes, self.trials, now.racing, self.rungs[now.rung]
                 )
                 now.parked = {k: state for k, state in now.parked.items() if now.racing[k]}
             now.group, now.rung = 0, now.rung + 1

@@ -1,10 +1,10 @@
-"""The simulation of every configuration, checked as if it stood alone."""
+"""The runs of a sweep as data, each checked as if it stood alone."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,32 +12,46 @@ from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, Problems
 from jaxfed.core.group_algorithm import MixedAlgorithm
 from jaxfed.spec import paths
-from jaxfed.spec.checks import check_simulation
+from jaxfed.spec.checks import check_spec
+from jaxfed.spec.spec import Spec
 from jaxfed.sweep.space import Axes
-
-if TYPE_CHECKING:
-    from jaxfed.simulation import Simulation
 
 SEED, HOSPITALS, DATA = "seed", "hospitals", "data"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Configuration:
-    """One run of a sweep: its number, its simulation and its seed."""
+class Trial:
+    """One run of a sweep.
+
+    Attributes:
+        number: of the configuration.
+        spec: what it trains, checked; with the hospitals of this run.
+        seed: of the run.
+    """
 
     number: int
-    sim: Simulation
+    spec: Spec
     seed: int
 
+    @property
+    def hospitals(self) -> Dataset:
+        """The hospitals that train."""
+        return self.spec.hospitals
 
-def configurations_of(
-    sim: Simulation, axes: Axes, seed: int, data: Callable[..., Dataset] | None, problems: Problems
-) -> list[Configuration]:
+    @property
+    def evaluation_hospitals(self) -> Dataset:
+        """The hospitals that are evaluated."""
+        return self.spec.evaluation_hospitals
+
+
+def trials_of(
+    spec: Spec, axes: Axes, seed: int, data: Callable[..., Dataset] | None, problems: Problems
+) -> list[Trial]:
     """Every configuration; what is wrong with one goes into ``problems`` with its values."""
     problems.check(
-        sim.models is None, "models=...: hospitals with different models cannot be swept; give one model"
+        spec.models is None, "models=...: hospitals with different models cannot be swept; give one model"
     )
-    _check_paths(sim, axes, data, problems)
+    _check_paths(spec, axes, data, problems)
     if problems.count:
         return []
     made: dict[tuple, Dataset] = {}
@@ -48,8 +62,8 @@ def configurations_of(
         try:
             _check_seed(own_seed)
             changes = _data_of(settings, data, made)
-            variant = _changed(sim, changes, settings)
-            check_simulation(variant, like=sim)
+            variant = _changed(spec, changes, settings)
+            check_spec(variant, like=spec)
             if isinstance(variant.algorithm, MixedAlgorithm):
                 raise InvalidInput(
                     f"algorithm={type(variant.algorithm).__name__}: algorithms for hospitals with different "
@@ -62,11 +76,11 @@ def configurations_of(
                 problems.add(message if named else f"{axes.label(k)}: {message}")
             said.add(message)
             continue
-        found.append(Configuration(k, variant, int(own_seed)))
+        found.append(Trial(k, variant, int(own_seed)))
     return found
 
 
-def _check_paths(sim: Simulation, axes: Axes, data: Any, problems: Problems) -> None:
+def _check_paths(spec: Spec, axes: Axes, data: Any, problems: Problems) -> None:
     """Fields that no configuration can have, with what may have been meant."""
     swept = {axis.path for axis in axes.axes}
     parents = {path for path in swept if any(other.startswith(path + ".") for other in swept)}
@@ -79,8 +93,8 @@ def _check_paths(sim: Simulation, axes: Axes, data: Any, problems: Problems) -> 
             )
         elif path in (SEED, HOSPITALS) or any(path.startswith(parent + ".") for parent in parents):
             continue
-        elif root in paths.APART or not paths.has(sim, path):
-            problems.add(paths.unknown(sim, path, (SEED, HOSPITALS)))
+        elif root in paths.APART or not paths.has(spec, path):
+            problems.add(paths.unknown(spec, path, (SEED, HOSPITALS)))
     if data is not None:
         problems.check(
             any(path.startswith(DATA + ".") for path in swept),
@@ -114,17 +128,9 @@ def _data_of(
     return {HOSPITALS: made[key]}
 
 
-def _changed(sim: Simulation, changes: dict[str, Any], settings: dict[str, Any]) -> Simulation:
+def _changed(spec: Spec, changes: dict[str, Any], settings: dict[str, Any]) -> Spec:
     """A copy with some fields changed, not checked yet; whole objects before what is inside of them."""
-    parts = {f.name: getattr(sim, f.name) for f in dataclasses.fields(sim)} | changes
+    parts = {f.name: getattr(spec, f.name) for f in dataclasses.fields(spec)} | changes
     for path, value in sorted(settings.items(), key=lambda item: item[0].count(".")):
         parts = paths.replace(parts, path, value)
-    return unchecked(sim, parts)
-
-
-def unchecked(sim: Simulation, parts: dict[str, Any]) -> Simulation:
-    """A simulation like ``sim`` of these parts, as they are."""
-    variant = object.__new__(type(sim))
-    for name, part in parts.items():
-        object.__setattr__(variant, name, part)
-    return variant
+    return Spec(**parts)

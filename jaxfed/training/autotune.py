@@ -172,10 +172,10 @@ class Stopwatch:
 
         def time_of(part: float, repeats: int) -> float:
             nonlocal state
-            cut, times = self._cut(federation, plan, part), []
+            smaller, times = self.cut(federation, plan, part), []
             for _ in range(repeats):
                 began = time.perf_counter()
-                state, _ = engine.advance(recipe, plan, cut, state, 1, capacity=capacity)
+                state, _ = engine.advance(recipe, plan, smaller, state, 1, capacity=capacity)
                 jax.block_until_ready(state)
                 times.append(time.perf_counter() - began)
             return min(times)
@@ -189,7 +189,7 @@ class Stopwatch:
         time_of(self._part, 1)
         return time_of(self._part, 5) / self._part
 
-    def _cut(self, federation: Federation, plan: Plan, part: float) -> Federation:
+    def cut(self, federation: Federation, plan: Plan, part: float) -> Federation:
         """About so much of the work: some of the hospitals, and where that would be few, of their rows.
 
         Hospitals without rows do not take part, and sizes are no shapes: it is the program of all of them.

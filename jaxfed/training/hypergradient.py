@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,10 +30,8 @@ from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.core.layout.plan import Federation, HeldOut, Plan
 from jaxfed.evaluation import MEASURES
 from jaxfed.spec import paths
-from jaxfed.sweep.trials import unchecked
-
-if TYPE_CHECKING:
-    from jaxfed.simulation import Simulation
+from jaxfed.spec.spec import Spec
+from jaxfed.training.federated import Federated
 
 
 class Gradient(NamedTuple):
@@ -48,17 +46,18 @@ class Gradient(NamedTuple):
     by: dict[str, float | pd.Series]
 
 
-def gradient(sim: Simulation, fields: Sequence[str], rounds: int, *, seed: int, split: str) -> Gradient:
-    """See :meth:`jaxfed.Simulation.gradient`."""
+def gradient(
+    spec: Spec, trainer: Federated, fields: Sequence[str], rounds: int, *, seed: int, split: str
+) -> Gradient:
+    """See :meth:`jaxfed.Simulation.gradient`; ``trainer`` is that of ``spec``."""
     fields = [fields] if isinstance(fields, str) else [*fields]
     problems = Problems("gradient")
     problems.check(len(fields) > 0, "fields=[]: give at least one, for example ['algorithm.mu']")
-    problems.check(split in sim.splits, f"split={split!r}: give one of splits, {', '.join(sim.splits)}")
-    problems.check(sim.models is None, "models=...: give one model for all hospitals")
+    problems.check(split in spec.splits, f"split={split!r}: give one of splits, {', '.join(spec.splits)}")
+    problems.check(spec.models is None, "models=...: give one model for all hospitals")
     problems.raise_if_any()
-    places = {path: _leaf(sim, path, problems) for path in fields}
+    places = {path: _leaf(spec, path, problems) for path in fields}
     problems.raise_if_any()
-    trainer = sim._trainer
     local = trainer.recipe.local
     local = dataclasses.replace(local, problem=local.problem.plain())
     leaves, structure = jax.tree.flatten(dataclasses.replace(trainer.recipe, local=local))
@@ -68,10 +67,10 @@ def gradient(sim: Simulation, fields: Sequence[str], rounds: int, *, seed: int, 
         rounds=rounds,
         plan=trainer.placement.plan,
         held_plan=trainer.held_placement.plan,
-        measure=MEASURES[sim.hospitals.task],
-        metric="mse" if sim.hospitals.task == "regression" else "log_loss",
-        split=sim.splits.index(split),
-        splits=len(sim.splits),
+        measure=MEASURES[spec.hospitals.task],
+        metric="mse" if spec.hospitals.task == "regression" else "log_loss",
+        split=spec.splits.index(split),
+        splits=len(spec.splits),
     )
     value, by = np.nan, {}
     for path, number in places.items():
@@ -83,7 +82,7 @@ def gradient(sim: Simulation, fields: Sequence[str], rounds: int, *, seed: int, 
             towards[number] = jnp.asarray(direction, leaves[number].dtype)
             value, slope = _slope(leaves, towards, trainer.federation, trainer.held, seed, final)
             slopes.append(float(slope))
-        by[path] = pd.Series(slopes, sim.hospitals.hospitals, name=path) if each else slopes[0]
+        by[path] = pd.Series(slopes, spec.hospitals.hospitals, name=path) if each else slopes[0]
     return Gradient(float(value), by)
 
 
@@ -129,24 +128,24 @@ def _slope(
     return jax.jvp(loss, ([leaves[i] for i in real],), ([towards[i] for i in real],))
 
 
-def _leaf(sim: Simulation, path: str, problems: Problems) -> int:
+def _leaf(spec: Spec, path: str, problems: Problems) -> int:
     """The number of the recipe's leaf that a field is: the one that changes with it."""
-    if path.split(".")[0] in paths.APART or not paths.has(sim, path):
-        problems.add(paths.unknown(sim, path))
+    if path.split(".")[0] in paths.APART or not paths.has(spec, path):
+        problems.add(paths.unknown(spec, path))
         return -1
-    now = paths.get(sim, path)
+    now = paths.get(spec, path)
     each = isinstance(now, PerHospital)
     number = np.asarray(jax.tree.leaves(now)[0] if each else now)
     if not np.issubdtype(number.dtype, np.floating):
         problems.add(f"{path}={now!r}: give a field that is a number, and no whole one; it has no derivative")
         return -1
     other = PerHospital(number + 0.5, now.names) if each else now + 0.5
-    parts = {name: getattr(sim, name) for name in paths.children(sim)}
+    parts = {name: getattr(spec, name) for name in paths.children(spec)}
     try:
-        changed = unchecked(sim, paths.replace(parts, path, other))._unplaced
+        changed = Spec(**paths.replace(parts, path, other)).recipe
     except InvalidInput as error:
         problems.add(str(error))
         return -1
-    pairs = zip(jax.tree.leaves(sim._unplaced), jax.tree.leaves(changed), strict=True)
+    pairs = zip(jax.tree.leaves(spec.recipe), jax.tree.leaves(changed), strict=True)
     (found,) = [i for i, (a, b) in enumerate(pairs) if np.any(np.asarray(a) != np.asarray(b))]
     return found

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from jaxfed.core.layout import memory
 from jaxfed.core.nn.rewrite import Form
+from jaxfed.training.federated import Federated
 from jaxfed.training.grouped import Grouped
-
-if TYPE_CHECKING:
-    from jaxfed.simulation import Simulation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,12 +72,13 @@ class Planned:
     __repr__ = __str__
 
 
-def planned(sim: Simulation, rounds: int, eval_every: int) -> Planned:
-    """The plan of ``sim.run(rounds, eval_every=eval_every)``; measures what that would measure."""
-    trainer = sim._trainer.prepared(rounds, eval_every)
+def planned(trainer: Federated | Grouped, rounds: int, eval_every: int) -> Planned:
+    """The plan of a run of so many rounds; measures what that run would measure."""
+    trainer = trainer.prepared(rounds, eval_every)
     blocks: dict[str, int] = {}
     if isinstance(trainer, Grouped):
-        placements, works, train = trainer.placements, trainer.work, trainer.train
+        placements, works = trainer.placements, trainer.work
+        train: Any = trainer.train
         blocks = {name: plan.block for name, plan in zip(trainer.names, trainer.plans, strict=True)}
     else:
         placements, works, train = (trainer.placement,), [trainer.work], trainer.federation.train

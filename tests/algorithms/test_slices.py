@@ -257,14 +257,14 @@ def test_hospitals_of_all_rates_in_a_simulation():
         own = jax.tree.map(lambda leaf: leaf[c] != 0, run.variables.params)  # noqa: B023
         assert own["hidden_1"]["kernel"].sum() == (8 * rate) * (4 * rate)
         assert own["head"]["kernel"].sum() == 4 * rate
-        probability = sim._trainer.unplaced.local.problem.predict(
+        probability = sim.trainer.unplaced.local.problem.predict(
             jax.tree.map(lambda leaf: leaf[c], run.variables),  # noqa: B023
             data.x[(data.owner == c) & (data.split != TRAIN)].astype(np.float32),
         )
         y = data.y[(data.owner == c) & (data.split != TRAIN)]
         loss = np.logaddexp(0, probability[:, 0]) - y * probability[:, 0]
         assert run.hospitals()["log_loss"].iloc[c] == pytest.approx(float(loss.mean()), rel=1e-4)
-    sizes = costs_of_hospitals(sim._trainer.unplaced, data.x, data.y, 4)
+    sizes = costs_of_hospitals(sim.trainer.unplaced, data.x, data.y, 4)
     for found, rate in zip(sizes, rates.values(), strict=True):
         a, b = 8 * rate, 4 * rate
         assert found.upload == found.download == 4 * ((3 + 1) * a + (a + 1) * b + b + 1)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXFED_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(choices, "_known", {})
+    monkeypatch.setattr(choices, "known", {})
     return tmp_path / "cache"
 
 
@@ -85,7 +85,7 @@ def test_a_part_of_the_hospitals_is_timed_in_the_same_program(caplog):
     plan, federation = lab.placement.plan, lab.federation
     watch = tuning.Stopwatch(cpu=True)
     for part in (1.0, 0.5, 0.1):
-        cut = watch._cut(federation, plan, part)
+        cut = watch.cut(federation, plan, part)
         assert np.array_equal(cut.sizes, cut.train.size)
         assert cut.sizes.sharding == federation.sizes.sharding
         assert cut.train.size.sharding == federation.train.size.sharding
@@ -104,14 +104,14 @@ def test_a_measured_block_is_used_and_remembered(empty_cache, always, monkeypatc
     measured = {1: 3.0, 2: 2.0, 4: 1.0, 8: 2.0, 16: 9.0}
     monkeypatch.setattr(tuning.Stopwatch, "__call__", lambda self, recipe, plan, *rest: measured[plan.block])
     first = simulation()
-    assert first._trainer.choice.how == "judged"
+    assert first.trainer.choice.how == "judged"
     run = first.run(40, eval_every=40, progress=False)
     assert run.provenance["block"] == 4
     assert first.plan(40, eval_every=40).seconds["fast"][4] == 1.0
     monkeypatch.setattr(tuning.Stopwatch, "__call__", None)  # nothing is timed again
     again = simulation()
     assert again.plan(40, eval_every=40).how == "remembered"
-    choices._known.clear()  # another process
+    choices.known.clear()  # another process
     assert simulation().plan(40, eval_every=40).block == 4
     kept = json.loads((empty_cache / "choices.json").read_text())
     assert [*kept.values()] == [{"fast": {"2": 2.0, "4": 1.0, "8": 2.0}}]
@@ -160,10 +160,10 @@ def test_a_folder_that_cannot_be_used_is_no_error(empty_cache):
 def test_the_place_of_the_file(monkeypatch):
     monkeypatch.delenv("JAXFED_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/some/where")
-    assert str(choices._path()) == "/some/where/jaxfed/choices.json"
+    assert str(choices.location()) == "/some/where/jaxfed/choices.json"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
-    assert str(choices._path()) == "/home/someone/.cache/jaxfed/choices.json"
+    assert str(choices.location()) == "/home/someone/.cache/jaxfed/choices.json"
 
 
 def test_names_do_not_depend_on_addresses():

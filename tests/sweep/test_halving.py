@@ -106,14 +106,14 @@ def test_halving_keeps_the_best_and_changes_nothing_else(sim):
 
 def test_losers_cost_nothing_after_their_rung(sim, monkeypatch):
     """Rounds that the program is asked for are those that somebody needs."""
-    asked, orders = [], Lane._orders
+    asked, orders = [], Lane.orders
 
     def watched(self, fresh):
         found = orders(self, fresh)
         asked.append(int(found[0].rounds.sum()))
         return found
 
-    monkeypatch.setattr(Lane, "_orders", watched)
+    monkeypatch.setattr(Lane, "orders", watched)
     found = quiet(sim, {RATE: np.geomspace(1e-3, 1, 8)}, 8, eval_every=4, halving=Halving(rounds=2, eta=2))
     assert sorted(found["rounds_done"].values.tolist()) == [2, 2, 2, 2, 4, 4, 8, 8]
     assert sum(asked) == int(found["rounds_done"].sum()) == 32

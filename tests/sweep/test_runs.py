@@ -49,7 +49,7 @@ def sweep(sim, fields, **how):
 def equal(entry, sim, seed=0, rtol=None):
     """All numbers of one entry are those of the single run: bit for bit, or to ``rtol``."""
     run = sim.run(ROUNDS, seed=seed, eval_every=EVERY, progress=False)
-    own = entry.sel(hospital=[*sim.subjects.hospitals])
+    own = entry.sel(hospital=[*sim.evaluation_hospitals.hospitals])
     close = np.testing.assert_array_equal
     if rtol is not None:
         close = lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-6)  # noqa: E731

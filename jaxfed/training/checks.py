@@ -1,0 +1,67 @@
+"""Every problem of the arguments of a run, in one error before anything is compiled."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxfed.core.errors import Problems
+from jaxfed.core.group_algorithm import MixedAlgorithm
+from jaxfed.spec.checks import check_count
+from jaxfed.spec.shapes import variables_of
+from jaxfed.spec.spec import ALL, Spec
+
+CHANGEABLE = {"client_optimizer", "participation", "l2"}  # when a run goes on
+
+
+def check_run(spec: Spec, rounds: Any, seed: Any, eval_every: Any, initial: Any, resume: Any) -> None:
+    """Raise one error that lists what is wrong with the arguments of ``run``."""
+    problems = Problems("run")
+    check_count(problems, "rounds", rounds, 0)
+    check_count(problems, "eval_every", eval_every, 1)
+    check_count(problems, "seed", seed, 0)
+    problems.check(
+        not isinstance(seed, (int, np.integer)) or bool(seed < 2**31),
+        f"seed={seed}: give a whole number below 2**31",
+    )
+    if resume is not None:
+        problems.check(
+            resume.state is not None,
+            "resume: this run was loaded from files and has no state; give a Run of this session, or let "
+            "runs keep what they have done, run(checkpoint=folder)",
+        )
+        here = spec.describe()
+        changed = [n for n in here if n not in CHANGEABLE and resume.config.get(n) != here[n]]
+        changed += ["hospitals"] * (resume.history.hospitals != spec.evaluation_hospitals.hospitals)
+        changed += ["training hospitals"] * (resume.history.trainees != spec.hospitals.hospitals)
+        problems.check(
+            not changed,
+            f"resume: that run has other {', '.join(dict.fromkeys(changed))}; give a run of this simulation",
+        )
+        problems.check(initial is None, "initial and resume: give one of them")
+    if initial is not None:
+        wanted = {name: variables_of(spec, local) for name, local in spec.local_trainings.items()}
+        found = jax.tree.map(jnp.shape, initial)
+        expected = jax.tree.map(lambda leaf: leaf.shape, wanted)
+        single = not isinstance(spec.algorithm, MixedAlgorithm)
+        shapes, kind = (expected[ALL], "") if single else (expected, " of every group")
+        problems.check(
+            found == shapes, f"initial has shapes {found}, the model needs {shapes}; give Variables{kind}"
+        )
+    problems.raise_if_any()
+
+
+def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> None:
+    """Raise one error that lists what is wrong with the arguments for checkpoints."""
+    problems = Problems("checkpoint")
+    fine = checkpoint is None or isinstance(checkpoint, str | os.PathLike)
+    problems.check(fine, f"checkpoint={checkpoint!r}: give the name of a folder, or None")
+    problems.check(resume is None or checkpoint is None, "checkpoint and resume: give one of them")
+    problems.check(every is None or checkpoint is not None, f"every={every!r}: give checkpoint=folder too")
+    check_count(problems, "every", every, 1, optional=True)
+    check_count(problems, "keep", keep, 1)
+    problems.raise_if_any()

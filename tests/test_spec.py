@@ -1,0 +1,51 @@
+"""What a simulation is asked for, as data that nobody has checked yet."""
+
+import numpy as np
+import pytest
+from federations import hospitals
+
+import jaxfed
+from jaxfed.algorithms.mixed import FedMD
+from jaxfed.core.engine.groups import GroupRecipe
+from jaxfed.core.errors import InvalidInput
+from jaxfed.models import logistic, mlp
+from jaxfed.spec.checks import check_spec
+from jaxfed.spec.spec import ALL, Spec
+from jaxfed.training.setup import trainer_of
+
+
+def test_a_specification_checks_nothing_and_a_simulation_does():
+    wrong = {"hospitals": hospitals((4, 3)), "batch_size": 0}
+    spec = Spec(**wrong)
+    for check in (lambda: check_spec(spec), lambda: jaxfed.Simulation(**wrong)):
+        with pytest.raises(InvalidInput, match="batch_size=0: give a whole number >= 1"):
+            check()
+
+
+def test_services_need_no_simulation():
+    given = {"hospitals": hospitals((6, 4)), "model": logistic(), "splits": ("train",)}
+    spec, sim = Spec(**given), jaxfed.Simulation(**given)
+    check_spec(spec)
+    assert trainer_of(spec).identity() == sim.trainer.identity()
+    assert spec.describe() == sim.describe()
+
+
+def test_numbers_and_groups_are_in_the_order_of_the_data():
+    data = hospitals((5, 4, 3))
+    first, second, third = data.hospitals
+    alone = Spec(data, steps=jaxfed.per_hospital({third: 3, first: 1, second: 2}))
+    assert np.asarray(alone.recipe.local.steps.values).tolist() == [1, 2, 3]
+    assert [*alone.local_trainings] == [ALL]
+    assert alone.group_of == (ALL, ALL, ALL)
+    models, groups = {"small": logistic(), "large": mlp(4)}, {second: "large", third: "small", first: "small"}
+    for given in (groups, ["small", "large", "small"]):
+        spec = Spec(data, algorithm=FedMD(np.zeros((4, data.x.shape[1]))), models=models, groups=given)
+        assert spec.group_of == ("small", "large", "small")
+        assert [*spec.local_trainings] == ["small", "large"]
+        assert isinstance(spec.recipe, GroupRecipe)
+
+
+def test_hospitals_that_are_evaluated():
+    data, others = hospitals((5, 4)), hospitals((3, 3, 3))
+    assert Spec(data).evaluation_hospitals is data
+    assert Spec(data, evaluate_on=others).evaluation_hospitals is others

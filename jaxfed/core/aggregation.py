@@ -67,7 +67,14 @@ class Mixer(Part):
 
     @abc.abstractmethod
     def apply(self, uploads: Uploads, key: Array) -> Uploads:
-        """The uploads that the next part sees; ``key`` is the same on every device."""
+        """The uploads that the next part sees; ``key`` is the same on every device.
+
+        Uploads that are not finite say that the mixer has no answer, as a rule's aggregate does.
+        """
+
+    def left(self, clients: int) -> int:
+        """How many uploads of so many the next part sees."""
+        return clients
 
 
 class Rule(Part):
@@ -79,7 +86,7 @@ class Rule(Part):
 
     @abc.abstractmethod
     def reduce(self, uploads: Uploads, state: PyTree, key: Array) -> tuple[Aggregate, PyTree, Metrics]:
-        """The aggregate, the new state, and what the observer sees: arrays ``[K]``, such as who was selected.
+        """The aggregate, the new state, and what the observer sees: arrays ``[M]``, such as who was selected.
 
         An aggregate that is not finite says that the rule has no answer: the server then keeps its state.
         """
@@ -144,6 +151,14 @@ class Chain:
     def stores(self) -> bool:
         """Whether uploads have to be stored."""
         return bool(self.mixers) or isinstance(self.rule, Rule)
+
+    def problems(self, clients: int) -> list[str]:
+        """Why some part cannot work with that many clients, or with what mixers leave of them."""
+        problems = []
+        for part in self.parts:
+            problems += [f"{type(part).__name__}: {problem}" for problem in part.problems(clients)]
+            clients = part.left(clients) if isinstance(part, Mixer) else clients
+        return problems
 
     def __repr__(self) -> str:
         return f"chain({', '.join(map(repr, self.parts))})"

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+_FAR = 1e12  # coordinates count as no further apart than this in inner products: squares must not overflow
+_SAMPLED = 64  # coordinates of each device that a central upload is chosen by
 _CHUNK = 2**18  # numbers of a chunk of columns on a CPU: a copy of it stays in the second-level cache
 
 
@@ -25,19 +27,29 @@ class Aggregate(NamedTuple):
 
 
 class _Products:
-    """Inner products of the stored uploads and their mean; computed when they are first asked for."""
+    """Inner products of the stored uploads; computed when they are first asked for, which must be outside of loops."""
 
     def __init__(self, matrix: Array, present: Array, axis: str | None) -> None:
         self._matrix, self._present, self._axis = matrix, present, axis
+        self._centre: Array | None = None
         self._known: Array | None = None
 
-    def centred(self) -> Array:
-        """``[K + 1, K + 1]``: of the uploads minus the mean of those present, and (last) of that mean.
+    @property
+    def centre(self) -> Array:
+        """``[n]``: an upload in the midst of the others.
 
-        Distances of nearly equal uploads cancel in float32, so the mean is subtracted before the product.
+        Distances of nearly equal uploads cancel in float32, so something near them is subtracted first. It is not
+        their mean, which a single upload can move as far as it likes.
         """
+        if self._centre is None:
+            self._centre = self._matrix[_central(self._matrix, self._present, self._axis)]
+        return self._centre
+
+    def centred(self) -> Array:
+        """``[K + 1, K + 1]``: of the uploads minus the centre, and (last) of the centre."""
         if self._known is None:
-            self._known = _sum_over(_centred_products(self._matrix, self._present), self._axis)
+            products = _centred_products(self._matrix, self._present, self.centre)
+            self._known = _sum_over(products, self._axis)
         return self._known
 
 
@@ -62,7 +74,8 @@ class Uploads:
         self._matrix, self.aux, self.weights = matrix, aux, weights
         self.size, self.axis = matrix.shape[1] if size is None else size, axis
         self._rows: Array | None = None  # [M, K]; None where nothing was mixed
-        self._products = _Products(matrix, weights > 0, axis)
+        self._stored = weights > 0
+        self._products = _Products(matrix, self._stored, axis)
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -82,7 +95,7 @@ class Uploads:
         return self._inner(self._affine(0.0))
 
     def centred_gram(self) -> Array:
-        """``[M, M]`` inner products of updates minus the mean of those stored; for everything about distances."""
+        """``[M, M]`` inner products of updates minus one in their midst; for everything about distances."""
         return self._inner(self._affine(1.0))
 
     def squared_norms(self) -> Array:
@@ -98,6 +111,18 @@ class Uploads:
         between = jnp.maximum(squares[:, None] + squares[None, :] - 2 * gram, 0)
         between = jnp.where(jnp.eye(len(self), dtype=bool), 0, between)
         return jnp.where(self.present[:, None] & self.present[None, :], between, jnp.inf)
+
+    def squared_distances_to(self, point: Array) -> Array:
+        """``[M]`` squared distances to ``point [n]``, which is shared over devices as the updates are."""
+        if self._rows is None:
+            far = jnp.clip(self._matrix - point, -_FAR, _FAR)
+            return _sum_over(jnp.square(far).sum(1), self.axis)
+        moved = jnp.clip(point - self._products.centre, -_FAR, _FAR)
+        along = _multiply(jnp.clip(self._matrix - self._products.centre, -_FAR, _FAR), moved)
+        along = jnp.append(jnp.where(self._stored, along, 0), self._products.centre @ moved)
+        inner = _multiply(self._affine(1.0), _sum_over(along, self.axis))
+        moved_by = _sum_over(moved @ moved, self.axis)
+        return jnp.maximum(jnp.diagonal(self.centred_gram()) - 2 * inner + moved_by, 0)
 
     def dot(self, point: Array) -> Array:
         """``[M]`` inner products with ``point [n]``, which is shared over devices as the updates are."""
@@ -149,36 +174,57 @@ class Uploads:
         return _sum_over(partial, self.axis)
 
     def _affine(self, shift: float) -> Array:
-        """``[M, K + 1]``: the uploads minus ``shift`` means, by centred uploads and the mean."""
-        rows = jnp.eye(len(self._matrix), dtype=self._matrix.dtype) if self._rows is None else self._rows
+        """``[M, K + 1]``: the uploads minus ``shift`` centres, by centred uploads and the centre."""
+        rows = self._rows
+        if rows is None:
+            rows = jnp.diag(self._stored.astype(self._matrix.dtype))
         return jnp.concatenate([rows, rows.sum(1, keepdims=True) - shift], axis=1)
 
     def _inner(self, rows: Array) -> Array:
-        return _multiply(_multiply(rows, self._products.centred()), rows.T)
+        """``rows G rows'`` for the products G; each device computes some rows of it."""
+        products = self._products.centred()
+        if self.axis is None:
+            return _multiply(_multiply(rows, products), rows.T)
+        devices = jax.lax.axis_size(self.axis)
+        each = -(-len(rows) // devices)
+        padded = jnp.pad(rows, ((0, each * devices - len(rows)), (0, 0)))
+        some = jax.lax.dynamic_slice_in_dim(padded, jax.lax.axis_index(self.axis) * each, each)
+        some = _multiply(_multiply(some, products), rows.T)
+        return jax.lax.all_gather(some, self.axis, tiled=True)[: len(rows)]
 
 
-def _centred_products(matrix: Array, present: Array) -> Array:
+def _central(matrix: Array, present: Array, axis: str | None) -> Array:
+    """The number of the upload that is nearest to the median, by some coordinates of each device."""
+    n = matrix.shape[1]
+    width = min(n, _SAMPLED)
+    sample = matrix[:, jnp.arange(width) * (n // max(width, 1))]
+    ordered = jnp.sort(jnp.where(present[:, None], sample, jnp.inf), axis=0)
+    middle = ordered[jnp.maximum(present.sum() - 1, 0) // 2]
+    far = _sum_over(jnp.square(jnp.clip(sample - middle, -_FAR, _FAR)).sum(1), axis)
+    return jnp.argmin(jnp.where(present, far, jnp.inf))
+
+
+def _centred_products(matrix: Array, present: Array, centre: Array) -> Array:
     """Products over this device's coordinates; on a CPU some columns at a time, so that no copy leaves the cache."""
     rows, columns = matrix.shape
 
-    def products(part: Array) -> Array:
-        count = jnp.maximum(present.sum(), 1).astype(part.dtype)
-        mean = jnp.where(present[:, None], part, 0).sum(0) / count
-        centred = jnp.where(present[:, None], part - mean, 0)
-        whole = jnp.concatenate([centred, mean[None]])
+    def products(part: Array, middle: Array) -> Array:
+        centred = jnp.where(present[:, None], jnp.clip(part - middle, -_FAR, _FAR), 0)
+        whole = jnp.concatenate([centred, jnp.clip(middle, -_FAR, _FAR)[None]])
         return _multiply(whole, whole.T)
 
     width = max(64, _CHUNK // max(rows, 1) // 64 * 64)
     if jax.default_backend() != "cpu" or columns <= width:
-        return products(matrix)
+        return products(matrix, centre)
     whole = columns // width
 
     def add(c: Array, total: Array) -> Array:
-        return total + products(jax.lax.dynamic_slice(matrix, (0, c * width), (rows, width)))
+        part = jax.lax.dynamic_slice_in_dim(matrix, c * width, width, 1)
+        return total + products(part, jax.lax.dynamic_slice_in_dim(centre, c * width, width))
 
     total = jax.lax.fori_loop(0, whole, add, jnp.zeros((rows + 1, rows + 1), matrix.dtype))
     rest = columns - whole * width
-    return total + products(matrix[:, whole * width :]) if rest else total
+    return total + products(matrix[:, whole * width :], centre[whole * width :]) if rest else total
 
 
 def _multiply(a: Array, b: Array) -> Array:
@@ -187,4 +233,3 @@ def _multiply(a: Array, b: Array) -> Array:
 
 def _sum_over(partial: Array, axis: str | None) -> Array:
     return partial if axis is None else jax.lax.psum(partial, axis)
-

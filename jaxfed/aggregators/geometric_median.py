@@ -26,13 +26,15 @@ from jaxfed.core.errors import Problems
 from jaxfed.core.hyperparameters import Number
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Metrics, PyTree
-from jaxfed.core.uploads import Aggregate, Uploads
+from jaxfed.core.uploads import FAR, Aggregate, Uploads
 
 
 @pytree
 @dataclasses.dataclass(frozen=True)
 class GeometricMedian(Rule):
     """The smoothed geometric median; 0 where nobody took part.
+
+    Uploads further than 1e9 from the most central one are left out.
 
     Attributes:
         steps: static; steps of Weiszfeld's iteration.
@@ -50,11 +52,15 @@ class GeometricMedian(Rule):
 
     def reduce(self, uploads: Uploads, state: PyTree, key: Array) -> tuple[Aggregate, PyTree, Metrics]:
         """The mean with the weights of the last step; metrics ``weight``, ``[M]``: those, of sum 1."""
-        gram, between, weights = uploads.centred_gram(), uploads.squared_distances(), uploads.weights
-        weights = weights.astype(gram.dtype)
+        gram, far = uploads.centred_gram(), jnp.sqrt(uploads.squared_distances())
+        everyone = uploads.weights.astype(gram.dtype)
+        # The most central upload is near the others' if they have more than half of the weights.
+        far = jnp.where(uploads.present, far, 0)
+        central = far[jnp.argmin(jnp.where(uploads.present, far @ everyone, jnp.inf))]
+        weights = jnp.where(central < FAR, everyone, 0)
 
-        def shares(far: Array) -> Array:
-            parts = weights / far
+        def shares(distance: Array) -> Array:
+            parts = weights / distance
             return parts / jnp.maximum(parts.sum(), jnp.finfo(parts.dtype).tiny)
 
         def step(_: Array, share: Array) -> Array:
@@ -62,11 +68,8 @@ class GeometricMedian(Rule):
             squares = jnp.diagonal(gram) - 2 * inner + share @ inner
             return shares(jnp.maximum(jnp.sqrt(jnp.maximum(squares, 0)), self.floor))
 
-        # The most central upload is near the others' if they have more than half of the weights.
-        far = jnp.where(uploads.present, jnp.sqrt(between), 0)
-        central = jnp.argmin(jnp.where(uploads.present, far @ weights, jnp.inf))
-        near = _weighted_median(far[central], weights)
-        start = shares(jnp.maximum(far[central], jnp.maximum(near, self.floor)))
+        near = _weighted_median(central, everyone)
+        start = shares(jnp.maximum(central, jnp.maximum(near, self.floor)))
         share = jax.lax.fori_loop(0, self.steps, step, start)
         return uploads.mean(share), state, {"weight": share}
 

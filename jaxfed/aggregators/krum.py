@@ -56,9 +56,8 @@ class Krum(Rule):
             remedy = f"give f <= {(clients - 3) // 2}" if clients >= 3 else "take another rule, such as Median()"
             problems.append(f"f={self.f} needs at least {2 * f + 3} uploads, and there are {clients}: {remedy}")
         if self.select > clients - (0 if f is None else f):
-            problems.append(
-                f"select={self.select} of {clients} uploads with f={self.f}: give at most {clients} - f"
-            )
+            most = clients - (0 if f is None else int(f))
+            problems.append(f"select={self.select} of {clients} uploads with f={self.f}: give at most {most}")
         return problems
 
     def reduce(self, uploads: Uploads, state: PyTree, key: Array) -> tuple[Aggregate, PyTree, Metrics]:

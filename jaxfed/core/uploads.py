@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-_FAR = 1e12  # coordinates count as no further apart than this in inner products: squares must not overflow
+FAR = 1e9  # distances above this are only known to be large
+_FURTHEST = 1e12  # coordinates count as no further apart than this in inner products: squares must not overflow
 _SAMPLED = 64  # coordinates of each device that a central upload is chosen by
 _CHUNK = 2**18  # numbers of a chunk of columns on a CPU: a copy of it stays in the second-level cache
 
@@ -92,11 +93,11 @@ class Uploads:
 
     def gram(self) -> Array:
         """``[M, M]`` inner products of whole updates."""
-        return self._inner(self._affine(0.0))
+        return self._inner(0)
 
     def centred_gram(self) -> Array:
         """``[M, M]`` inner products of updates minus one in their midst; for everything about distances."""
-        return self._inner(self._affine(1.0))
+        return self._inner(1)
 
     def squared_norms(self) -> Array:
         """``[M]`` squared norms of whole updates, without a product of all pairs where nothing was mixed."""
@@ -115,12 +116,12 @@ class Uploads:
     def squared_distances_to(self, point: Array) -> Array:
         """``[M]`` squared distances to ``point [n]``, which is shared over devices as the updates are."""
         if self._rows is None:
-            far = jnp.clip(self._matrix - point, -_FAR, _FAR)
+            far = jnp.clip(self._matrix - point, -_FURTHEST, _FURTHEST)
             return _sum_over(jnp.square(far).sum(1), self.axis)
-        moved = jnp.clip(point - self._products.centre, -_FAR, _FAR)
-        along = _multiply(jnp.clip(self._matrix - self._products.centre, -_FAR, _FAR), moved)
+        moved = jnp.clip(point - self._products.centre, -_FURTHEST, _FURTHEST)
+        along = _multiply(jnp.clip(self._matrix - self._products.centre, -_FURTHEST, _FURTHEST), moved)
         along = jnp.append(jnp.where(self._stored, along, 0), self._products.centre @ moved)
-        inner = _multiply(self._affine(1.0), _sum_over(along, self.axis))
+        inner = _multiply(self._affine(self._rows, 1), _sum_over(along, self.axis))
         moved_by = _sum_over(moved @ moved, self.axis)
         return jnp.maximum(jnp.diagonal(self.centred_gram()) - 2 * inner + moved_by, 0)
 
@@ -173,16 +174,21 @@ class Uploads:
         """The sum over devices of what each computed from its coordinates."""
         return _sum_over(partial, self.axis)
 
-    def _affine(self, shift: float) -> Array:
-        """``[M, K + 1]``: the uploads minus ``shift`` centres, by centred uploads and the centre."""
-        rows = self._rows
-        if rows is None:
-            rows = jnp.diag(self._stored.astype(self._matrix.dtype))
-        return jnp.concatenate([rows, rows.sum(1, keepdims=True) - shift], axis=1)
+    def _affine(self, rows: Array, shift: int) -> Array:
+        """``[M, K + 1]``: the mixtures minus ``shift`` centres, by centred uploads and the centre."""
+        present = self._stored.astype(rows.dtype)  # an absent upload is 0, and not the centre
+        return jnp.concatenate([rows, (rows @ present)[:, None] - shift], axis=1)
 
-    def _inner(self, rows: Array) -> Array:
-        """``rows G rows'`` for the products G; each device computes some rows of it."""
+    def _inner(self, shift: int) -> Array:
+        """``[M, M]`` inner products of what :meth:`_affine` says; each device computes some rows of mixtures."""
         products = self._products.centred()
+        if self._rows is None and shift == 1:
+            return products[:-1, :-1]
+        if self._rows is None:
+            along = products[:-1, -1]
+            both = self._stored[:, None] & self._stored[None, :]
+            return jnp.where(both, products[:-1, :-1] + along[:, None] + along + products[-1, -1], 0)
+        rows = self._affine(self._rows, shift)
         if self.axis is None:
             return _multiply(_multiply(rows, products), rows.T)
         devices = jax.lax.axis_size(self.axis)
@@ -200,7 +206,7 @@ def _central(matrix: Array, present: Array, axis: str | None) -> Array:
     sample = matrix[:, jnp.arange(width) * (n // max(width, 1))]
     ordered = jnp.sort(jnp.where(present[:, None], sample, jnp.inf), axis=0)
     middle = ordered[jnp.maximum(present.sum() - 1, 0) // 2]
-    far = _sum_over(jnp.square(jnp.clip(sample - middle, -_FAR, _FAR)).sum(1), axis)
+    far = _sum_over(jnp.square(jnp.clip(sample - middle, -_FURTHEST, _FURTHEST)).sum(1), axis)
     return jnp.argmin(jnp.where(present, far, jnp.inf))
 
 
@@ -209,8 +215,8 @@ def _centred_products(matrix: Array, present: Array, centre: Array) -> Array:
     rows, columns = matrix.shape
 
     def products(part: Array, middle: Array) -> Array:
-        centred = jnp.where(present[:, None], jnp.clip(part - middle, -_FAR, _FAR), 0)
-        whole = jnp.concatenate([centred, jnp.clip(middle, -_FAR, _FAR)[None]])
+        centred = jnp.where(present[:, None], jnp.clip(part - middle, -_FURTHEST, _FURTHEST), 0)
+        whole = jnp.concatenate([centred, jnp.clip(middle, -_FURTHEST, _FURTHEST)[None]])
         return _multiply(whole, whole.T)
 
     width = max(64, _CHUNK // max(rows, 1) // 64 * 64)

@@ -114,16 +114,16 @@ class Uploads:
         return jnp.where(self.present[:, None] & self.present[None, :], between, jnp.inf)
 
     def squared_distances_to(self, point: Array) -> Array:
-        """``[M]`` squared distances to ``point [n]``, which is shared over devices as the updates are."""
+        """``[M]`` squared distances to ``point [n]``, shared over devices as updates are; infinite where they overflow."""
         if self._rows is None:
-            far = jnp.clip(self._matrix - point, -_FURTHEST, _FURTHEST)
-            return _sum_over(jnp.square(far).sum(1), self.axis)
+            return _sum_over(jnp.square(self._matrix - point).sum(1), self.axis)
         moved = jnp.clip(point - self._products.centre, -_FURTHEST, _FURTHEST)
         along = _multiply(jnp.clip(self._matrix - self._products.centre, -_FURTHEST, _FURTHEST), moved)
         along = jnp.append(jnp.where(self._stored, along, 0), self._products.centre @ moved)
         inner = _multiply(self._affine(self._rows, 1), _sum_over(along, self.axis))
         moved_by = _sum_over(moved @ moved, self.axis)
-        return jnp.maximum(jnp.diagonal(self.centred_gram()) - 2 * inner + moved_by, 0)
+        squares = jnp.maximum(jnp.diagonal(self.centred_gram()) - 2 * inner + moved_by, 0)
+        return jnp.where(squares < FAR**2, squares, jnp.inf)
 
     def dot(self, point: Array) -> Array:
         """``[M]`` inner products with ``point [n]``, which is shared over devices as the updates are."""

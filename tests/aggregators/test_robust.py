@@ -103,13 +103,15 @@ def test_a_minority_cannot_move_it_far(name, size, pattern):
         assert np.linalg.norm(found - honest.mean(0)) <= 1.5 * radius
 
 
-@pytest.mark.parametrize("size", [1e6, 1e30])
+@pytest.mark.parametrize("size", [1e6, 1e12, 1e30])
 def test_an_upload_moves_centred_clipping_by_its_share_of_tau(size):
     x = updates()
     expected = roads.centred_clipping(x, np.zeros(7), 2.0, 1)
     x[4] = size
     found = aggregate(x, CentredClipping(2.0)).update
     assert np.linalg.norm(found - expected) <= 2 * 2.0 / 9 + 1e-5
+    for mixer in (NNM(1), Bucketing(2)):
+        assert np.linalg.norm(aggregate(x, mixer, CentredClipping(2.0)).update) <= 2.0
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,12 @@ class Krum(Rule):
         """The mean of the selected uploads; metrics ``selected``, ``[M]`` bool, and ``score``, ``[M]``."""
         between, count = uploads.squared_distances(), uploads.present.sum()
         neighbours = jnp.clip(count - self.f - 2, 0, len(uploads) - 1)
-        # with itself, at distance 0; columns are rows
-        near = order_statistics.least(between, neighbours + 1)
-        score = jnp.where(uploads.present, jnp.where(near, between, 0).sum(0), jnp.inf)
+
+        def nearest(columns: Array) -> Array:
+            """The sums of the least distances, with that to itself, which is 0; columns are rows."""
+            return jnp.where(order_statistics.least(columns, neighbours + 1), columns, 0).sum(0)
+
+        score = jnp.where(uploads.present, uploads.by_columns(nearest, between), jnp.inf)
         selected = uploads.present & order_statistics.least(score[:, None], self.select)[:, 0]
         answer = count >= jnp.maximum(self.f + 3, 2 * self.f + 1)
         aggregate = uploads.mean(jnp.where(answer, selected.astype(uploads.aux.dtype), jnp.nan))

@@ -53,6 +53,10 @@ class NNM(Mixer):
         """As many uploads; an absent one stays a row of zeros."""
         count = uploads.present.sum()
         neighbours = jnp.clip(count - self.f, 1, len(uploads))
-        near = order_statistics.least(uploads.squared_distances(), neighbours).T  # columns are rows
+
+        def nearest(columns: Array) -> Array:
+            return order_statistics.least(columns, neighbours)
+
+        near = uploads.by_columns(nearest, uploads.squared_distances()).T  # columns are rows
         matrix = jnp.where(near & uploads.present[:, None], 1 / neighbours, 0)
         return uploads.mix(jnp.where(count > 2 * self.f, matrix, jnp.nan), uploads.weights)

@@ -74,10 +74,15 @@ def least(x: Array, count: Array | int) -> Array:
     Returns:
         ``[K, P]`` bool with ``count`` True in every column.
     """
-    bound = _ranked(x, count - 1)
+    everyone, rank = jnp.ones(len(x), bool), jnp.asarray(count, jnp.int32) - 1
+    bound = _by_blocks(lambda block: _ranked(block, rank), x, everyone, rank + 1)
     below, equal = x < bound, x == bound
     room = count - _count(below)
-    return below | (equal & (jnp.cumsum(equal, axis=0, dtype=jnp.int32) <= room))
+
+    def first() -> Array:
+        return below | (equal & (jnp.cumsum(equal, axis=0, dtype=jnp.int32) <= room))
+
+    return lax.cond((_count(equal) > room).any(), first, lambda: below | equal)
 
 
 def _by_blocks(rule: Callable[[Array], Array], x: Array, present: Array, count: Array) -> Array:

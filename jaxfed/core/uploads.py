@@ -8,6 +8,7 @@ the number of mixers, and :meth:`Uploads.mean` reads the uploads a second and la
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -18,6 +19,8 @@ FAR = 1e9  # distances above this are only known to be large
 _FURTHEST = 1e12  # coordinates count as no further apart than this in inner products: squares must not overflow
 _SAMPLED = 64  # coordinates of each device that a central upload is chosen by
 _CHUNK = 2**18  # numbers of a chunk of columns on a CPU: a copy of it stays in the second-level cache
+_NARROWEST = 2048  # columns of a chunk: fewer do not pay for adding the products up
+_BLOCK = 256  # rows of a block of products
 
 
 class Aggregate(NamedTuple):
@@ -110,7 +113,8 @@ class Uploads:
         gram = self.centred_gram()
         squares = jnp.diagonal(gram)
         between = jnp.maximum(squares[:, None] + squares[None, :] - 2 * gram, 0)
-        between = jnp.where(jnp.eye(len(self), dtype=bool), 0, between)
+        between = jnp.where(jnp.tri(len(self), k=-1, dtype=bool), between, 0)
+        between = between + between.T  # the same both ways to the last bit, so that ties are ties
         return jnp.where(self.present[:, None] & self.present[None, :], between, jnp.inf)
 
     def squared_distances_to(self, point: Array) -> Array:
@@ -170,6 +174,22 @@ class Uploads:
             return share
         return jax.lax.all_gather(share, self.axis, tiled=True)[: self.size]
 
+    def by_columns(self, function: Callable[[Array], Array], matrix: Array) -> Array:
+        """``function`` of a ``matrix`` that is the same on all devices, each of which does some of its columns.
+
+        Args:
+            function: from columns ``[.., m]`` to ``[.., m]``, column by column.
+            matrix: ``[.., M]``.
+        """
+        if self.axis is None:
+            return function(matrix)
+        devices, columns = jax.lax.axis_size(self.axis), matrix.shape[1]
+        each = -(-columns // devices)
+        padded = jnp.pad(matrix, ((0, 0), (0, each * devices - columns)))
+        some = jax.lax.dynamic_slice_in_dim(padded, jax.lax.axis_index(self.axis) * each, each, 1)
+        results = function(some)
+        return jax.lax.all_gather(results, self.axis, axis=results.ndim - 1, tiled=True)[..., :columns]
+
     def sum_over_devices(self, partial: Array) -> Array:
         """The sum over devices of what each computed from its coordinates."""
         return _sum_over(partial, self.axis)
@@ -180,7 +200,7 @@ class Uploads:
         return jnp.concatenate([rows, (rows @ present)[:, None] - shift], axis=1)
 
     def _inner(self, shift: int) -> Array:
-        """``[M, M]`` inner products of what :meth:`_affine` says; each device computes some rows of mixtures."""
+        """``[M, M]`` inner products of what :meth:`_affine` says; each device computes some columns."""
         products = self._products.centred()
         if self._rows is None and shift == 1:
             return products[:-1, :-1]
@@ -189,14 +209,7 @@ class Uploads:
             both = self._stored[:, None] & self._stored[None, :]
             return jnp.where(both, products[:-1, :-1] + along[:, None] + along + products[-1, -1], 0)
         rows = self._affine(self._rows, shift)
-        if self.axis is None:
-            return _multiply(_multiply(rows, products), rows.T)
-        devices = jax.lax.axis_size(self.axis)
-        each = -(-len(rows) // devices)
-        padded = jnp.pad(rows, ((0, each * devices - len(rows)), (0, 0)))
-        some = jax.lax.dynamic_slice_in_dim(padded, jax.lax.axis_index(self.axis) * each, each)
-        some = _multiply(_multiply(some, products), rows.T)
-        return jax.lax.all_gather(some, self.axis, tiled=True)[: len(rows)]
+        return self.by_columns(lambda some: _multiply(rows, _multiply(products, some)), rows.T)
 
 
 def _central(matrix: Array, present: Array, axis: str | None) -> Array:
@@ -215,11 +228,14 @@ def _centred_products(matrix: Array, present: Array, centre: Array) -> Array:
     rows, columns = matrix.shape
 
     def products(part: Array, middle: Array) -> Array:
+        middle = jnp.clip(middle, -_FURTHEST, _FURTHEST)
         centred = jnp.where(present[:, None], jnp.clip(part - middle, -_FURTHEST, _FURTHEST), 0)
-        whole = jnp.concatenate([centred, jnp.clip(middle, -_FURTHEST, _FURTHEST)[None]])
-        return _multiply(whole, whole.T)
+        centred = jax.lax.optimization_barrier(centred)  # one copy, for all blocks
+        along = _multiply(centred, middle)
+        inside = jnp.concatenate([_squared(centred), along[None]])
+        return jnp.concatenate([inside, jnp.append(along, middle @ middle)[:, None]], axis=1)
 
-    width = max(64, _CHUNK // max(rows, 1) // 64 * 64)
+    width = max(_NARROWEST, _CHUNK // max(rows, 1) // 64 * 64)
     if jax.default_backend() != "cpu" or columns <= width:
         return products(matrix, centre)
     whole = columns // width
@@ -231,6 +247,18 @@ def _centred_products(matrix: Array, present: Array, centre: Array) -> Array:
     total = jax.lax.fori_loop(0, whole, add, jnp.zeros((rows + 1, rows + 1), matrix.dtype))
     rest = columns - whole * width
     return total + products(matrix[:, whole * width :], centre[whole * width :]) if rest else total
+
+
+def _squared(a: Array) -> Array:
+    """``a a'``; where there are many rows, of which blocks of columns only what is not above the diagonal."""
+    rows = len(a)
+    if rows < 2 * _BLOCK:
+        return _multiply(a, a.T)
+    lower = [
+        jnp.pad(_multiply(a[i:], a[i : i + _BLOCK].T), ((i, 0), (0, 0))) for i in range(0, rows, _BLOCK)
+    ]
+    half = jnp.concatenate(lower, axis=1)
+    return jnp.where(jnp.tri(rows, dtype=bool), half, half.T)
 
 
 def _multiply(a: Array, b: Array) -> Array:

@@ -128,8 +128,7 @@ def test_bucketing_is_uniform():
     np.testing.assert_allclose(together, np.where(np.eye(5), 1, 0.2), atol=0.03)
 
 
-@DEVICES
-@WHO
+@pytest.mark.parametrize(("who", "devices"), [("samples", 1), ("two absent", 1), ("two absent", 4)])
 @pytest.mark.parametrize(
     "rule", [Krum(1), Krum(0, select=2), GeometricMedian(), Median(), CentredClipping(1.0, steps=2)], ids=repr
 )
@@ -151,6 +150,10 @@ def test_ties_go_to_the_first_hospital():
     x = np.array([[0.0], [9], [1], [3], [2], [2], [3]], np.float32)[:, [0, 0, 0]]
     selected = aggregate(x, Krum(2)).metrics["selected"]
     assert selected.argmax() == roads.krum_order(x, 2)[0] == 3
+    pairs = np.random.default_rng(0).normal(size=(4, 500))  # each has one neighbour, and the nearest two tie
+    near = roads.squared_distances(pairs)
+    first = np.argwhere(near == near[near > 0].min())[0][0]
+    assert aggregate(pairs, Krum(1)).metrics["selected"].argmax() == first
     square = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], np.float32)  # corners are alike
     found = roads.mixed(square, NNM(1))
     np.testing.assert_allclose(found.update, roads.nearest_means(square, 1), rtol=1e-6)
@@ -197,11 +200,15 @@ def test_inner_products():
         np.testing.assert_allclose(uploads.squared_distances(), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_by_columns(monkeypatch):
-    """Inner products some columns at a time, with and without a rest."""
+@pytest.mark.parametrize("block", [2, 4, 256])
+def test_products_by_parts(monkeypatch, block):
+    """Some columns at a time, with and without a rest, and blocks of rows."""
     monkeypatch.setattr("jaxfed.core.uploads._CHUNK", 9 * 64)
-    for size in (63, 64, 128, 200):
+    monkeypatch.setattr("jaxfed.core.uploads._NARROWEST", 64)
+    monkeypatch.setattr("jaxfed.core.uploads._BLOCK", block)
+    for size in (63, 128, 200):
         x = updates(size, size=size)
-        np.testing.assert_allclose(
-            roads.mixed(x).squared_distances(), roads.squared_distances(x), rtol=1e-4, atol=1e-4
-        )
+        expected = roads.squared_distances(x)
+        np.testing.assert_allclose(roads.mixed(x).squared_distances(), expected, rtol=1e-4, atol=1e-4)
+        gram = x.astype(np.float64) @ x.T
+        np.testing.assert_allclose(roads.mixed(x).gram(), gram, rtol=1e-4, atol=1e-3)

@@ -3,9 +3,9 @@
 python benchmarks/aggregators.py [OUT.json] [REPEATS]
 
 For Krum, the geometric median, centred clipping, and NNM before Krum, at [100 hospitals, 1.6 M numbers] and
-[1000, 16.6 k]: medians of seconds per call, the three alternating, without compilation, all on all cores. NumPy and
-torch subtract the mean of the uploads before their one product, as float32 needs. torch is left out where it is not
-installed.
+[1000, 16.6 k]: medians of seconds per call, the three alternating, without compilation, all on all cores.
+NumPy and torch subtract the mean of the uploads before their one product, as float32 needs. torch is left out
+where it is not installed.
 """
 
 from __future__ import annotations
@@ -160,7 +160,9 @@ def measure(repeats: int) -> list[dict[str, Any]]:
                     seconds[who].append(time.perf_counter() - began)
             medians = {who: float(np.median(times)) for who, times in seconds.items()}
             records.append({"rule": name, "shape": shape, "seconds": medians, "all": seconds})
-            print(f"{shape} {name}: " + ", ".join(f"{who} {t:.3f} s" for who, t in medians.items()), flush=True)
+            print(
+                f"{shape} {name}: " + ", ".join(f"{who} {t:.3f} s" for who, t in medians.items()), flush=True
+            )
     return records
 
 

@@ -1,4 +1,4 @@
-"""Rules and mixers on uploads that are shared over devices, and what they are compared with: NumPy in float64."""
+"""Rules and mixers on uploads that are shared over devices, and NumPy in float64 to compare them with."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ class Aggregated(NamedTuple):
 
 
 def aggregate(
-    x: Any, *parts: Any, weights: Any = None, aux: Any = None, state: Any = None, devices: int = 1, seed: int = 0
+    x: Any,
+    *parts: Any,
+    weights: Any = None,
+    aux: Any = None,
+    state: Any = None,
+    devices: int = 1,
+    seed: int = 0,
 ) -> Aggregated:
     """Mixers and a rule on ``x [K, N]``, whose columns are shared over so many devices."""
     *mixers, rule = parts
@@ -52,9 +58,7 @@ def _program(size: int, devices: int) -> Callable[..., Any]:
 
     mesh, everywhere = Mesh(np.array(jax.devices()[:devices]), ("devices",)), PartitionSpec()
     specs = (PartitionSpec(None, "devices"), *[everywhere] * 6)
-    return jax.jit(
-        jax.shard_map(device, mesh=mesh, in_specs=specs, out_specs=everywhere, check_vma=False)
-    )
+    return jax.jit(jax.shard_map(device, mesh=mesh, in_specs=specs, out_specs=everywhere, check_vma=False))
 
 
 def mixed(x: Any, *mixers: Any, weights: Any = None, seed: int = 0) -> Uploads:

@@ -2,9 +2,9 @@
 
     y_b = mean of u_{pi((b-1)s+1)}, ..., u_{pi(min(n, b s))}    for b = 1 ... ceil(n / s)
 
-Karimireddy, He, Jaggi 2022, "Byzantine-robust learning on heterogeneous datasets via bucketing", arXiv:2006.09365,
-algorithm 1. It comes before a robust rule: means of several uploads differ less than uploads, but up to f of the
-fewer means are malicious, so the rule has to stand f of ceil(n / s).
+Karimireddy, He, Jaggi 2022, "Byzantine-robust learning on heterogeneous datasets via bucketing",
+arXiv:2006.09365, algorithm 1. It comes before a robust rule: means of several uploads differ less than
+uploads, but up to f of the fewer means are malicious, so the rule has to stand f of ceil(n / s).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from jaxfed.core.uploads import Uploads
 class Bucketing(Mixer):
     """Means of ``size`` uploads at a time.
 
-    Means are plain ones: weights n_k are ignored, and the weight of a bucket is how many uploads it has. Those that
-    take part fill the first buckets; the rest are absent.
+    Means are plain ones: weights n_k are ignored, and the weight of a bucket is how many uploads it has.
+    Those that take part fill the first buckets; the rest are absent.
 
     Attributes:
         size: static; uploads of a bucket, the paper's s. 1 only changes the order.

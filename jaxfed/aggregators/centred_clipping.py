@@ -2,10 +2,10 @@
 
     v <- v + (1/n) sum_k (u_k - v) min(1, tau / ||u_k - v||),    aggregate = v
 
-Karimireddy, He, Jaggi 2021, "Learning from history for Byzantine robust optimization", arXiv:2012.10333. v starts from
-the last round's aggregate (0 in the first round), so a malicious upload moves it by at most tau / n in a step. The
-paper's hospitals send momentum, which changes slowly between rounds; a rule with memory is a poor choice where
-updates do not resemble those of the round before.
+Karimireddy, He, Jaggi 2021, "Learning from history for Byzantine robust optimization", arXiv:2012.10333. v
+starts from the last round's aggregate (0 in the first round), so a malicious upload moves it by at most tau /
+n in a step. The paper's hospitals send momentum, which changes slowly between rounds; a rule with memory is a
+poor choice where updates do not resemble those of the round before.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class CentredClipping(Rule):
         return jnp.zeros_like(update)
 
     def reduce(self, uploads: Uploads, state: Array, key: Array) -> tuple[Aggregate, Array, Metrics]:
-        """The new v, which is the state too; metrics ``factor``, ``[M]``: what differences were multiplied by."""
+        """The new v, which is the state too; metrics ``factor [M]``: what differences were multiplied by."""
         present = uploads.present
         count = jnp.maximum(present.sum(), 1)
 

@@ -18,7 +18,7 @@ _ORDER = "transforms, then mixers, then one rule, then posts"
 
 
 def chain(*parts: Part) -> Chain:
-    """Compose parts: transforms of one upload, mixers of all uploads, the rule, what is done to the aggregate.
+    """Compose parts: transforms of one upload, mixers of all uploads, the rule, posts for the aggregate.
 
     Args:
         parts: in the order in which uploads meet them. Without a rule it is ``WeightedMean()``.

@@ -3,13 +3,14 @@
     aggregate ~ argmin_z sum_k w_k ||u_k - z||
     Weiszfeld: z <- sum_k b_k u_k / sum_k b_k with b_k = w_k / max(floor, ||u_k - z||)
 
-Pillutla, Kakade, Harchaoui 2022, "Robust aggregation for federated learning" (RFA), arXiv:1912.13445, algorithm 2.
-Less than half of the weights, and not of the hospitals, can send what they like: the paper has weights n_k. With
-uniform weights every hospital has one voice.
+Pillutla, Kakade, Harchaoui 2022, "Robust aggregation for federated learning" (RFA), arXiv:1912.13445,
+algorithm 2. Less than half of the weights, and not of the hospitals, can send what they like: the paper has
+weights n_k. With uniform weights every hospital has one voice.
 
-Departures from the paper: z is a mean of uploads throughout, so a step is arithmetic on their K weights and inner
-products. Steps cost next to nothing, and there are many. The start is the mean in which far uploads weigh little,
-and not the plain mean, from which an upload at distance R takes about log R steps to get rid of.
+Departures from the paper: z is a mean of uploads throughout, so a step is arithmetic on their K weights and
+inner products. Steps cost next to nothing, and there are many. The start is the mean in which far uploads
+weigh little, and not the plain mean, from which an upload at distance R takes about log R steps to get rid
+of.
 """
 
 from __future__ import annotations

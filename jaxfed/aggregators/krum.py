@@ -4,8 +4,8 @@
     aggregate = the upload of the least score, or the mean of the ``select`` uploads of the least scores
 
 Blanchard, El Mhamdi, Guerraoui, Stainer 2017, "Machine learning with adversaries: Byzantine tolerant gradient
-descent", arXiv:1703.02757; the mean of several is its multi-Krum. n counts the uploads of the round, of which f may
-be anything. Other libraries count n - f - 1 neighbours; this is the paper's number.
+descent", arXiv:1703.02757; the mean of several is its multi-Krum. n counts the uploads of the round, of which
+f may be anything. Other libraries count n - f - 1 neighbours; this is the paper's number.
 
 A poor choice where hospitals differ: the aggregate is the update of a single hospital.
 """
@@ -32,8 +32,8 @@ from jaxfed.core.uploads import Aggregate, Uploads
 class Krum(Rule):
     """Krum, and multi-Krum with ``select`` above 1.
 
-    Weights n_k are ignored: whoever takes part has one voice. Of equal scores the first hospital's counts. There is
-    no answer (the aggregate is NaN) for fewer than f + 3 uploads, and none for 2 f or fewer.
+    Weights n_k are ignored: whoever takes part has one voice. Of equal scores the first hospital's counts.
+    There is no answer (the aggregate is NaN) for fewer than f + 3 uploads, and none for 2 f or fewer.
 
     Attributes:
         f: how many uploads of a round may be malicious; may be traced.
@@ -53,8 +53,12 @@ class Krum(Rule):
         """Too few uploads for f, or for how many are selected."""
         problems, f = [], checks.known(self.f)
         if f is not None and clients < 2 * f + 3:
-            remedy = f"give f <= {(clients - 3) // 2}" if clients >= 3 else "take another rule, such as Median()"
-            problems.append(f"f={self.f} needs at least {2 * f + 3} uploads, and there are {clients}: {remedy}")
+            remedy = (
+                f"give f <= {(clients - 3) // 2}" if clients >= 3 else "take another rule, such as Median()"
+            )
+            problems.append(
+                f"f={self.f} needs at least {2 * f + 3} uploads, and there are {clients}: {remedy}"
+            )
         if self.select > clients - (0 if f is None else f):
             most = clients - (0 if f is None else int(f))
             problems.append(f"select={self.select} of {clients} uploads with f={self.f}: give at most {most}")

@@ -1,11 +1,12 @@
 """The weighted mean: aggregate = sum_k w_k upload_k / sum_k w_k.
 
 McMahan, Moore, Ramage, Hampson, Agüera y Arcas 2017, "Communication-efficient learning of deep networks from
-decentralized data", arXiv:1602.05629, with the sum over the hospitals of the round, as their erratum says, and
-not over all. Uploads are added block by block and never stored.
+decentralized data", arXiv:1602.05629, with the sum over the hospitals of the round, as their erratum says,
+and not over all. Uploads are added block by block and never stored.
 
-With ``expected`` the sum is divided by a number that does not depend on who takes part, as central differential
-privacy needs (McMahan, Ramage, Talwar, Zhang 2018, arXiv:1710.06963: q W, the expected sum of weights).
+With ``expected`` the sum is divided by a number that does not depend on who takes part, as central
+differential privacy needs (McMahan, Ramage, Talwar, Zhang 2018, arXiv:1710.06963: q W, the expected sum of
+weights).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Nearest-neighbour mixing: every upload becomes the mean of the n - f uploads nearest to it, itself among them.
+"""Nearest-neighbour mixing: every upload becomes the mean of the n - f nearest to it, itself among them.
 
     y_i = 1/(n - f) sum_{j in N_i} u_j,    N_i: the n - f nearest to u_i
 
-Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan 2023, "Fixing by mixing: a recipe for optimal Byzantine ML under
-heterogeneity", arXiv:2302.01772. It comes before a robust rule, and makes the median, the trimmed mean, Krum and the
-geometric median optimal up to constants where hospitals differ.
+Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan 2023, "Fixing by mixing: a recipe for optimal Byzantine
+ML under heterogeneity", arXiv:2302.01772. It comes before a robust rule, and makes the median, the trimmed
+mean, Krum and the geometric median optimal up to constants where hospitals differ.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from jaxfed.core.uploads import Uploads
 class NNM(Mixer):
     """Nearest-neighbour mixing.
 
-    Means are plain ones: weights n_k are ignored, and each upload keeps its weight. Of equally near ones the first
-    hospital's counts. There is no answer (uploads are NaN) where 2 f or fewer take part.
+    Means are plain ones: weights n_k are ignored, and each upload keeps its weight. Of equally near ones the
+    first hospital's counts. There is no answer (uploads are NaN) where 2 f or fewer take part.
 
     Attributes:
         f: how many uploads of a round may be malicious; may be traced.

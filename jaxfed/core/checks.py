@@ -20,7 +20,7 @@ def number(
     above: bool = False,
     below: bool = False,
 ) -> list[str]:
-    """A finite number from (or ``above``) ``least`` to (or ``below``) ``most``; what only the run knows passes."""
+    """A finite number from (``above``) ``least`` to (``below``) ``most``; what only the run knows passes."""
     values = known(value)
     if values is None:
         return []

@@ -1,8 +1,8 @@
 """All uploads of a round as one matrix, whose coordinates are shared over devices.
 
-What a rule needs is as a rule a function of inner products, and mixing uploads is a product with a small matrix.
-So nothing here copies the uploads: :meth:`Uploads.mix` notes the matrix, inner products are computed once, whatever
-the number of mixers, and :meth:`Uploads.mean` reads the uploads a second and last time.
+What a rule needs is as a rule a function of inner products, and mixing uploads is a product with a small
+matrix. So nothing here copies the uploads: :meth:`Uploads.mix` notes the matrix, inner products are computed
+once, whatever the number of mixers, and :meth:`Uploads.mean` reads the uploads a second and last time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 FAR = 1e9  # distances above this are only known to be large
-_FURTHEST = 1e12  # coordinates count as no further apart than this in inner products: squares must not overflow
+_FURTHEST = 1e12  # coordinates count as no further apart than this in products, which must not overflow
 _SAMPLED = 64  # coordinates of each device that a central upload is chosen by
 _CHUNK = 2**18  # numbers of a chunk of columns on a CPU: a copy of it stays in the second-level cache
 _NARROWEST = 2048  # columns of a chunk: fewer do not pay for adding the products up
@@ -31,7 +31,10 @@ class Aggregate(NamedTuple):
 
 
 class _Products:
-    """Inner products of the stored uploads; computed when they are first asked for, which must be outside of loops."""
+    """Inner products of the stored uploads; computed when they are first asked for.
+
+    That must be outside of loops, as what a loop computes cannot be used after it.
+    """
 
     def __init__(self, matrix: Array, present: Array, axis: str | None) -> None:
         self._matrix, self._present, self._axis = matrix, present, axis
@@ -42,8 +45,8 @@ class _Products:
     def centre(self) -> Array:
         """``[n]``: an upload in the midst of the others.
 
-        Distances of nearly equal uploads cancel in float32, so something near them is subtracted first. It is not
-        their mean, which a single upload can move as far as it likes.
+        Distances of nearly equal uploads cancel in float32, so something near them is subtracted first. It is
+        not their mean, which a single upload can move as far as it likes.
         """
         if self._centre is None:
             self._centre = self._matrix[_central(self._matrix, self._present, self._axis)]
@@ -118,7 +121,10 @@ class Uploads:
         return jnp.where(self.present[:, None] & self.present[None, :], between, jnp.inf)
 
     def squared_distances_to(self, point: Array) -> Array:
-        """``[M]`` squared distances to ``point [n]``, shared over devices as updates are; infinite where they overflow."""
+        """``[M]`` squared distances to ``point [n]``, which is shared over devices as the updates are.
+
+        They are infinite where they overflow.
+        """
         if self._rows is None:
             return _sum_over(jnp.square(self._matrix - point).sum(1), self.axis)
         moved = jnp.clip(point - self._products.centre, -_FURTHEST, _FURTHEST)
@@ -149,7 +155,7 @@ class Uploads:
         return new
 
     def replace(self, malicious: Array, update: Array) -> Uploads:
-        """The uploads with ``update`` (``[n]`` or ``[M, n]``) in the place of those that are ``malicious``."""
+        """The uploads with ``update`` (``[n]`` or ``[M, n]``) in the place of the ``malicious``."""
         matrix = jnp.where(malicious[:, None], update, self.update)
         return Uploads(matrix, self.aux, self.weights, self.size, self.axis)
 
@@ -175,7 +181,7 @@ class Uploads:
         return jax.lax.all_gather(share, self.axis, tiled=True)[: self.size]
 
     def by_columns(self, function: Callable[[Array], Array], matrix: Array) -> Array:
-        """``function`` of a ``matrix`` that is the same on all devices, each of which does some of its columns.
+        """``function`` of a ``matrix`` that all devices have; each does some of its columns.
 
         Args:
             function: from columns ``[.., m]`` to ``[.., m]``, column by column.
@@ -224,7 +230,7 @@ def _central(matrix: Array, present: Array, axis: str | None) -> Array:
 
 
 def _centred_products(matrix: Array, present: Array, centre: Array) -> Array:
-    """Products over this device's coordinates; on a CPU some columns at a time, so that no copy leaves the cache."""
+    """Products over this device's coordinates; on a CPU some columns at a time, as a copy stays in cache."""
     rows, columns = matrix.shape
 
     def products(part: Array, middle: Array) -> Array:
@@ -254,9 +260,7 @@ def _squared(a: Array) -> Array:
     rows = len(a)
     if rows < 2 * _BLOCK:
         return _multiply(a, a.T)
-    lower = [
-        jnp.pad(_multiply(a[i:], a[i : i + _BLOCK].T), ((i, 0), (0, 0))) for i in range(0, rows, _BLOCK)
-    ]
+    lower = [jnp.pad(_multiply(a[i:], a[i : i + _BLOCK].T), ((i, 0), (0, 0))) for i in range(0, rows, _BLOCK)]
     half = jnp.concatenate(lower, axis=1)
     return jnp.where(jnp.tri(rows, dtype=bool), half, half.T)
 

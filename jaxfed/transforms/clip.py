@@ -2,8 +2,8 @@
 
     u <- u min(1, bound / ||u||),    the norm over the whole update
 
-Abadi et al. 2016, arXiv:1607.00133, for gradients; McMahan, Ramage, Talwar, Zhang 2018, arXiv:1710.06963, for the
-uploads of federated averaging ("flat clipping").
+Abadi et al. 2016, arXiv:1607.00133, for gradients; McMahan, Ramage, Talwar, Zhang 2018, arXiv:1710.06963, for
+the uploads of federated averaging ("flat clipping").
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
     update_j <- update_j + N(0, (multiplier bound / expected)^2)
 
-McMahan, Ramage, Talwar, Zhang 2018, arXiv:1710.06963: the sum of uploads of norm at most ``bound`` gets noise of the
-standard deviation multiplier * bound, and the mean is that sum over ``expected``. It goes with ``Clip(bound)`` and
-``WeightedMean(expected)`` and weights of at most 1 (``weighting="uniform"``).
+McMahan, Ramage, Talwar, Zhang 2018, arXiv:1710.06963: the sum of uploads of norm at most ``bound`` gets noise
+of the standard deviation multiplier * bound, and the mean is that sum over ``expected``. It goes with
+``Clip(bound)`` and ``WeightedMean(expected)`` and weights of at most 1 (``weighting="uniform"``).
 
-This part adds noise and no more: it states no guarantee of privacy, which also depends on who takes part, on the
-number of rounds, and on what else is published (extras of uploads and metrics get no noise).
+This part adds noise and no more: it states no guarantee of privacy, which also depends on who takes part, on
+the number of rounds, and on what else is published (extras of uploads and metrics get no noise).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.core import checks
@@ -32,9 +31,9 @@ class Noise(Post):
     """Independent Gaussian noise on every number of the aggregated update.
 
     Attributes:
-        multiplier: standard deviation of the noise on the sum, in units of ``bound``; 0 for none. May be traced.
-        bound: the largest norm of an upload; may be traced.
-        expected: what the sum of uploads is divided by; may be traced.
+        multiplier: standard deviation of the noise on the sum, in units of ``bound``; 0 for none. May be
+        traced. bound: the largest norm of an upload; may be traced. expected: what the sum of uploads is
+        divided by; may be traced.
     """
 
     multiplier: Number

@@ -2,8 +2,9 @@
 
     p_k = e_k + u_k,    send s_k = the k numbers of p_k of the largest magnitude,    e_k <- p_k - s_k
 
-Stich, Cordonnier, Jaggi 2018, "Sparsified SGD with memory", arXiv:1809.07599; Karimireddy, Rebjock, Stich, Jaggi 2019,
-arXiv:1901.09847, for error feedback. What is owed stays in the hospital until it takes part again.
+Stich, Cordonnier, Jaggi 2018, "Sparsified SGD with memory", arXiv:1809.07599; Karimireddy, Rebjock, Stich,
+Jaggi 2019, arXiv:1901.09847, for error feedback. What is owed stays in the hospital until it takes part
+again.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class TopK(Transform):
         return jnp.zeros_like(ravel_pytree(upload.update)[0])
 
     def apply(self, upload: Upload, state: Array, sender: Sender) -> tuple[Upload, Array]:
-        """The update with zeros where nothing is sent, and what is owed; of equal numbers the first are sent."""
+        """The update, 0 where nothing is sent, and what is owed; of equal numbers the first are sent."""
         update, unravel = ravel_pytree(upload.update)
         owed = state + update
         _, index = jax.lax.top_k(jnp.abs(owed), self._count(owed.size))

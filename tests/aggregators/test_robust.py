@@ -141,7 +141,7 @@ def test_nobody(parts):
 
 @pytest.mark.parametrize("k", [2, 5])
 def test_the_counter_example_of_bucketing(k):
-    """k uploads +1 and k + 1 uploads -1 (Karimireddy, He, Jaggi 2022, section 3): no attacker, the mean is near 0."""
+    """k uploads +1 and k + 1 uploads -1 (arXiv:2006.09365, section 3): no attacker, the mean is near 0."""
     x = np.array([[1.0]] * k + [[-1.0]] * (k + 1), np.float32)
     for rule in (Median(), GeometricMedian(), Krum(k - 1)):
         np.testing.assert_allclose(aggregate(x, rule).update, [-1], atol=1e-3)
@@ -153,7 +153,7 @@ def test_the_counter_example_of_bucketing(k):
 
 @pytest.mark.parametrize(("n", "f"), [(10, 2), (11, 3), (25, 5)])
 def test_the_least_kappa(n, f):
-    """||F - mean_S||^2 <= kappa var_S has kappa >= f / (n - 2 f), reached by zeros and f ones (arXiv:2302.01772)."""
+    """||F - mean_S||^2 <= kappa var_S has kappa >= f / (n - 2 f), of zeros and f ones (arXiv:2302.01772)."""
     x = np.array([[0.0]] * (n - f) + [[1.0]] * f, np.float32)
     honest = x[f:]  # those ones may be honest, and f of the zeros malicious
     variance = ((honest - honest.mean(0)) ** 2).sum(1).mean()
@@ -164,7 +164,7 @@ def test_the_least_kappa(n, f):
 
 
 def test_kappa_of_every_honest_subset():
-    """The constants of arXiv:2302.01772, proposition 2: of trimmed mean, Krum, geometric median and median."""
+    """The constants of arXiv:2302.01772 for trimmed mean, Krum, geometric median and median."""
     n, f, x = 9, 2, updates(3)
     x[7:] *= 20
     ratio = f / (n - 2 * f)
@@ -186,7 +186,7 @@ def test_kappa_of_every_honest_subset():
 
 @pytest.mark.parametrize(("b", "least"), [(0.5, 0.445), (1.0, 0.333), (2.0, 0.167)])
 def test_the_share_of_attackers_that_no_rule_survives(b, least):
-    """1 / (2 + B^2) (arXiv:2309.13591): from there on the trimmed mean of honest gradients c_i theta is no descent."""
+    """From 1 / (2 + B^2) on (arXiv:2309.13591) the trimmed mean of gradients c_i theta is no descent."""
     n = 1200
     for f, descends in ((int(least * n) - 12, True), (int(least * n) + 12, False)):
         q = f / (n - f)

@@ -17,31 +17,37 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
 from jax import Array
 
-from jaxfed.aggregators import order_statistics as selection
+from jaxfed.aggregators import order_statistics
+from jaxfed.core import checks
+from jaxfed.core.aggregation import Rule
 from jaxfed.core.errors import Problems
 from jaxfed.core.hyperparameters import Number
 from jaxfed.core.pytree import pytree
-from jaxfed.core.types import PyTree
+from jaxfed.core.types import Metrics, PyTree
+from jaxfed.core.uploads import Aggregate, Uploads
 
 
 @pytree
 @dataclasses.dataclass(frozen=True)
-class Median:
-    """The median of every coordinate; of an even number of uploads the mean of the two in the middle."""
+class Median(Rule):
+    """The median of every coordinate; of an even number of uploads the mean of the two in the middle.
 
-    def aggregate(self, uploads: PyTree, weights: Array) -> PyTree:
-        """The medians of ``[K, ...]`` over the uploads with a weight above 0."""
-        return _by_coordinate(lambda x: selection.median(x, weights > 0), uploads)
+    Weights n_k are ignored: whoever takes part has one voice. 0 where nobody does.
+    """
+
+    def reduce(self, uploads: Uploads, state: PyTree, key: Array) -> tuple[Aggregate, PyTree, Metrics]:
+        """The medians over the uploads with a weight above 0."""
+        return _by_coordinate(lambda x: order_statistics.median(x, uploads.present), uploads), state, {}
 
 
 @pytree
 @dataclasses.dataclass(frozen=True)
-class TrimmedMean:
+class TrimmedMean(Rule):
     """The mean of every coordinate without its largest and smallest numbers.
+
+    Weights n_k are ignored: whoever takes part has one voice. 0 where nobody does.
 
     Attributes:
         trim: share of the uploads left out at each end, in [0, 0.5), rounded down to whole uploads; the
@@ -52,20 +58,17 @@ class TrimmedMean:
 
     def __post_init__(self) -> None:
         problems = Problems("TrimmedMean")
-        if isinstance(self.trim, int | float):
-            problems.check(
-                0 <= self.trim < 0.5, f"trim={self.trim}: give a share of at least 0 and below 0.5"
-            )
+        problems.extend(checks.shared("trim", self.trim, 0, 0.5, below=True))
         problems.raise_if_any()
 
-    def aggregate(self, uploads: PyTree, weights: Array) -> PyTree:
-        """The trimmed means of ``[K, ...]`` over the uploads with a weight above 0."""
-        return _by_coordinate(lambda x: selection.trimmed_mean(x, weights > 0, self.trim), uploads)
+    def reduce(self, uploads: Uploads, state: PyTree, key: Array) -> tuple[Aggregate, PyTree, Metrics]:
+        """The trimmed means over the uploads with a weight above 0."""
+
+        def rule(x: Array) -> Array:
+            return order_statistics.trimmed_mean(x, uploads.present, self.trim)
+
+        return _by_coordinate(rule, uploads), state, {}
 
 
-def _by_coordinate(rule: Callable[[Array], Array], uploads: PyTree) -> PyTree:
-    def one(leaf: Array) -> Array:
-        wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
-        return rule(wide.reshape(len(leaf), -1)).reshape(leaf.shape[1:])
-
-    return jax.tree.map(one, uploads)
+def _by_coordinate(rule: Callable[[Array], Array], uploads: Uploads) -> Aggregate:
+    return Aggregate(rule(uploads.update), rule(uploads.aux))

@@ -1,56 +1,54 @@
-"""The weighted mean: update = sum_k w_k upload_k / sum_k w_k.
+"""The weighted mean: aggregate = sum_k w_k upload_k / sum_k w_k.
 
-(McMahan et al. 2017, arXiv:1602.05629, with the sum over the hospitals of the round, as their erratum
-says, and not over all.) Streamed: one total per device, whatever the number of hospitals.
+McMahan, Moore, Ramage, Hampson, Agüera y Arcas 2017, "Communication-efficient learning of deep networks from
+decentralized data", arXiv:1602.05629, with the sum over the hospitals of the round, as their erratum says,
+and not over all. Uploads are added block by block and never stored.
+
+With ``expected`` the sum is divided by a number that does not depend on who takes part, as central
+differential privacy needs (McMahan, Ramage, Talwar, Zhang 2018, arXiv:1710.06963: q W, the expected sum of
+weights).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxfed.core import checks
+from jaxfed.core.aggregation import Streamed
+from jaxfed.core.errors import Problems
+from jaxfed.core.hyperparameters import Number
 from jaxfed.core.pytree import pytree
-from jaxfed.core.types import PyTree, Upload
-
-
-class Total(NamedTuple):
-    """sum_k w_k upload_k and sum_k w_k."""
-
-    weighted: PyTree
-    weight: Array
+from jaxfed.core.types import Metrics, PyTree, Upload
 
 
 @pytree
 @dataclasses.dataclass(frozen=True)
-class WeightedMean:
-    """The mean of the uploads with weights n_k or 1, as the algorithm says.
+class WeightedMean(Streamed):
+    """The mean of the uploads with weights n_k or 1, as the algorithm says; 0 where nobody took part.
 
-    Totals are kept in float32 at least: in bfloat16 a sum over some hundred patients stops growing.
+    Attributes:
+        expected: what the sum is divided by; None for the weights of the round. May be traced.
     """
 
-    def init(self, upload: Upload) -> Total:
-        """An empty total for uploads of this shape."""
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, _wide(leaf)), upload)
-        return Total(zeros, jnp.zeros((), jnp.result_type(float)))
+    expected: Number = None
 
-    def add(self, total: Total, uploads: Upload, weights: Array) -> Total:
-        """Add a block of uploads ``[B, ...]`` with weights ``[B]``."""
-        weighted = jax.tree.map(
-            lambda t, u: t + jnp.tensordot(weights.astype(t.dtype), u.astype(t.dtype), axes=1),
-            total.weighted,
-            uploads,
-        )
-        return Total(weighted, total.weight + weights.sum())
+    def __post_init__(self) -> None:
+        problems = Problems("WeightedMean")
+        if self.expected is not None:
+            problems.extend(checks.shared("expected", self.expected, above=True))
+        problems.raise_if_any()
 
-    def finish(self, total: Total) -> Upload:
-        """The mean, in float32 at least; zero where nobody took part."""
-        weight = jnp.where(total.weight > 0, total.weight, 1)
-        return jax.tree.map(lambda leaf: leaf / weight.astype(leaf.dtype), total.weighted)
+    def lift(self, upload: Upload, state: PyTree) -> Upload:
+        """The upload in float32 at least: in bfloat16 a sum over some hundred patients stops growing."""
+        return jax.tree.map(lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), upload)
 
-
-def _wide(leaf: Array) -> jnp.dtype:
-    return jnp.promote_types(leaf.dtype, jnp.float32)
+    def lower(
+        self, total: Upload, weight: Array, state: PyTree, key: Array
+    ) -> tuple[Upload, PyTree, Metrics]:
+        """The sum over ``expected``, or over the weights of the round."""
+        divisor = jnp.where(weight > 0, weight, 1) if self.expected is None else jnp.asarray(self.expected)
+        return jax.tree.map(lambda leaf: leaf / divisor.astype(leaf.dtype), total), state, {}

@@ -64,9 +64,32 @@ def trimmed_mean(x: Array, present: Array, trim: Array | float) -> Array:
     return _by_blocks(inner, x, present, count)
 
 
+def least(x: Array, count: Array | int) -> Array:
+    """Where the ``count`` least numbers of every column are; of equal ones those in the first rows.
+
+    Args:
+        x: ``[K, P]`` floats without NaN.
+        count: at least 1 and at most K; may be traced.
+
+    Returns:
+        ``[K, P]`` bool with ``count`` True in every column.
+    """
+    everyone, rank = jnp.ones(len(x), bool), jnp.asarray(count, jnp.int32) - 1
+    bound = _by_blocks(lambda block: _ranked(block, rank), x, everyone, rank + 1)
+    below, equal = x < bound, x == bound
+    room = count - _count(below)
+
+    def first() -> Array:
+        return below | (equal & (jnp.cumsum(equal, axis=0, dtype=jnp.int32) <= room))
+
+    return lax.cond((_count(equal) > room).any(), first, lambda: below | equal)
+
+
 def _by_blocks(rule: Callable[[Array], Array], x: Array, present: Array, count: Array) -> Array:
     """``rule`` on some columns at a time; rows that are absent are infinite there."""
     rows, columns = x.shape
+    if columns == 0:
+        return jnp.zeros(0, x.dtype)
     width = columns
     if jax.default_backend() == "cpu":
         width = min(columns, max(32, _CACHED // rows // 16 * 16))
@@ -95,18 +118,18 @@ def _ranked(block: Array, rank: Array) -> Array:
         return lax.bitcast_convert_type(word, block.dtype)
 
     def searching(state: tuple[Array, Array, Array]) -> Array:
-        low, high, found = state
-        return ((low < high) & (found > rank + 1)).any()
+        low, high, counted = state
+        return ((low < high) & (counted > rank + 1)).any()
 
     def halve(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        low, high, found = state
+        low, high, counted = state
         middle = (low >> 1) + (high >> 1) + (low & high & 1)
         below = _count(block <= real(middle))
         enough = below > rank
         return (
             jnp.where(enough, low, middle + 1),
             jnp.where(enough, middle, high),
-            jnp.where(enough, below, found),
+            jnp.where(enough, below, counted),
         )
 
     width = block.shape[1]

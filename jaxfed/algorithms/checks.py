@@ -2,48 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from jaxfed.core.hyperparameters import PerHospital, Schedule
+from jaxfed.core.checks import count, known, number, shared
+from jaxfed.core.hyperparameters import Schedule
 from jaxfed.core.local import LocalTraining
 
-
-def number(
-    name: str, value: Any, least: float = 0.0, most: float = math.inf, *, above: bool = False
-) -> list[str]:
-    """A finite number from (or ``above``) ``least`` to ``most``; what only the run knows passes."""
-    values = _known(value)
-    if values is None:
-        return []
-    if np.issubdtype(values.dtype, np.number):
-        enough = values > least if above else values >= least
-        if np.isfinite(values).all() and enough.all() and (values <= most).all():
-            return []
-    wanted = f"{'>' if above else '>='} {least:g}" + ("" if most == math.inf else f" and <= {most:g}")
-    return [f"{name}={value!r}: give a number {wanted}"]
-
-
-def shared(
-    name: str, value: Any, least: float = 0.0, most: float = math.inf, *, above: bool = False
-) -> list[str]:
-    """As :func:`number`, and the same one for all hospitals."""
-    if isinstance(value, PerHospital):
-        return [f"{name}=per_hospital(...): the server uses it too; give one number for all hospitals"]
-    return number(name, value, least, most, above=above)
-
-
-def count(name: str, value: Any, least: int = 1) -> list[str]:
-    """A whole number of at least ``least``, for all hospitals or for each."""
-    values = _known(value)
-    if values is None or (np.issubdtype(values.dtype, np.integer) and (values >= least).all()):
-        return []
-    return [f"{name}={value!r}: give a whole number >= {least}"]
+__all__ = ["count", "number", "plain_sgd", "shared", "uniform"]
 
 
 def uniform(algorithm: str, weighting: str) -> list[str]:
@@ -73,8 +41,8 @@ def plain_sgd(
     if optimizer.factory is optax.sgd and used <= allowed and numbers:
         rate = optimizer.numbers["learning_rate"]
         first = rate.function(jnp.zeros((), jnp.int32)) if isinstance(rate, Schedule) else rate
-        known = _known(first)
-        if known is None or (known > 0).all():
+        values = known(first)
+        if values is None or (values > 0).all():
             return []
         return [f"client_optimizer={optimizer!r}: {algorithm} divides by the step size; start above 0"]
     remedy = "optimizer(optax.sgd, learning_rate=...), a number or jaxfed.schedule(...)"
@@ -84,10 +52,3 @@ def plain_sgd(
 
 def _is(value: Any, number: float) -> bool:
     return isinstance(value, (int, float)) and value == number
-
-
-def _known(value: Any) -> np.ndarray | None:
-    """The value as an array, or None where it is only known inside the run."""
-    if isinstance(value, (Schedule, jax.core.Tracer)):
-        return None
-    return np.asarray(value.values if isinstance(value, PerHospital) else value)

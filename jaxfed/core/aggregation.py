@@ -5,10 +5,10 @@
     aggregate = R(U)                                       Rule or Streamed: all uploads to one
     update    = P_q(... P_1(aggregate))                    Post:             the aggregate, on the server
 
-A part is a frozen dataclass and a pytree (:func:`jaxfed.pytree`): its numbers are leaves, which may be traced,
-swept, scheduled and differ between hospitals like those of an algorithm. Every part gets a key of (seed, round,
-client or server, its position in the chain). Transforms act on an upload's ``update``; rules aggregate ``update``
-and ``aux`` alike; posts act on the aggregate's ``update``.
+A part is a frozen dataclass and a pytree (:func:`jaxfed.pytree`): its numbers are leaves, which may be
+traced, swept, scheduled and differ between hospitals like those of an algorithm. Every part gets a key of
+(seed, round, client or server, its position in the chain). Transforms act on an upload's ``update``; rules
+aggregate ``update`` and ``aux`` alike; posts act on the aggregate's ``update``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Sender(NamedTuple):
     weight: Array
 
 
-class Part(abc.ABC):
+class Part:
     """What all parts of a chain have in common."""
 
     def problems(self, clients: int) -> list[str]:
@@ -46,7 +46,7 @@ class Part(abc.ABC):
         return []
 
 
-class Transform(Part):
+class Transform(Part, abc.ABC):
     """One upload to one upload, in the client's program, before anything is added or stored."""
 
     def init(self, upload: Upload) -> PyTree:
@@ -62,30 +62,37 @@ class Transform(Part):
         return before
 
 
-class Mixer(Part):
+class Mixer(Part, abc.ABC):
     """All uploads to as many or fewer: a pre-aggregator, or clients that collude."""
 
     @abc.abstractmethod
     def apply(self, uploads: Uploads, key: Array) -> Uploads:
-        """The uploads that the next part sees; ``key`` is the same on every device."""
+        """The uploads that the next part sees; ``key`` is the same on every device.
+
+        Uploads that are not finite say that the mixer has no answer, as a rule's aggregate does.
+        """
+
+    def left(self, clients: int) -> int:
+        """How many uploads of so many the next part sees."""
+        return clients
 
 
-class Rule(Part):
+class Rule(Part, abc.ABC):
     """All uploads to one. The engine stores them: ``[K, N / D]`` on each of D devices."""
 
     def init(self, update: Array) -> PyTree:
-        """The server's state, the same on every device; ``update`` is a whole one, ``[N]``. ``()`` for none."""
+        """The server's state, the same on every device; ``update`` is whole, ``[N]``. ``()`` for none."""
         return ()
 
     @abc.abstractmethod
     def reduce(self, uploads: Uploads, state: PyTree, key: Array) -> tuple[Aggregate, PyTree, Metrics]:
-        """The aggregate, the new state, and what the observer sees: arrays ``[K]``, such as who was selected.
+        """The aggregate, the new state, and what the observer sees: arrays ``[M]``, such as who was selected.
 
         An aggregate that is not finite says that the rule has no answer: the server then keeps its state.
         """
 
 
-class Streamed(Part):
+class Streamed(Part, abc.ABC):
     """``lower(sum_k w_k lift(upload_k), sum_k w_k)``: uploads are added block by block and never stored."""
 
     def init(self, upload: Upload) -> PyTree:
@@ -93,7 +100,7 @@ class Streamed(Part):
         return ()
 
     def lift(self, upload: Upload, state: PyTree) -> PyTree:
-        """What is summed of one upload (its sign, for a vote); of its ``update`` and ``aux``, as an Upload."""
+        """What is summed of one upload's ``update`` and ``aux``, as an Upload: its sign, for a vote."""
         return upload
 
     @abc.abstractmethod
@@ -106,7 +113,7 @@ class Streamed(Part):
         """
 
 
-class Post(Part):
+class Post(Part, abc.ABC):
     """The aggregate to the update that ``server_update`` gets."""
 
     def init(self, update: PyTree) -> PyTree:
@@ -119,7 +126,7 @@ class Post(Part):
 
 
 class ChainState(NamedTuple):
-    """What a chain keeps on the server from round to round; what it keeps in clients is in ``State.clients``."""
+    """What a chain keeps on the server; what it keeps in clients is in ``State.clients``."""
 
     rule: PyTree
     posts: tuple[PyTree, ...]
@@ -144,6 +151,14 @@ class Chain:
     def stores(self) -> bool:
         """Whether uploads have to be stored."""
         return bool(self.mixers) or isinstance(self.rule, Rule)
+
+    def problems(self, clients: int) -> list[str]:
+        """Why some part cannot work with that many clients, or with what mixers leave of them."""
+        problems = []
+        for part in self.parts:
+            problems += [f"{type(part).__name__}: {problem}" for problem in part.problems(clients)]
+            clients = part.left(clients) if isinstance(part, Mixer) else clients
+        return problems
 
     def __repr__(self) -> str:
         return f"chain({', '.join(map(repr, self.parts))})"

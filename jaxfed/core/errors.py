@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 SHOWN = 40  # names that a message lists in full
 
+from collections.abc import Iterable
+
 
 class InvalidInput(ValueError):
     """What a user gave cannot be used; the message lists every problem that was found."""
@@ -30,6 +32,11 @@ class Problems:
     def add(self, problem: str) -> None:
         """Record one problem: hospital or argument, value, remedy."""
         self._found.append(problem)
+
+    def extend(self, problems: Iterable[str]) -> None:
+        """Record several problems."""
+        for problem in problems:
+            self.add(problem)
 
     def check(self, fine: bool, problem: str) -> None:
         """Record ``problem`` unless ``fine``."""

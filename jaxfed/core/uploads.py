@@ -1,20 +1,26 @@
 """All uploads of a round as one matrix, whose coordinates are shared over devices.
 
-What a rule needs is as a rule a function of inner products, and mixing uploads is a product with a small matrix.
-So nothing here copies the uploads: :meth:`Uploads.mix` notes the matrix, inner products are computed once, whatever
-the number of mixers, and :meth:`Uploads.mean` reads the uploads a second and last time.
+What a rule needs is as a rule a function of inner products, and mixing uploads is a product with a small
+matrix. So nothing here copies the uploads: :meth:`Uploads.mix` notes the matrix, inner products are computed
+once, whatever the number of mixers, and :meth:`Uploads.mean` reads the uploads a second and last time.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+FAR = 1e9  # distances above this are only known to be large
+_FURTHEST = 1e12  # coordinates count as no further apart than this in products, which must not overflow
+_SAMPLED = 64  # coordinates of each device that a central upload is chosen by
 _CHUNK = 2**18  # numbers of a chunk of columns on a CPU: a copy of it stays in the second-level cache
+_NARROWEST = 2048  # columns of a chunk: fewer do not pay for adding the products up
+_BLOCK = 256  # rows of a block of products
 
 
 class Aggregate(NamedTuple):
@@ -25,19 +31,32 @@ class Aggregate(NamedTuple):
 
 
 class _Products:
-    """Inner products of the stored uploads and their mean; computed when they are first asked for."""
+    """Inner products of the stored uploads; computed when they are first asked for.
+
+    That must be outside of loops, as what a loop computes cannot be used after it.
+    """
 
     def __init__(self, matrix: Array, present: Array, axis: str | None) -> None:
         self._matrix, self._present, self._axis = matrix, present, axis
+        self._centre: Array | None = None
         self._known: Array | None = None
 
-    def centred(self) -> Array:
-        """``[K + 1, K + 1]``: of the uploads minus the mean of those present, and (last) of that mean.
+    @property
+    def centre(self) -> Array:
+        """``[n]``: an upload in the midst of the others.
 
-        Distances of nearly equal uploads cancel in float32, so the mean is subtracted before the product.
+        Distances of nearly equal uploads cancel in float32, so something near them is subtracted first. It is
+        not their mean, which a single upload can move as far as it likes.
         """
+        if self._centre is None:
+            self._centre = self._matrix[_central(self._matrix, self._present, self._axis)]
+        return self._centre
+
+    def centred(self) -> Array:
+        """``[K + 1, K + 1]``: of the uploads minus the centre, and (last) of the centre."""
         if self._known is None:
-            self._known = _sum_over(_centred_products(self._matrix, self._present), self._axis)
+            products = _centred_products(self._matrix, self._present, self.centre)
+            self._known = _sum_over(products, self._axis)
         return self._known
 
 
@@ -62,7 +81,8 @@ class Uploads:
         self._matrix, self.aux, self.weights = matrix, aux, weights
         self.size, self.axis = matrix.shape[1] if size is None else size, axis
         self._rows: Array | None = None  # [M, K]; None where nothing was mixed
-        self._products = _Products(matrix, weights > 0, axis)
+        self._stored = weights > 0
+        self._products = _Products(matrix, self._stored, axis)
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -79,11 +99,11 @@ class Uploads:
 
     def gram(self) -> Array:
         """``[M, M]`` inner products of whole updates."""
-        return self._inner(self._affine(0.0))
+        return self._inner(0)
 
     def centred_gram(self) -> Array:
-        """``[M, M]`` inner products of updates minus the mean of those stored; for everything about distances."""
-        return self._inner(self._affine(1.0))
+        """``[M, M]`` inner products of updates minus one in their midst; for everything about distances."""
+        return self._inner(1)
 
     def squared_norms(self) -> Array:
         """``[M]`` squared norms of whole updates, without a product of all pairs where nothing was mixed."""
@@ -96,8 +116,24 @@ class Uploads:
         gram = self.centred_gram()
         squares = jnp.diagonal(gram)
         between = jnp.maximum(squares[:, None] + squares[None, :] - 2 * gram, 0)
-        between = jnp.where(jnp.eye(len(self), dtype=bool), 0, between)
+        between = jnp.where(jnp.tri(len(self), k=-1, dtype=bool), between, 0)
+        between = between + between.T  # the same both ways to the last bit, so that ties are ties
         return jnp.where(self.present[:, None] & self.present[None, :], between, jnp.inf)
+
+    def squared_distances_to(self, point: Array) -> Array:
+        """``[M]`` squared distances to ``point [n]``, which is shared over devices as the updates are.
+
+        They are infinite where they overflow.
+        """
+        if self._rows is None:
+            return _sum_over(jnp.square(self._matrix - point).sum(1), self.axis)
+        moved = jnp.clip(point - self._products.centre, -_FURTHEST, _FURTHEST)
+        along = _multiply(jnp.clip(self._matrix - self._products.centre, -_FURTHEST, _FURTHEST), moved)
+        along = jnp.append(jnp.where(self._stored, along, 0), self._products.centre @ moved)
+        inner = _multiply(self._affine(self._rows, 1), _sum_over(along, self.axis))
+        moved_by = _sum_over(moved @ moved, self.axis)
+        squares = jnp.maximum(jnp.diagonal(self.centred_gram()) - 2 * inner + moved_by, 0)
+        return jnp.where(squares < FAR**2, squares, jnp.inf)
 
     def dot(self, point: Array) -> Array:
         """``[M]`` inner products with ``point [n]``, which is shared over devices as the updates are."""
@@ -119,7 +155,7 @@ class Uploads:
         return new
 
     def replace(self, malicious: Array, update: Array) -> Uploads:
-        """The uploads with ``update`` (``[n]`` or ``[M, n]``) in the place of those that are ``malicious``."""
+        """The uploads with ``update`` (``[n]`` or ``[M, n]``) in the place of the ``malicious``."""
         matrix = jnp.where(malicious[:, None], update, self.update)
         return Uploads(matrix, self.aux, self.weights, self.size, self.axis)
 
@@ -144,41 +180,89 @@ class Uploads:
             return share
         return jax.lax.all_gather(share, self.axis, tiled=True)[: self.size]
 
+    def by_columns(self, function: Callable[[Array], Array], matrix: Array) -> Array:
+        """``function`` of a ``matrix`` that all devices have; each does some of its columns.
+
+        Args:
+            function: from columns ``[.., m]`` to ``[.., m]``, column by column.
+            matrix: ``[.., M]``.
+        """
+        if self.axis is None:
+            return function(matrix)
+        devices, columns = jax.lax.axis_size(self.axis), matrix.shape[1]
+        each = -(-columns // devices)
+        padded = jnp.pad(matrix, ((0, 0), (0, each * devices - columns)))
+        some = jax.lax.dynamic_slice_in_dim(padded, jax.lax.axis_index(self.axis) * each, each, 1)
+        results = function(some)
+        return jax.lax.all_gather(results, self.axis, axis=results.ndim - 1, tiled=True)[..., :columns]
+
     def sum_over_devices(self, partial: Array) -> Array:
         """The sum over devices of what each computed from its coordinates."""
         return _sum_over(partial, self.axis)
 
-    def _affine(self, shift: float) -> Array:
-        """``[M, K + 1]``: the uploads minus ``shift`` means, by centred uploads and the mean."""
-        rows = jnp.eye(len(self._matrix), dtype=self._matrix.dtype) if self._rows is None else self._rows
-        return jnp.concatenate([rows, rows.sum(1, keepdims=True) - shift], axis=1)
+    def _affine(self, rows: Array, shift: int) -> Array:
+        """``[M, K + 1]``: the mixtures minus ``shift`` centres, by centred uploads and the centre."""
+        present = self._stored.astype(rows.dtype)  # an absent upload is 0, and not the centre
+        return jnp.concatenate([rows, (rows @ present)[:, None] - shift], axis=1)
 
-    def _inner(self, rows: Array) -> Array:
-        return _multiply(_multiply(rows, self._products.centred()), rows.T)
+    def _inner(self, shift: int) -> Array:
+        """``[M, M]`` inner products of what :meth:`_affine` says; each device computes some columns."""
+        products = self._products.centred()
+        if self._rows is None and shift == 1:
+            return products[:-1, :-1]
+        if self._rows is None:
+            along = products[:-1, -1]
+            both = self._stored[:, None] & self._stored[None, :]
+            return jnp.where(both, products[:-1, :-1] + along[:, None] + along + products[-1, -1], 0)
+        rows = self._affine(self._rows, shift)
+        return self.by_columns(lambda some: _multiply(rows, _multiply(products, some)), rows.T)
 
 
-def _centred_products(matrix: Array, present: Array) -> Array:
-    """Products over this device's coordinates; on a CPU some columns at a time, so that no copy leaves the cache."""
+def _central(matrix: Array, present: Array, axis: str | None) -> Array:
+    """The number of the upload that is nearest to the median, by some coordinates of each device."""
+    n = matrix.shape[1]
+    width = min(n, _SAMPLED)
+    sample = matrix[:, jnp.arange(width) * (n // max(width, 1))]
+    ordered = jnp.sort(jnp.where(present[:, None], sample, jnp.inf), axis=0)
+    middle = ordered[jnp.maximum(present.sum() - 1, 0) // 2]
+    far = _sum_over(jnp.square(jnp.clip(sample - middle, -_FURTHEST, _FURTHEST)).sum(1), axis)
+    return jnp.argmin(jnp.where(present, far, jnp.inf))
+
+
+def _centred_products(matrix: Array, present: Array, centre: Array) -> Array:
+    """Products over this device's coordinates; on a CPU some columns at a time, as a copy stays in cache."""
     rows, columns = matrix.shape
 
-    def products(part: Array) -> Array:
-        count = jnp.maximum(present.sum(), 1).astype(part.dtype)
-        mean = jnp.where(present[:, None], part, 0).sum(0) / count
-        centred = jnp.where(present[:, None], part - mean, 0)
-        whole = jnp.concatenate([centred, mean[None]])
-        return _multiply(whole, whole.T)
+    def products(part: Array, middle: Array) -> Array:
+        middle = jnp.clip(middle, -_FURTHEST, _FURTHEST)
+        centred = jnp.where(present[:, None], jnp.clip(part - middle, -_FURTHEST, _FURTHEST), 0)
+        centred = jax.lax.optimization_barrier(centred)  # one copy, for all blocks
+        along = _multiply(centred, middle)
+        inside = jnp.concatenate([_squared(centred), along[None]])
+        return jnp.concatenate([inside, jnp.append(along, middle @ middle)[:, None]], axis=1)
 
-    width = max(64, _CHUNK // max(rows, 1) // 64 * 64)
+    width = max(_NARROWEST, _CHUNK // max(rows, 1) // 64 * 64)
     if jax.default_backend() != "cpu" or columns <= width:
-        return products(matrix)
+        return products(matrix, centre)
     whole = columns // width
 
     def add(c: Array, total: Array) -> Array:
-        return total + products(jax.lax.dynamic_slice(matrix, (0, c * width), (rows, width)))
+        part = jax.lax.dynamic_slice_in_dim(matrix, c * width, width, 1)
+        return total + products(part, jax.lax.dynamic_slice_in_dim(centre, c * width, width))
 
     total = jax.lax.fori_loop(0, whole, add, jnp.zeros((rows + 1, rows + 1), matrix.dtype))
     rest = columns - whole * width
-    return total + products(matrix[:, whole * width :]) if rest else total
+    return total + products(matrix[:, whole * width :], centre[whole * width :]) if rest else total
+
+
+def _squared(a: Array) -> Array:
+    """``a a'``; where there are many rows, of which blocks of columns only what is not above the diagonal."""
+    rows = len(a)
+    if rows < 2 * _BLOCK:
+        return _multiply(a, a.T)
+    lower = [jnp.pad(_multiply(a[i:], a[i : i + _BLOCK].T), ((i, 0), (0, 0))) for i in range(0, rows, _BLOCK)]
+    half = jnp.concatenate(lower, axis=1)
+    return jnp.where(jnp.tri(rows, dtype=bool), half, half.T)
 
 
 def _multiply(a: Array, b: Array) -> Array:
@@ -187,4 +271,3 @@ def _multiply(a: Array, b: Array) -> Array:
 
 def _sum_over(partial: Array, axis: str | None) -> Array:
     return partial if axis is None else jax.lax.psum(partial, axis)
-

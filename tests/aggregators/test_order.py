@@ -1,5 +1,7 @@
 """Median and trimmed mean: NumPy's numbers, whoever is absent, in every layout of the hospitals."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -175,7 +177,21 @@ def test_in_a_simulation():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(run.variables))
 
 
-@pytest.mark.parametrize("trim", [-0.1, 0.5])
+@pytest.mark.parametrize("rows", [1, 2, 9, 33])
+def test_the_least_numbers_of_every_column(rows):
+    """Those in the first rows where numbers are equal, as a stable sort has it."""
+    x = columns(rows)
+    order = np.argsort(np.argsort(x, axis=0, kind="stable"), axis=0, kind="stable")
+    for count in {1, rows // 2 + 1, rows}:
+        np.testing.assert_array_equal(jax.jit(selection.least)(x, count), order < count)
+
+
+def test_no_columns():
+    for rule in (selection.median, lambda x, present: selection.trimmed_mean(x, present, 0.1)):
+        assert jax.jit(rule)(np.zeros((3, 0), np.float32), np.ones(3, bool)).shape == (0,)
+
+
+@pytest.mark.parametrize("trim", [-0.1, 0.5, np.float32(0.7)])
 def test_shares_that_leave_nothing(trim):
-    with pytest.raises(InvalidInput, match=f"trim={trim}"):
+    with pytest.raises(InvalidInput, match=re.escape(f"trim={trim!r}")):
         TrimmedMean(trim)

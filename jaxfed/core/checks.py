@@ -1,0 +1,72 @@
+"""Checks of the numbers of a part, as messages that name the argument, the value and the remedy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxfed.core.hyperparameters import PerHospital, Schedule
+
+
+def number(
+    name: str,
+    value: Any,
+    least: float = 0.0,
+    most: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = False,
+) -> list[str]:
+    """A finite number from (``above``) ``least`` to (``below``) ``most``; what only the run knows passes."""
+    values = known(value)
+    if values is None:
+        return []
+    if np.issubdtype(values.dtype, np.number):
+        enough = values > least if above else values >= least
+        little = values < most if below else values <= most
+        if np.isfinite(values).all() and enough.all() and little.all():
+            return []
+    wanted = f"{'>' if above else '>='} {least:g}"
+    wanted += "" if most == math.inf else f" and {'<' if below else '<='} {most:g}"
+    return [f"{name}={value!r}: give a number {wanted}"]
+
+
+def shared(
+    name: str,
+    value: Any,
+    least: float = 0.0,
+    most: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = False,
+) -> list[str]:
+    """As :func:`number`, and the same one for all hospitals."""
+    if isinstance(value, PerHospital):
+        return [f"{name}=per_hospital(...): the server uses it too; give one number for all hospitals"]
+    return number(name, value, least, most, above=above, below=below)
+
+
+def count(name: str, value: Any, least: int = 1) -> list[str]:
+    """A whole number of at least ``least``, for all hospitals or for each."""
+    values = known(value)
+    if values is None or (np.issubdtype(values.dtype, np.integer) and (values >= least).all()):
+        return []
+    return [f"{name}={value!r}: give a whole number >= {least}"]
+
+
+def shared_count(name: str, value: Any, least: int = 1) -> list[str]:
+    """As :func:`count`, and the same one for all hospitals."""
+    if isinstance(value, PerHospital):
+        return [f"{name}=per_hospital(...): the server uses it; give one number for all hospitals"]
+    return count(name, value, least)
+
+
+def known(value: Any) -> np.ndarray | None:
+    """The value as an array, or None where it is only known inside the run."""
+    inside = value.values if isinstance(value, PerHospital) else value
+    if isinstance(inside, (Schedule, jax.core.Tracer, jax.ShapeDtypeStruct)) or type(inside) is object:
+        return None  # jax puts plain objects in the place of leaves where it looks at a tree's structure
+    return np.asarray(inside)

@@ -19,7 +19,7 @@ all the weight.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import optax
@@ -35,7 +35,7 @@ from jaxfed.core.types import Cohort, Metrics, Shard, Upload, Variables
 
 
 class AgnosticServer(NamedTuple):
-    """The server with lambda, ``[places]``."""
+    """The server with lambda, ``[C]``."""
 
     variables: Variables
     optimizer: optax.OptState
@@ -67,11 +67,12 @@ class AFL(Stepping):
     gamma: float = 0.1
     server_optimizer: Optimizer = MEAN
     weighting = "uniform"  # lambda starts there; `weights` has what it is
+    why_averaged: ClassVar[str] = "the weights of the mean are the mixture that it learns"
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[AgnosticServer, tuple[()]]:
-        """A uniform lambda; places without a hospital lose theirs in the first round."""
-        base, client = super().init(variables, key, places)
-        uniform = jnp.full((places,), 1 / places, jnp.result_type(float))
+    def init(self, variables: Variables, key: Array, clients: int) -> tuple[AgnosticServer, tuple[()]]:
+        """A uniform lambda; hospitals without rows lose theirs in the first round."""
+        base, client = super().init(variables, key, clients)
+        uniform = jnp.full((clients,), 1 / clients, jnp.result_type(float))
         return AgnosticServer(base.variables, base.optimizer, uniform), client
 
     def weights(self, server: AgnosticServer, sizes: Array) -> Array:

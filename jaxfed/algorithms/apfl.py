@@ -57,7 +57,7 @@ class APFL(Averaging):
     alpha_rate: Number = 0.1
     personal: ClassVar[bool] = True
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[Server, Personal]:
+    def init(self, variables: Variables, key: Array, clients: int) -> tuple[Server, Personal]:
         """Both models are ``variables``."""
         share = jnp.asarray(self.alpha, jnp.result_type(float))
         return begin(self.server_optimizer, variables), Personal(variables, share)

@@ -31,14 +31,15 @@ from jax import Array
 
 from jaxfed.algorithms import checks
 from jaxfed.core import tree
+from jaxfed.core.algorithm import Algorithm
 from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
-from jaxfed.core.types import Algorithm, Cohort, Metrics, PyTree, Shard, Upload, Variables
+from jaxfed.core.types import Cohort, Metrics, PyTree, Shard, Upload, Variables
 
 
 class Clusters(NamedTuple):
-    """Models ``[k, ...]``, the cluster of each place ``[places]``, and how many clusters there are."""
+    """Models ``[k, ...]``, the cluster of each hospital ``[C]``, and how many clusters there are."""
 
     models: Variables
     member: Array
@@ -62,23 +63,25 @@ class ClusteredFL(Algorithm):
     eps2: Number = 1.6
     weighting: Literal["samples", "uniform"] = dataclasses.field(default="samples", metadata={"static": True})
     personal: ClassVar[bool] = True
+    why_untransformed: ClassVar[str] = "its server sees every hospital's update as it is"
+    why_averaged: ClassVar[str] = "its server averages the updates of each cluster itself"
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[Clusters, Array]:
-        """One cluster. A hospital keeps its place, -1 until it takes part."""
+    def init(self, variables: Variables, key: Array, clients: int) -> tuple[Clusters, Array]:
+        """One cluster. A hospital keeps its number, -1 until it takes part."""
         models = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (self.clusters, *leaf.shape)), variables)
-        server = Clusters(models, jnp.zeros(places, jnp.int32), jnp.ones((), jnp.int32))
+        server = Clusters(models, jnp.zeros(clients, jnp.int32), jnp.ones((), jnp.int32))
         return server, jnp.full((), -1, jnp.int32)
 
     def client_update(
         self, local: LocalTraining, server: Clusters, client: Array, shard: Shard, key: Array
     ) -> tuple[Upload, Array, Metrics]:
         """Upload Delta_k, seen by the server as it is."""
-        place = jnp.asarray(shard.place, jnp.int32)
-        model = self.variables(server, place)
+        hospital = jnp.asarray(shard.hospital, jnp.int32)
+        model = self.variables(server, hospital)
         trained = local.train(model, shard, key)
-        cluster = server.member[place].astype(trained.loss.dtype)
+        cluster = server.member[hospital].astype(trained.loss.dtype)
         delta = tree.subtract(trained.variables, model)
-        return Upload((), delta), place, {**trained.metrics, "cluster": cluster}
+        return Upload((), each=delta), hospital, {**trained.metrics, "cluster": cluster}
 
     def server_update(self, server: Clusters, update: PyTree, cohort: Cohort) -> Clusters:
         """Split what is to be split, then average inside the clusters."""
@@ -101,7 +104,7 @@ class ClusteredFL(Algorithm):
 
         start = (server.member, server.used, jnp.arange(self.clusters))
         member, count, parent = jax.lax.fori_loop(0, self.clusters, consider, start)
-        own = (member == jnp.arange(self.clusters)[:, None]) * cohort.weights  # [k, places]
+        own = (member == jnp.arange(self.clusters)[:, None]) * cohort.weights  # [k, C]
         models = jax.tree.map(lambda m, d: m[parent] + _means(own, d), server.models, cohort.each)
         return Clusters(models, member, count)
 
@@ -117,14 +120,14 @@ class ClusteredFL(Algorithm):
 
 
 def _means(weights: Array, values: Array) -> Array:
-    """Means over places of ``values [places, ...]`` with weights ``[..., places]``; 0 without weight."""
+    """Means over hospitals of ``values [C, ...]`` with weights ``[..., C]``; 0 without weight."""
     total = weights.sum(-1, keepdims=True)
     share = weights / jnp.where(total > 0, total, 1)
     return jnp.tensordot(share.astype(values.dtype), values, axes=1)
 
 
 def _cut(updates: Array, inside: Array, sizes: Array) -> Array:
-    """``[places]``: the smaller part of ``inside`` when the least similar hospitals are kept apart."""
+    """``[C]`` bool: the smaller part of ``inside`` when the least similar hospitals are kept apart."""
     norms = jnp.linalg.norm(updates, axis=1, keepdims=True)
     unit = updates / jnp.where(norms > 0, norms, 1)
     part = bipartition(unit @ unit.T, inside)

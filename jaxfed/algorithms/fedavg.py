@@ -15,23 +15,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from jax import Array
-
-from jaxfed.algorithms.server import Averaging, Server
-from jaxfed.core import tree
-from jaxfed.core.local import LocalTraining
+from jaxfed.algorithms.server import Averaging
 from jaxfed.core.pytree import pytree
-from jaxfed.core.types import Metrics, Shard, Upload
 
 
 @pytree
 @dataclasses.dataclass(frozen=True)
 class FedAvg(Averaging):
     """Federated averaging."""
-
-    def client_update(
-        self, local: LocalTraining, server: Server, client: tuple[()], shard: Shard, key: Array
-    ) -> tuple[Upload, tuple[()], Metrics]:
-        """Upload y_k - x."""
-        trained = local.train(server.variables, shard, key)
-        return Upload(tree.subtract(trained.variables, server.variables)), client, trained.metrics

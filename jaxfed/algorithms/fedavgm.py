@@ -16,15 +16,13 @@ from __future__ import annotations
 import dataclasses
 
 import optax
-from jax import Array
 
 from jaxfed.algorithms import checks
-from jaxfed.algorithms.server import Server, Stepping, Weighting
-from jaxfed.core import tree
+from jaxfed.algorithms.server import Stepping, Weighting
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.optimizer import Optimizer
 from jaxfed.core.pytree import pytree
-from jaxfed.core.types import Metrics, Shard, Upload, Variables
+from jaxfed.core.types import Variables
 
 
 @pytree
@@ -46,13 +44,6 @@ class FedAvgM(Stepping):
     def server_optimizer(self) -> Optimizer:
         """Heavy-ball sgd."""
         return Optimizer({"learning_rate": self.learning_rate, "momentum": self.beta}, optax.sgd)
-
-    def client_update(
-        self, local: LocalTraining, server: Server, client: tuple[()], shard: Shard, key: Array
-    ) -> tuple[Upload, tuple[()], Metrics]:
-        """Upload y_k - x."""
-        trained = local.train(server.variables, shard, key)
-        return Upload(tree.subtract(trained.variables, server.variables)), client, trained.metrics
 
     def problems(self, local: LocalTraining, variables: Variables) -> list[str]:
         """Numbers out of range."""

@@ -49,9 +49,9 @@ class FedCM(Averaging):
 
     alpha: float = 0.1
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[MomentumServer, tuple[()]]:
+    def init(self, variables: Variables, key: Array, clients: int) -> tuple[MomentumServer, tuple[()]]:
         """No direction."""
-        base, client = super().init(variables, key, places)
+        base, client = super().init(variables, key, clients)
         return MomentumServer(base.variables, base.optimizer, tree.zeros_like(variables.params)), client
 
     def client_update(
@@ -66,12 +66,11 @@ class FedCM(Averaging):
         delta = tree.subtract(trained.variables, server.variables)
         assert local.optimizer is not None, "validated by Simulation"
         length = jnp.maximum(trained.steps, 1) * local.optimizer.numbers["learning_rate"]
-        return Upload((delta, tree.scale(-1 / length, delta.params))), client, trained.metrics
+        return Upload(delta, tree.scale(-1 / length, delta.params)), client, trained.metrics
 
-    def server_update(self, server: Any, update: tuple[Variables, PyTree], cohort: Cohort) -> Any:
+    def server_update(self, server: Any, update: Variables, cohort: Cohort) -> Any:
         """A step, and the direction of the next round."""
-        delta, direction = update
-        return MomentumServer(*step(self.server_optimizer, server, delta), direction)
+        return MomentumServer(*step(self.server_optimizer, server, update), cohort.aux)
 
     def problems(self, local: LocalTraining, variables: Variables) -> list[str]:
         """A share out of range, and optimisers whose distance says nothing of the gradients."""

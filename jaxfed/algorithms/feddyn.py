@@ -23,11 +23,12 @@ import jax
 from jax import Array
 
 from jaxfed.algorithms import checks
-from jaxfed.algorithms.server import Weighting, share
+from jaxfed.algorithms.server import Weighting
 from jaxfed.core import tree
+from jaxfed.core.algorithm import Algorithm
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
-from jaxfed.core.types import Algorithm, Cohort, Metrics, PyTree, Shard, Upload, Variables
+from jaxfed.core.types import Cohort, Metrics, PyTree, Shard, Upload, Variables
 
 
 class DynServer(NamedTuple):
@@ -50,7 +51,7 @@ class FedDyn(Algorithm):
     alpha: float = 0.01
     weighting: Weighting = dataclasses.field(default="uniform", metadata={"static": True})
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[DynServer, PyTree]:
+    def init(self, variables: Variables, key: Array, clients: int) -> tuple[DynServer, PyTree]:
         """All h are 0."""
         zeros = tree.zeros_like(variables.params)
         return DynServer(variables, zeros), zeros
@@ -71,7 +72,7 @@ class FedDyn(Algorithm):
     def server_update(self, server: DynServer, update: Variables, cohort: Cohort) -> DynServer:
         """The mean model, moved by h / alpha."""
         (x, stats), delta = server.variables, update
-        h = tree.axpy(-self.alpha * share(cohort, self.weights(server, cohort.sizes)), delta.params, server.h)
+        h = tree.axpy(-self.alpha * cohort.share, delta.params, server.h)
         x = jax.tree.map(lambda x, d, h: x + d - h / self.alpha, x, delta.params, h)
         return DynServer(Variables(x, tree.add(stats, delta.stats)), h)
 

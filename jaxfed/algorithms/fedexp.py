@@ -17,7 +17,7 @@ is then too long.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,11 +52,15 @@ class FedExP(Averaging):
     """
 
     eps: float = 1e-3
+    why_untransformed: ClassVar[str] = "eta_g compares the norms of updates as they were trained with that of
+    their mean"
+    why_averaged: ClassVar[str] = "eta_g compares the mean update with the mean of squared norms over the
+    same hospitals"
     average_last_two: bool = dataclasses.field(default=True, metadata={"static": True})
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[ExpServer, tuple[()]]:
+    def init(self, variables: Variables, key: Array, clients: int) -> tuple[ExpServer, tuple[()]]:
         """The model before the first one is the first one."""
-        base, client = super().init(variables, key, places)
+        base, client = super().init(variables, key, clients)
         return ExpServer(
             base.variables, base.optimizer, variables, jnp.ones((), jnp.result_type(float))
         ), client
@@ -67,12 +71,12 @@ class FedExP(Averaging):
         """Upload D_k and the square of its norm."""
         trained = local.train(server.variables, shard, key)
         delta = tree.subtract(trained.variables, server.variables)
-        return Upload((delta, tree.squared_norm(delta.params))), client, trained.metrics
+        return Upload(delta, tree.squared_norm(delta.params)), client, trained.metrics
 
-    def server_update(self, server: ExpServer, update: tuple[Variables, Array], cohort: Cohort) -> Any:
+    def server_update(self, server: ExpServer, update: Variables, cohort: Cohort) -> Any:
         """A step of eta_g."""
-        (delta, stats), squares = update
-        eta = jnp.maximum(1.0, squares / (2 * (tree.squared_norm(delta) + self.eps)))
+        delta, stats = update
+        eta = jnp.maximum(1.0, cohort.aux / (2 * (tree.squared_norm(delta) + self.eps)))
         eta = eta.astype(server.extrapolation.dtype)
         moved = step(self.server_optimizer, server, Variables(tree.scale(eta, delta), stats))
         return ExpServer(*moved, server.variables, eta)

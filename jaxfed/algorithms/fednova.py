@@ -24,7 +24,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -43,10 +42,10 @@ def unit_distance(steps: Array, rate: Any, momentum: Any, mu: Any, shard: Shard)
     def body(t: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         m, s = carry
         m = momentum * m + 1 - rate * mu * s
-        return shard.keep(t < steps, (m, s + m), carry)
+        return m, s + m
 
     zero = jnp.zeros((), jnp.result_type(float))
-    return jax.lax.fori_loop(0, shard.most(steps), body, (zero, zero))[1]
+    return shard.loop(steps, body, (zero, zero))[1]
 
 
 @pytree
@@ -71,12 +70,12 @@ class FedNova(Averaging):
         rate, momentum = numbers["learning_rate"], numbers.get("momentum", 0.0)
         norm = unit_distance(trained.steps, rate, momentum, self.mu, shard)
         direction = tree.scale(1 / jnp.maximum(norm, 1), delta.params)
-        return Upload((Variables(direction, delta.stats), norm)), client, trained.metrics
+        return Upload(Variables(direction, delta.stats), norm), client, trained.metrics
 
-    def server_update(self, server: Any, update: tuple[Variables, Array], cohort: Cohort) -> Any:
+    def server_update(self, server: Any, update: Variables, cohort: Cohort) -> Any:
         """A step along the mean direction, as long as the mean hospital's."""
-        (direction, stats), norm = update
-        return step(self.server_optimizer, server, Variables(tree.scale(norm, direction), stats))
+        direction = tree.scale(cohort.aux, update.params)
+        return step(self.server_optimizer, server, Variables(direction, update.stats))
 
     def problems(self, local: LocalTraining, variables: Variables) -> list[str]:
         """Optimisers whose distance says nothing of the gradients."""

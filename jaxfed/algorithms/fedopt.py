@@ -26,16 +26,15 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array
 
 from jaxfed.algorithms import checks
-from jaxfed.algorithms.server import Server, Stepping, Weighting
+from jaxfed.algorithms.server import Stepping, Weighting
 from jaxfed.core import tree
 from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.optimizer import Optimizer
 from jaxfed.core.pytree import pytree
-from jaxfed.core.types import Metrics, PyTree, Shard, Upload, Variables
+from jaxfed.core.types import PyTree, Variables
 
 SECOND_MOMENTS: dict[str, Any] = {
     "adagrad": lambda v, square, beta2: v + square,
@@ -89,13 +88,6 @@ class Adaptive(Stepping):
             "initial": self.tau**2 if self.initial is None else self.initial,
         }
         return Optimizer(numbers, adaptive, (("rule", self.rule),))
-
-    def client_update(
-        self, local: LocalTraining, server: Server, client: tuple[()], shard: Shard, key: Array
-    ) -> tuple[Upload, tuple[()], Metrics]:
-        """Upload y_k - x."""
-        trained = local.train(server.variables, shard, key)
-        return Upload(tree.subtract(trained.variables, server.variables)), client, trained.metrics
 
     def problems(self, local: LocalTraining, variables: Variables) -> list[str]:
         """Numbers out of range."""

@@ -90,9 +90,9 @@ class AdaptiveFedProx(FedProx):
     change: float = 0.1
     patience: int = dataclasses.field(default=5, metadata={"static": True})
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[ProxServer, tuple[()]]:
+    def init(self, variables: Variables, key: Array, clients: int) -> tuple[ProxServer, tuple[()]]:
         """No loss is known."""
-        base, client = super().init(variables, key, places)
+        base, client = super().init(variables, key, clients)
         zero = jnp.zeros((), jnp.result_type(float))
         return ProxServer(
             base.variables, base.optimizer, zero + self.mu, zero, jnp.full((), -1, jnp.int32)
@@ -105,17 +105,17 @@ class AdaptiveFedProx(FedProx):
         loss = local.problem.full_loss(server.variables, shard)
         trained = tied(local, server.variables, server.mu, shard, key)
         delta = tree.subtract(trained.variables, server.variables)
-        return Upload((delta, loss)), client, trained.metrics
+        return Upload(delta, loss), client, trained.metrics
 
-    def server_update(self, server: ProxServer, update: tuple[Variables, Array], cohort: Cohort) -> Any:
+    def server_update(self, server: ProxServer, update: Variables, cohort: Cohort) -> Any:
         """A step, and the mu of the next round."""
-        delta, loss = update
+        loss = cohort.aux
         known = server.fell >= 0
         rose = known & (loss > server.loss)
         fell = jnp.where(known & (loss < server.loss), server.fell + 1, 0)
         loosen = fell >= self.patience
         mu = server.mu + jnp.where(rose, self.change, jnp.where(loosen, -self.change, 0.0))
-        moved = step(self.server_optimizer, server, delta)
+        moved = step(self.server_optimizer, server, update)
         return ProxServer(*moved, jnp.maximum(mu, 0), loss, jnp.where(loosen, 0, fell))
 
     def problems(self, local: LocalTraining, variables: Variables) -> list[str]:

@@ -25,7 +25,6 @@ import optax
 from jax import Array
 
 from jaxfed.algorithms.heterofl import HeteroFL, Labels
-from jaxfed.algorithms.submodel.slices import Held
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Cohort, Variables
 
@@ -43,12 +42,12 @@ class RollingServer(NamedTuple):
 class FedRolex(HeteroFL):
     """Rolling slices; see :class:`HeteroFL` for the rest."""
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[RollingServer, Labels]:
+    def init(self, variables: Variables, key: Array, clients: int) -> tuple[RollingServer, Labels]:
         """The first window starts at unit 0."""
-        server, client = super().init(variables, key, places)
+        server, client = super().init(variables, key, clients)
         return RollingServer(server.variables, server.optimizer, jnp.zeros((), jnp.int32)), client
 
-    def server_update(self, server: Any, update: Held, cohort: Cohort) -> RollingServer:
+    def server_update(self, server: Any, update: Variables, cohort: Cohort) -> RollingServer:
         """A step of the server, and of the window."""
         stepped = super().server_update(server, update, cohort)
         return RollingServer(stepped.variables, stepped.optimizer, server.window + 1)

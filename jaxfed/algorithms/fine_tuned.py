@@ -19,13 +19,12 @@ from typing import ClassVar
 from jax import Array
 
 from jaxfed.algorithms import checks
-from jaxfed.algorithms.server import Averaging, Server
-from jaxfed.core import tree
+from jaxfed.algorithms.server import Averaging
 from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.optimizer import Optimizer
 from jaxfed.core.pytree import pytree
-from jaxfed.core.types import Metrics, Shard, Upload, Variables
+from jaxfed.core.types import Shard, Variables
 
 
 @pytree
@@ -44,13 +43,6 @@ class FineTuned(Averaging):
     optimizer: Optimizer | None = None
     personal: ClassVar[bool] = True
     adapts: ClassVar[bool] = True
-
-    def client_update(
-        self, local: LocalTraining, server: Server, client: tuple[()], shard: Shard, key: Array
-    ) -> tuple[Upload, tuple[()], Metrics]:
-        """Upload y_k - x."""
-        trained = local.train(server.variables, shard, key)
-        return Upload(tree.subtract(trained.variables, server.variables)), client, trained.metrics
 
     def adapt(self, local: LocalTraining, variables: Variables, shard: Shard, key: Array) -> Variables:
         """Local training from the global model."""

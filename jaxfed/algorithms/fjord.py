@@ -135,7 +135,7 @@ class FjORD(Slices):
             Ordered, rate=self.rate, widths=self.widths, axes=self.axes, distil=self.distil
         )
         trained = self.trained(local, server, shard, key, problem, mask)
-        return Upload(encode(trained.variables, mask)), client, trained.metrics
+        return Upload(*encode(trained.variables, mask)), client, trained.metrics
 
     def variables(self, server: Any, client: tuple[()]) -> Variables:
         """The widest slice that this hospital holds."""

@@ -59,9 +59,9 @@ class HeteroFL(Slices):
         masked = self.masked_loss and local.problem.task == "multiclass"
         return dataclasses.replace(self, axes=find_axes(local.problem, x), masked_loss=masked)
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[Any, Labels]:
+    def init(self, variables: Variables, key: Array, clients: int) -> tuple[Any, Labels]:
         """A hospital keeps which labels it has; until it takes part, all."""
-        server, _ = super().init(variables, key, places)
+        server, _ = super().init(variables, key, clients)
         assert self.axes is not None, "the engine calls for_model"
         return server, jnp.ones((self.axes.outputs,), bool) if self.masked_loss else None
 
@@ -76,7 +76,7 @@ class HeteroFL(Slices):
         problem = local.problem.extended(Sliced, factor=self._scaled(mask), labels=labels)
         trained = self.trained(local, server, shard, key, problem, mask)
         counted = self.axes.mask(server.variables, units, labels)
-        return Upload(encode(trained.variables, counted)), labels, trained.metrics
+        return Upload(*encode(trained.variables, counted)), labels, trained.metrics
 
     def variables(self, server: Any, client: Labels) -> Variables:
         """The slice, scaled and masked as in training."""
@@ -104,12 +104,8 @@ class HeteroFL(Slices):
 
 def labels_of(shard: Shard, outputs: int, chunk: int) -> Array:
     """bool ``[outputs]``: the labels that occur in a hospital's rows."""
-    chunks = -(-shard.size // chunk)
 
-    def add(c: Array, seen: Array) -> Array:
-        index = c * chunk + jnp.arange(chunk)
-        _, y = shard.take(jnp.where(index < shard.size, index, 0))
-        here = (y[:, None] == jnp.arange(outputs)) & (index < shard.size)[:, None]
-        return shard.keep(c < chunks, seen | here.any(0), seen)
+    def add(seen: Array, x: PyTree, y: Array, mask: Array, c: Array) -> Array:
+        return seen | ((y[:, None] == jnp.arange(outputs)) & mask[:, None]).any(0)
 
-    return jax.lax.fori_loop(0, shard.most(chunks), add, jnp.zeros((outputs,), bool))
+    return shard.fold(chunk, add, jnp.zeros((outputs,), bool))

@@ -12,7 +12,7 @@ Departure: the paper draws them apart. A hospital uses the model of its last cho
 part uses the first.
 
 A poor choice where the first models are no better for one hospital than for another: the clusters then stay
-as they began. Try several seeds. Needs a mean as aggregator: an upload has a place for every cluster.
+as they began. Try several seeds.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from jax import Array
 
 from jaxfed.algorithms import checks
 from jaxfed.core import tree
+from jaxfed.core.algorithm import Algorithm
 from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
-from jaxfed.core.types import Algorithm, Cohort, Metrics, PyTree, Shard, Upload, Variables
+from jaxfed.core.types import Cohort, Metrics, PyTree, Shard, Upload, Variables
 
 
 @pytree
@@ -47,8 +48,10 @@ class IFCA(Algorithm):
     spread: Number = 0.1
     weighting: Literal["samples", "uniform"] = dataclasses.field(default="samples", metadata={"static": True})
     personal: ClassVar[bool] = True
+    why_averaged: ClassVar[str] = "an upload has a place for every cluster, and zeros for those that were not
+    chosen"
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[Variables, Array]:
+    def init(self, variables: Variables, key: Array, clients: int) -> tuple[Variables, Array]:
         """The models ``[k, ...]``; hospitals begin in cluster 0."""
         first = jnp.arange(self.clusters) == 0
 
@@ -74,13 +77,12 @@ class IFCA(Algorithm):
         here = (jnp.arange(self.clusters) == chosen).astype(losses.dtype)
         delta = tree.subtract(trained.variables, model)
         sums = jax.tree.map(lambda leaf: _column(here.astype(leaf.dtype), leaf[None]) * leaf, delta)
-        return Upload((sums, here)), chosen, {**trained.metrics, "cluster": chosen.astype(losses.dtype)}
+        return Upload(sums, here), chosen, {**trained.metrics, "cluster": chosen.astype(losses.dtype)}
 
     def server_update(self, server: Variables, update: PyTree, cohort: Cohort) -> Variables:
         """Each model moves by the mean of its own hospitals."""
-        sums, share = update
-        share = jnp.where(share > 0, share, 1)
-        return jax.tree.map(lambda m, s: m + s / _column(share.astype(s.dtype), s), server, sums)
+        share = jnp.where(cohort.aux > 0, cohort.aux, 1)
+        return jax.tree.map(lambda m, s: m + s / _column(share.astype(s.dtype), s), server, update)
 
     def variables(self, server: Variables, client: Array) -> Variables:
         """The model of the hospital's last choice."""

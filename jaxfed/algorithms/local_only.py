@@ -15,9 +15,10 @@ from typing import ClassVar
 
 from jax import Array
 
+from jaxfed.core.algorithm import Algorithm
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
-from jaxfed.core.types import Algorithm, Cohort, Metrics, Shard, Upload, Variables
+from jaxfed.core.types import Cohort, Metrics, Shard, Upload, Variables
 
 
 @pytree
@@ -27,7 +28,7 @@ class LocalOnly(Algorithm):
 
     personal: ClassVar[bool] = True
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[tuple[()], Variables]:
+    def init(self, variables: Variables, key: Array, clients: int) -> tuple[tuple[()], Variables]:
         """Every hospital starts with ``variables``."""
         return (), variables
 

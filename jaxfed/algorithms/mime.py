@@ -61,9 +61,9 @@ class MimeLite(Averaging):
     weighting: Weighting = dataclasses.field(default="uniform", metadata={"static": True})
     base: Optimizer = MOMENTUM
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[MimeServer, tuple[()]]:
+    def init(self, variables: Variables, key: Array, clients: int) -> tuple[MimeServer, tuple[()]]:
         """Fresh statistics."""
-        base, client = super().init(variables, key, places)
+        base, client = super().init(variables, key, clients)
         statistics = self.base.build().init(variables.params)
         return MimeServer(
             base.variables, base.optimizer, statistics, tree.zeros_like(variables.params)
@@ -76,11 +76,13 @@ class MimeLite(Averaging):
         trained = local.train(server.variables, shard, key, self._mimic(server))
         delta = tree.subtract(trained.variables, server.variables)
         gradient = local.problem.full_gradient(server.variables, shard, key).params
-        return Upload((delta, gradient)), client, trained.metrics
+        return Upload(delta, gradient), client, trained.metrics
 
-    def server_update(self, server: Any, update: tuple[Variables, PyTree], cohort: Cohort) -> MimeServer:
+    def server_update(self, server: Any, update: Variables, cohort: Cohort) -> MimeServer:
         """A step, and the statistics after it."""
-        delta, gradient = update
+        return self._served(server, update, cohort.aux)
+
+    def _served(self, server: Any, delta: Variables, gradient: PyTree) -> MimeServer:
         _, statistics = self.base.build().update(gradient, server.statistics, server.variables.params)
         return MimeServer(*step(self.server_optimizer, server, delta), statistics, gradient)
 
@@ -123,9 +125,9 @@ class Mime(MimeLite):
         trained = local.train(server.variables, shard, key, self._mimic(server))
         return Upload(tree.subtract(trained.variables, server.variables)), client, trained.metrics
 
-    def server_update(self, server: Any, update: Any, cohort: Cohort) -> MimeServer:
+    def server_update(self, server: Any, update: Variables, cohort: Cohort) -> MimeServer:
         """A step, and the statistics after it."""
-        return super().server_update(server, (update, server.gradient), cohort)
+        return self._served(server, update, server.gradient)
 
     def _gradient(self, server: Any, grads: PyTree, gradient: Callable[[PyTree], PyTree]) -> PyTree:
         before = gradient(server.variables.params)

@@ -74,9 +74,9 @@ class MOON(Averaging):
     mu: float = 1.0
     tau: float = 0.5
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[Server, Variables]:
+    def init(self, variables: Variables, key: Array, clients: int) -> tuple[Server, Variables]:
         """Every hospital's last model is the first one."""
-        return super().init(variables, key, places)[0], variables
+        return super().init(variables, key, clients)[0], variables
 
     def client_update(
         self, local: LocalTraining, server: Server, client: Variables, shard: Shard, key: Array

@@ -92,7 +92,7 @@ class Partial(Averaging):
     def mine(self, variables: Variables) -> Variables:
         """A mask of what stays in the hospital."""
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[Server, Variables]:
+    def init(self, variables: Variables, key: Array, clients: int) -> tuple[Server, Variables]:
         """The server has the shared part, each hospital its own copy of the other."""
         own, shared = split(variables, self.mine(variables))
         return begin(self.server_optimizer, shared), own

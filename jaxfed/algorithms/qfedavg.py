@@ -16,7 +16,7 @@ one. For the worst hospital alone see AFL.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 from jax import Array
 
@@ -40,6 +40,8 @@ class QFedAvg(Averaging):
 
     weighting: Weighting = dataclasses.field(default="uniform", metadata={"static": True})
     q: float = 1.0
+    why_untransformed: ClassVar[str] = "h_k is made of the norm of the update as it was trained"
+    why_averaged: ClassVar[str] = "its step is the ratio of two sums over the same hospitals"
 
     def client_update(
         self, local: LocalTraining, server: Server, client: tuple[()], shard: Shard, key: Array
@@ -54,12 +56,12 @@ class QFedAvg(Averaging):
         squared = L**2 * tree.squared_norm(delta.params)
         h = self.q * power / loss * squared + L * power
         direction = tree.scale(power * L, delta.params)
-        return Upload((Variables(direction, delta.stats), h)), client, trained.metrics
+        return Upload(Variables(direction, delta.stats), h), client, trained.metrics
 
-    def server_update(self, server: Any, update: tuple[Variables, Array], cohort: Cohort) -> Any:
+    def server_update(self, server: Any, update: Variables, cohort: Cohort) -> Any:
         """A step along the ratio of the two means, which is that of the sums."""
-        (direction, stats), h = update
-        return step(self.server_optimizer, server, Variables(tree.scale(1 / h, direction), stats))
+        direction = tree.scale(1 / cohort.aux, update.params)
+        return step(self.server_optimizer, server, Variables(direction, update.stats))
 
     def problems(self, local: LocalTraining, variables: Variables) -> list[str]:
         """A q out of range, weights that are not uniform, no step size to take L from."""

@@ -27,7 +27,7 @@ import optax
 from jax import Array
 
 from jaxfed.algorithms import checks
-from jaxfed.algorithms.server import Averaging, Weighting, share, step
+from jaxfed.algorithms.server import Averaging, Weighting, step
 from jaxfed.core import tree
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
@@ -56,9 +56,9 @@ class Scaffold(Averaging):
     weighting: Weighting = dataclasses.field(default="uniform", metadata={"static": True})
     option: Literal["I", "II"] = dataclasses.field(default="II", metadata={"static": True})
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[Any, PyTree]:
+    def init(self, variables: Variables, key: Array, clients: int) -> tuple[Any, PyTree]:
         """Controls of 0."""
-        base, _ = super().init(variables, key, places)
+        base, _ = super().init(variables, key, clients)
         zeros = tree.zeros_like(variables.params)
         return ScaffoldServer(base.variables, base.optimizer, zeros), zeros
 
@@ -81,8 +81,7 @@ class Scaffold(Averaging):
         """A step, and the new c; absent hospitals count in its mean with no change."""
         delta, change = update
         moved = step(self.server_optimizer, server, delta)
-        present = share(cohort, self.weights(server, cohort.sizes))
-        return ScaffoldServer(*moved, tree.axpy(present, change, server.control))
+        return ScaffoldServer(*moved, tree.axpy(cohort.share, change, server.control))
 
     def problems(self, local: LocalTraining, variables: Variables) -> list[str]:
         """No such option, and optimisers whose distance says nothing of the gradients."""

@@ -11,14 +11,15 @@ import abc
 import dataclasses
 from typing import Any, ClassVar, Literal, NamedTuple
 
-import jax.numpy as jnp
 import optax
 from jax import Array
 
 from jaxfed.core import tree
+from jaxfed.core.algorithm import Algorithm
+from jaxfed.core.local import LocalTraining
 from jaxfed.core.optimizer import Optimizer, optimizer
 from jaxfed.core.pytree import pytree
-from jaxfed.core.types import Algorithm, Cohort, PyTree, Variables
+from jaxfed.core.types import Cohort, Metrics, PyTree, Shard, Upload, Variables
 
 Weighting = Literal["samples", "uniform"]
 MEAN = optimizer(optax.sgd, learning_rate=1.0)
@@ -43,16 +44,10 @@ def step(optimizer: Optimizer, server: Any, delta: Variables) -> Server:
     return Server(Variables(optax.apply_updates(params, updates), tree.add(stats, delta.stats)), state)
 
 
-def share(cohort: Cohort, weights: Array) -> Array:
-    """The weight of who took part over that of all: m / N where ``weights`` (``[D * S]``) are uniform."""
-    everyone = jnp.where(cohort.sizes > 0, weights, 0).sum(dtype=cohort.weights.dtype)
-    return cohort.weights.sum() / everyone
-
-
 class Stepping(Algorithm):
-    """Uploads are differences to the global model, and the server steps along their mean.
+    """Hospitals train from the global model and upload the difference; the server steps along its mean.
 
-    Abstract: what a hospital does, and where the server's optimiser comes from, is left open.
+    Abstract: where the server's optimiser comes from is left open.
     """
 
     @property
@@ -60,9 +55,16 @@ class Stepping(Algorithm):
     def server_optimizer(self) -> Optimizer:
         """The optimiser on the pseudo-gradient."""
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[Any, PyTree]:
+    def init(self, variables: Variables, key: Array, clients: int) -> tuple[Any, PyTree]:
         """The server starts with ``variables``; hospitals keep nothing."""
         return begin(self.server_optimizer, variables), ()
+
+    def client_update(
+        self, local: LocalTraining, server: Any, client: PyTree, shard: Shard, key: Array
+    ) -> tuple[Upload, PyTree, Metrics]:
+        """Upload y_k - x."""
+        trained = local.train(server.variables, shard, key)
+        return Upload(tree.subtract(trained.variables, server.variables)), client, trained.metrics
 
     def server_update(self, server: Any, update: Any, cohort: Cohort) -> Any:
         """A step of the server's optimiser."""
@@ -76,9 +78,7 @@ class Stepping(Algorithm):
 @pytree
 @dataclasses.dataclass(frozen=True)
 class Averaging(Stepping):
-    """Uploads are differences to the global model, and the server steps along their mean.
-
-    Abstract: what a hospital does is left open.
+    """Hospitals train from the global model and upload the difference; the server steps along its mean.
 
     Attributes:
         server_optimizer: any optax optimiser on the pseudo-gradient; sgd with step size 1 is the mean.
@@ -97,7 +97,7 @@ class Personal(Averaging):
 
     personal: ClassVar[bool] = True
 
-    def init(self, variables: Variables, key: Array, places: int) -> tuple[Server, Variables]:
+    def init(self, variables: Variables, key: Array, clients: int) -> tuple[Server, Variables]:
         """All models are ``variables``."""
         return begin(self.server_optimizer, variables), variables
 

@@ -1,6 +1,7 @@
 """A federated algorithm, written for one client and one model.
 
-The server's part is ``init`` and ``server_update``, a hospital's is ``client_update``; batching, blocks, devices,
+The server's part is ``init`` and ``server_update``, a hospital's is ``client_update``; batching, blocks,
+devices,
 participation, resuming and evaluation are the engine's.
 """
 
@@ -44,7 +45,8 @@ class Algorithm(abc.ABC):
     def init(self, variables: Variables, key: Array, clients: int) -> tuple[PyTree, PyTree]:
         """The server's state, and the state of ONE client (the engine stacks it).
 
-        ``clients`` is C, the length of the arrays in :class:`~jaxfed.core.types.Cohort`, for a server that keeps
+        ``clients`` is C, the length of the arrays in :class:`~jaxfed.core.types.Cohort`, for a server that
+        keeps
         something for each hospital.
         """
 

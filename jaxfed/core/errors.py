@@ -7,8 +7,6 @@ from collections.abc import Iterable
 
 SHOWN = 40  # names that a message lists in full
 
-from collections.abc import Iterable
-
 
 class InvalidInput(ValueError):
     """What a user gave cannot be used; the message lists every problem that was found."""

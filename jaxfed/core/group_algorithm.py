@@ -4,8 +4,10 @@
                        upload_k, model_k <- encode(model_k)      training, and the upload in the common form
     server:            common            <- aggregate(sum_k w_k receive(upload_k) / sum_k w_k)
 
-Hospitals with models of one architecture are a group. What all groups share is the common form: predictions on
-public rows, prototypes of classes, a small model that everybody has. The engine runs nothing else: an algorithm
+Hospitals with models of one architecture are a group. What all groups share is the common form: predictions
+on
+public rows, prototypes of classes, a small model that everybody has. The engine runs nothing else: an
+algorithm
 for one model (:class:`~jaxfed.core.algorithm.Algorithm`) is run :class:`ByGroup`, as one group.
 """
 
@@ -64,7 +66,8 @@ class GroupAlgorithm(abc.ABC):
 
     @abc.abstractmethod
     def begin(self, local: LocalTraining, variables: Variables, x: PyTree, key: Array) -> PyTree:
-        """The common form before the first round, from any group's training, variables and a row ``x [1, ...]``.
+        """The common form before the first round, from any group's training, variables and a row ``x [1,
+        ...]``.
 
         Every group must give the same shapes; otherwise the groups cannot share it.
         """
@@ -154,7 +157,8 @@ class GroupAlgorithm(abc.ABC):
 class ByGroup(GroupAlgorithm):
     """An algorithm for one model, in every group by itself.
 
-    With one group it is the algorithm itself; with several it is the baseline that shows what the exchange between
+    With one group it is the algorithm itself; with several it is the baseline that shows what the exchange
+    between
     groups is worth: ``ByGroup(FedAvg())`` averages in each group, ``ByGroup(LocalOnly())`` nowhere.
 
     Attributes:

@@ -35,7 +35,7 @@ class PerHospital:
     """A number for each hospital; make one with :func:`per_hospital`.
 
     Attributes:
-        values: ``[C]`` in the data set's order, or laid out ``[D * S]``.
+        values: ``[C]`` in the data set's order.
         names: hospital names of the values, or None for the data set's order.
     """
 
@@ -77,9 +77,9 @@ def at_round(tree: Any, round: Array) -> Any:
     )
 
 
-def of_hospital(tree: Any, place: Any) -> Any:
-    """``tree`` with every per-hospital number replaced by the one at ``place``; ``...`` for all of them."""
-    return _each(lambda leaf: leaf.values[place], tree)
+def at_hospital(tree: Any, hospital: Any) -> Any:
+    """``tree`` with the values of a hospital, by its number; ``...`` for arrays of all of them."""
+    return _each(lambda leaf: leaf.values[hospital], tree)
 
 
 def in_order(tree: Any, hospitals: Sequence[str]) -> Any:
@@ -108,20 +108,16 @@ def in_order(tree: Any, hospitals: Sequence[str]) -> Any:
     return _each(order, tree)
 
 
-def lay_out(tree: Any, position: np.ndarray, places: int) -> Any:
-    """``tree`` with every per-hospital number, in the data set's order, laid out ``[D * S]``."""
+def padded(tree: Any, clients: int) -> Any:
+    """``tree`` with every per-hospital number as an array ``[clients]``; entries past the hospitals are
+    never read."""
 
-    def lay(leaf: PerHospital) -> PerHospital:
-        laid = np.zeros(places, jax.dtypes.canonicalize_dtype(leaf.values.dtype))
-        laid[position] = leaf.values
-        return PerHospital(laid)
+    def pad(leaf: PerHospital) -> PerHospital:
+        values = np.asarray(leaf.values)
+        values = values.astype(jax.dtypes.canonicalize_dtype(values.dtype))
+        return PerHospital(np.pad(values, (0, clients - len(values)), mode="edge"))
 
-    return _each(lay, tree)
-
-
-def cut(tree: Any, first: int, count: int) -> Any:
-    """``tree`` with ``count`` places, from ``first`` on, of every per-hospital number."""
-    return _each(lambda leaf: PerHospital(leaf.values[first : first + count]), tree)
+    return _each(pad, tree)
 
 
 def differs(tree: Any) -> bool:

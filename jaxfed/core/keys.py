@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 
 # Purposes. A number is never used twice, so no two streams share a key.
-INIT, COHORT, CLIENT, EPOCH, STEP, ASK, ADAPT, ALGORITHM, DECODE, SERVER = range(10)
+INIT, COHORT, CLIENT, EPOCH, STEP, ASK, ADAPT, ALGORITHM, DECODE, SERVER, TRANSFORM, ROAD = range(12)
 
 
 def run_key(seed: int | Array) -> Array:
@@ -62,7 +62,7 @@ def _least(words: Array, among: Array, count: Array | int) -> Array:
     """The ``count``-th least of the uint32 ``words`` of those ``among``: bit by bit from the highest."""
 
     def bit(i: Array, bound: Array) -> Array:
-        higher = bound | (jnp.uint32(1) << (31 - i).astype(jnp.uint32))
+        higher = bound | (jnp.uint32(1) << jnp.asarray(31 - i, jnp.uint32))
         return jnp.where((among & (words < higher)).sum() < count, higher, bound)
 
     return jax.lax.fori_loop(0, 32, bit, jnp.zeros((), jnp.uint32))

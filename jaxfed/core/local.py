@@ -47,7 +47,9 @@ class _Carry(NamedTuple):
     variables: Variables
     optimizer: optax.OptState
     loss: Array
-    rows: Array  # of this step; carried, because fused into the gather they are computed per column
+    # Row indices of the current batch. Carried in the loop, because XLA would otherwise recompute them for
+    # every column of the gather.
+    rows: Array
 
 
 @pytree
@@ -113,8 +115,7 @@ class LocalTraining:
             updates, optimizer = transformation.update(grads, carry.optimizer, carry.variables.params)
             params = optax.apply_updates(carry.variables.params, updates)
             rows = self._rows(shard, key, t + 1)
-            new = _Carry(Variables(params, stats), optimizer, carry.loss + loss, rows)
-            return shard.keep(t < steps, new, carry)
+            return _Carry(Variables(params, stats), optimizer, carry.loss + loss, rows)
 
         start = _Carry(
             variables,
@@ -122,17 +123,12 @@ class LocalTraining:
             jnp.zeros((), jnp.result_type(float)),
             self._rows(shard, key, jnp.zeros((), jnp.int32)),
         )
-        end = jax.lax.fori_loop(0, shard.most(steps), step, start)
+        end = shard.loop(steps, step, start)
         return Trained(end.variables, steps, end.loss / jnp.maximum(steps, 1))
 
     def repeat(self, shard: Shard, step: Callable[[Array, PyTree], PyTree], start: PyTree) -> PyTree:
         """``step(t, carry) -> carry`` as often as :meth:`train` steps: for steps of another kind."""
-        steps = self.total_steps(shard.size)
-
-        def body(t: Array, carry: PyTree) -> PyTree:
-            return shard.keep(t < steps, step(t, carry), carry)
-
-        return jax.lax.fori_loop(0, shard.most(steps), body, start)
+        return shard.loop(self.total_steps(shard.size), step, start)
 
     def gradient(self, shard: Shard, key: Array, t: Array) -> Callable[[Variables], Gradient]:
         """The gradient of the mini-batch of step ``t``, as a function of the point where it is taken."""

@@ -13,7 +13,8 @@ class Participation(abc.ABC):
     """Who takes part in a round: a frozen dataclass that is a pytree, like an algorithm."""
 
     def init(self, sizes: Array) -> PyTree:
-        """What is kept from round to round, for hospitals with ``sizes [C]`` training rows; ``()`` for none."""
+        """What is kept from round to round, for hospitals with ``sizes [C]`` training rows; ``()`` for
+        none."""
         return ()
 
     @abc.abstractmethod

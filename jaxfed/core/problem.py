@@ -63,19 +63,20 @@ class Problem:
     chunk: int = dataclasses.field(default=128, metadata={"static": True})
 
     def extended(self, kind: type[Kind], **more: Any) -> Kind:
-        """This as a problem of another kind, with ``more`` of its fields."""
+        """Rebuild this problem as the subclass ``kind``, whose additional fields are ``more``."""
         return kind(
             **{field.name: getattr(self, field.name) for field in dataclasses.fields(Problem)}, **more
         )
 
     def plain(self) -> Problem:
-        """This with the operations that the model has: their fast form hides which axis meets which, and
-        has no derivative forward.
+        """A copy that runs the model's own operations.
+
+        The rewritten ones hide how axes correspond and have no forward-mode derivative.
         """
         return self.in_form("native")
 
     def in_form(self, form: Form | None) -> Problem:
-        """This with the model's operations in a form, see :func:`jaxfed.core.nn.rewrite.routed`."""
+        """A copy with the model's operations in a form, see :func:`jaxfed.core.nn.rewrite.routed`."""
         return dataclasses.replace(self, model=dataclasses.replace(self.model, form=form))
 
     def init(self, key: Array, x: PyTree) -> Variables:
@@ -120,17 +121,13 @@ class Problem:
 
     def full_loss(self, variables: Variables, shard: Shard) -> Array:
         """F_k over all of a hospital's rows in evaluation mode, penalty included."""
-        chunks = -(-shard.size // self.chunk)
 
-        def add(c: Array, total: Array) -> Array:
-            index = c * self.chunk + jnp.arange(self.chunk)
-            mask = index < shard.size
-            x, y = shard.take(jnp.where(mask, index, 0))
-            losses = jnp.where(mask, self.losses(self.predict(variables, x), y), 0)
-            return shard.keep(c < chunks, total + losses.sum(), total)
+        def add(total: Array, x: PyTree, y: Array, mask: Array, c: Array) -> Array:
+            losses = self.losses(self.predict(variables, x), y)
+            return total + jnp.where(mask, losses, 0).sum()
 
         nothing = jnp.zeros((), jnp.result_type(float))
-        total = jax.lax.fori_loop(0, shard.most(chunks), add, nothing) / jnp.maximum(shard.size, 1)
+        total = shard.fold(self.chunk, add, nothing) / jnp.maximum(shard.size, 1)
         return total if self.l2 is None else total + self.penalty(variables.params)
 
     def full_gradient(self, variables: Variables, shard: Shard, key: Array) -> Gradient:
@@ -138,21 +135,16 @@ class Problem:
 
         Batch statistics are those of the last chunk: models with batch norm need mini-batches.
         """
-        chunks = -(-shard.size // self.chunk)
 
-        def add(c: Array, total: Gradient) -> Gradient:
-            index = c * self.chunk + jnp.arange(self.chunk)
-            mask = index < shard.size
-            x, y = shard.take(jnp.where(mask, index, 0))
+        def add(total: Gradient, x: PyTree, y: Array, mask: Array, c: Array) -> Gradient:
             batch = Batch(x, y, mask.astype(total.loss.dtype), jax.random.fold_in(key, c))
             new = self._sum_gradient(variables, batch)
             loss, params = jax.tree.map(jnp.add, (total.loss, total.params), (new.loss, new.params))
-            return shard.keep(c < chunks, Gradient(loss, params, new.stats), total)
+            return Gradient(loss, params, new.stats)
 
         zeros = jax.tree.map(jnp.zeros_like, variables.params)
-        loss = jnp.zeros((), jnp.result_type(float))
-        nothing = Gradient(loss, zeros, variables.stats)
-        total = jax.lax.fori_loop(0, shard.most(chunks), add, nothing)
+        nothing = Gradient(jnp.zeros((), jnp.result_type(float)), zeros, variables.stats)
+        total = shard.fold(self.chunk, add, nothing)
         return self._mean(variables, total, jnp.maximum(shard.size, 1))
 
     def _sum_gradient(self, variables: Variables, batch: Batch) -> Gradient:

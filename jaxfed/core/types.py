@@ -136,7 +136,8 @@ class Shard:
     def fold(self, chunk: int, add: Callable[..., PyTree], start: PyTree) -> PyTree:
         """``total <- add(total, x, y, mask, c)`` over this hospital's rows, ``chunk`` at a time.
 
-        ``x`` and ``y`` are rows ``[chunk, ...]``, ``mask [chunk]`` is False for what pads the last chunk (which
+        ``x`` and ``y`` are rows ``[chunk, ...]``, ``mask [chunk]`` is False for what pads the last chunk
+        (which
         may hold anything), ``c`` is the number of the chunk.
         """
 

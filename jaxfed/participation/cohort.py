@@ -9,12 +9,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.core.keys import first, of_round
+from jaxfed.core.participation import Participation
 from jaxfed.core.pytree import pytree
+from jaxfed.core.types import PyTree
 
 
 @pytree
 @dataclasses.dataclass(frozen=True)
-class FixedCohort:
+class FixedCohort(Participation):
     """``size`` hospitals in every round (McMahan et al. 2017, arXiv:1602.05629: m = C N).
 
     Every hospital draws a number from its own key and the ``size`` smallest take part, so the draw does
@@ -26,9 +28,9 @@ class FixedCohort:
 
     size: int = dataclasses.field(metadata={"static": True})
 
-    def __call__(self, keys: Array, round: Array, sizes: Array) -> Array:
+    def draw(self, state: PyTree, keys: Array, round: Array, sizes: Array) -> tuple[Array, PyTree]:
         """1 for the drawn hospitals; those without rows are never drawn."""
-        return first(of_round(keys, round), sizes, self.size).astype(jnp.int32)
+        return first(of_round(keys, round), sizes, self.size).astype(jnp.int32), state
 
     def problems(self, hospitals: int) -> list[str]:
         """Whether so many can be drawn."""

@@ -7,17 +7,19 @@ import dataclasses
 import jax.numpy as jnp
 from jax import Array
 
+from jaxfed.core.participation import Participation
 from jaxfed.core.pytree import pytree
+from jaxfed.core.types import PyTree
 
 
 @pytree
 @dataclasses.dataclass(frozen=True)
-class Everyone:
+class Everyone(Participation):
     """Full participation."""
 
-    def __call__(self, keys: Array, round: Array, sizes: Array) -> Array:
+    def draw(self, state: PyTree, keys: Array, round: Array, sizes: Array) -> tuple[Array, PyTree]:
         """1 for everyone."""
-        return jnp.ones(sizes.shape, jnp.int32)
+        return jnp.ones(sizes.shape, jnp.int32), state
 
     def problems(self, hospitals: int) -> list[str]:
         """Nothing can be wrong."""

@@ -11,12 +11,14 @@ from jax import Array
 
 from jaxfed.core.hyperparameters import Number, Schedule
 from jaxfed.core.keys import of_round
+from jaxfed.core.participation import Participation
 from jaxfed.core.pytree import pytree
+from jaxfed.core.types import PyTree
 
 
 @pytree
 @dataclasses.dataclass(frozen=True)
-class Poisson:
+class Poisson(Participation):
     """Poisson sampling, the one that privacy amplification is proved for.
 
     A round in which nobody is drawn leaves the model as it is and is counted.
@@ -27,9 +29,9 @@ class Poisson:
 
     rate: Number
 
-    def __call__(self, keys: Array, round: Array, sizes: Array) -> Array:
+    def draw(self, state: PyTree, keys: Array, round: Array, sizes: Array) -> tuple[Array, PyTree]:
         """1 for those drawn."""
-        return (jax.vmap(jax.random.uniform)(of_round(keys, round)) < self.rate).astype(jnp.int32)
+        return (jax.vmap(jax.random.uniform)(of_round(keys, round)) < self.rate).astype(jnp.int32), state
 
     def problems(self, hospitals: int) -> list[str]:
         """Whether the rate is a probability."""

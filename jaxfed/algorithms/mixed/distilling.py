@@ -12,7 +12,7 @@ from jax import Array
 
 from jaxfed.algorithms import checks
 from jaxfed.algorithms.mixed.public import as_public, learn, missing, predictions
-from jaxfed.core.group_algorithm import MixedAlgorithm, Parts
+from jaxfed.core.group_algorithm import GroupAlgorithm, Parts
 from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.optimizer import Optimizer
@@ -40,7 +40,7 @@ class Consensus(NamedTuple):
 
 @pytree
 @dataclasses.dataclass(frozen=True)
-class Distilling(MixedAlgorithm):
+class Distilling(GroupAlgorithm):
     """Hospitals send what they predict for public rows, and learn the consensus of all. Abstract: which.
 
     Attributes:
@@ -78,7 +78,7 @@ class Distilling(MixedAlgorithm):
         said = jax.eval_shape(lambda: self._said(local, drawn, variables))
         return drawn._replace(targets=jnp.zeros(said.shape, said.dtype))
 
-    def init(self, local: LocalTraining, variables: Variables, key: Array, places: int) -> tuple[Any, Any]:
+    def init(self, local: LocalTraining, variables: Variables, key: Array, clients: int) -> tuple[Any, Any]:
         """Every hospital has a model of its own."""
         return (), variables
 

@@ -30,7 +30,7 @@ from jax import Array
 from jaxfed.algorithms import checks
 from jaxfed.algorithms.mixed.public import as_public, learn, missing, predictions
 from jaxfed.core import tree
-from jaxfed.core.group_algorithm import MixedAlgorithm, Parts
+from jaxfed.core.group_algorithm import GroupAlgorithm, Parts
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.optimizer import Optimizer, optimizer
 from jaxfed.core.pytree import pytree
@@ -44,7 +44,7 @@ def annealed_adam(learning_rate: float, steps: int) -> optax.GradientTransformat
 
 @pytree
 @dataclasses.dataclass(frozen=True)
-class FedDF(MixedAlgorithm):
+class FedDF(GroupAlgorithm):
     """Average in groups, distil between them.
 
     Attributes:
@@ -70,7 +70,7 @@ class FedDF(MixedAlgorithm):
         return jnp.zeros(said.shape, said.dtype)
 
     def init(
-        self, local: LocalTraining, variables: Variables, key: Array, places: int
+        self, local: LocalTraining, variables: Variables, key: Array, clients: int
     ) -> tuple[Variables, tuple[()]]:
         """The server has a model for each group; hospitals keep nothing."""
         return variables, ()
@@ -79,18 +79,19 @@ class FedDF(MixedAlgorithm):
         self, local: LocalTraining, server: Parts, client: tuple[()], shard: Shard, key: Array
     ) -> tuple[Upload, tuple[()], Metrics]:
         """Upload y_k - x_g."""
-        trained = local.train(server.own, shard, key)
-        return Upload(tree.subtract(trained.variables, server.own)), client, trained.metrics
+        trained = local.train(server.group, shard, key)
+        return Upload(tree.subtract(trained.variables, server.group)), client, trained.metrics
 
-    def receive(self, local: LocalTraining, server: Parts, upload: Variables) -> Parts:
+    def receive(self, local: LocalTraining, server: Parts, upload: Upload) -> Parts:
         """What the uploaded model predicts, and the model."""
-        return Parts(predictions(local, tree.add(server.own, upload), self.public.x), upload)
+        model = tree.add(server.group, upload.update)
+        return Parts(Upload(predictions(local, model, self.public.x)), upload)
 
     def settle(
         self, local: LocalTraining, server: Parts, update: Variables, cohort: Cohort, key: Array
     ) -> Variables:
         """The mean of the models, then distillation."""
-        model = jax.tree.map(lambda x, delta: (x + delta).astype(x.dtype), server.own, update)
+        model = jax.tree.map(lambda x, delta: (x + delta).astype(x.dtype), server.group, update)
         if not self.steps:
             return model
         training = dataclasses.replace(
@@ -109,7 +110,7 @@ class FedDF(MixedAlgorithm):
 
     def variables(self, server: Parts, client: tuple[()]) -> Variables:
         """The group's model."""
-        return server.own
+        return server.group
 
     def problems(self, groups: Mapping[str, LocalTraining], variables: Any, x: PyTree) -> list[str]:
         """Whether there are public rows, and the numbers of the distillation make sense."""

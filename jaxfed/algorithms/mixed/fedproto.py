@@ -26,14 +26,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.algorithms import checks
-from jaxfed.core.group_algorithm import MixedAlgorithm, Parts
+from jaxfed.core.group_algorithm import NOTHING, GroupAlgorithm, Parts
 from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.problem import Batch, Problem
@@ -77,7 +77,7 @@ def _one_hot(y: Array, prototypes: Prototypes, dtype: Any) -> Array:
 
 @pytree
 @dataclasses.dataclass(frozen=True)
-class FedProto(MixedAlgorithm):
+class FedProto(GroupAlgorithm):
     """Prototypes of classes.
 
     Every model needs a method ``features(x)``, and all of them as many features.
@@ -88,6 +88,7 @@ class FedProto(MixedAlgorithm):
     """
 
     lam: Number = 1.0
+    why_averaged: ClassVar[str] = "a hospital without rows of a class sends zeros for it"
     weighting: Literal["uniform", "samples"] = dataclasses.field(default="uniform", metadata={"static": True})
 
     def begin(self, local: LocalTraining, variables: Variables, x: PyTree, key: Array) -> Prototypes:
@@ -97,7 +98,7 @@ class FedProto(MixedAlgorithm):
         dtype = jnp.result_type(float)
         return Prototypes(jnp.zeros((classes, _width(local, variables, x)), dtype), jnp.zeros(classes, dtype))
 
-    def init(self, local: LocalTraining, variables: Variables, key: Array, places: int) -> tuple[Any, Any]:
+    def init(self, local: LocalTraining, variables: Variables, key: Array, clients: int) -> tuple[Any, Any]:
         """Every hospital has a model of its own."""
         return (), variables
 
@@ -112,16 +113,18 @@ class FedProto(MixedAlgorithm):
             own = own._replace(weight=(own.weight > 0).astype(own.weight.dtype))
         return Upload(own), trained.variables, trained.metrics
 
-    def receive(self, local: LocalTraining, server: Parts, upload: Prototypes) -> Parts:
+    def receive(self, local: LocalTraining, server: Parts, upload: Upload) -> Parts:
         """Sums, of which the server takes the quotient."""
-        return Parts(Prototypes(upload.mean * upload.weight[:, None], upload.weight))
+        mean, weight = upload.update
+        return Parts(Upload(mean * weight[:, None], weight), NOTHING)
 
-    def aggregate(self, common: Prototypes, update: Prototypes, cohort: Cohort) -> Prototypes:
+    def aggregate(self, common: Prototypes, update: Array, cohort: Cohort) -> Prototypes:
         """The mean of each class over the hospitals that have it."""
-        there = update.weight > 0
-        mean = update.mean / jnp.where(there, update.weight, 1)[:, None]
+        weight = cohort.aux
+        present = weight > 0
+        mean = update / jnp.where(present, weight, 1)[:, None]
         return Prototypes(
-            jnp.where(there[:, None], mean, common.mean), jnp.where(there, update.weight, common.weight)
+            jnp.where(present[:, None], mean, common.mean), jnp.where(present, weight, common.weight)
         )
 
     def weights(self, server: Parts, sizes: Array) -> Parts:
@@ -159,21 +162,15 @@ class FedProto(MixedAlgorithm):
 
 def prototypes(problem: Problem, variables: Variables, shard: Shard, like: Prototypes) -> Prototypes:
     """The mean features of each class over all of a hospital's rows, and how many rows it has."""
-    chunks = -(-shard.size // problem.chunk)
 
-    def add(c: Array, total: Prototypes) -> Prototypes:
-        index = c * problem.chunk + jnp.arange(problem.chunk)
-        mask = index < shard.size
-        x, y = shard.take(jnp.where(mask, index, 0))
+    def add(total: Prototypes, x: PyTree, y: Array, mask: Array, c: Array) -> Prototypes:
         features = problem.features(variables, x).reshape(len(mask), -1).astype(total.mean.dtype)
-        of = jnp.where(mask[:, None], _one_hot(y, like, features.dtype), 0)
+        classes = jnp.where(mask[:, None], _one_hot(y, like, features.dtype), 0)
         # where, not a product: a padded row may hold anything
         features = jnp.where(mask[:, None], features, 0)
-        new = Prototypes(total.mean + of.T @ features, total.weight + of.sum(0))
-        return shard.keep(c < chunks, new, total)
+        return Prototypes(total.mean + classes.T @ features, total.weight + classes.sum(0))
 
-    nothing = jax.tree.map(jnp.zeros_like, like)
-    total = jax.lax.fori_loop(0, shard.most(chunks), add, nothing)
+    total = shard.fold(problem.chunk, add, jax.tree.map(jnp.zeros_like, like))
     return total._replace(mean=total.mean / jnp.maximum(total.weight, 1)[:, None])
 
 

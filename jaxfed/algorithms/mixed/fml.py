@@ -29,7 +29,7 @@ from jax import Array
 
 from jaxfed.algorithms import checks
 from jaxfed.core import tree
-from jaxfed.core.group_algorithm import MixedAlgorithm, Parts
+from jaxfed.core.group_algorithm import GroupAlgorithm, Parts
 from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.nn.flax_models import LinenModel, NnxModel, as_model
@@ -84,7 +84,7 @@ def _column(logits: Array) -> Array:
 
 @pytree
 @dataclasses.dataclass(frozen=True)
-class FML(MixedAlgorithm):
+class FML(GroupAlgorithm):
     """A private model and a meme that learn from each other.
 
     Attributes:
@@ -104,7 +104,7 @@ class FML(MixedAlgorithm):
         meme = self._meme(local, variables, x)
         return dataclasses.replace(local.problem, model=meme).init(key, x)
 
-    def init(self, local: LocalTraining, variables: Variables, key: Array, places: int) -> tuple[Any, Any]:
+    def init(self, local: LocalTraining, variables: Variables, key: Array, clients: int) -> tuple[Any, Any]:
         """Every hospital has a private model."""
         return (), variables
 

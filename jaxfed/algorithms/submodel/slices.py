@@ -108,6 +108,7 @@ class Slices(Averaging):
     rate: Number = 1.0
     axes: Axes | None = dataclasses.field(default=None, repr=False, metadata={"static": True}, kw_only=True)
     personal: ClassVar[bool] = True
+    why_averaged: ClassVar[str] = "coordinates outside of a hospital's slice are zeros that mean nothing"
 
     def for_model(self, local: LocalTraining, x: PyTree) -> Slices:
         """With the model's hidden widths."""
@@ -126,9 +127,9 @@ class Slices(Averaging):
         trained = dataclasses.replace(local, problem=problem).train(start, shard, key)
         return trained._replace(variables=tree.subtract(trained.variables, start))
 
-    def server_update(self, server: Any, update: Held, cohort: Cohort) -> Any:
+    def server_update(self, server: Any, update: Variables, cohort: Cohort) -> Any:
         """A step along the mean over holders; coordinates that nobody holds have a step of 0."""
-        return super().server_update(server, aggregate(update), cohort)
+        return super().server_update(server, aggregate(Held(update, cohort.aux)), cohort)
 
     def travels(self, variables: Variables) -> Variables:
         """The slice."""

@@ -1,6 +1,7 @@
-"""All hospitals of a device, block after block: uploads are added to a total, states are kept.
+"""One exchange with all hospitals: block after block on each device, and once where devices meet.
 
-Memory does not grow with the number of hospitals, but for rules that need every upload. Hospitals that do
+Memory does not grow with the number of hospitals, except for chains that store every upload. Hospitals that
+do
 not take part cost nothing: those present are moved to the front, in order of size, and the loop stops there.
 """
 
@@ -14,202 +15,346 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxfed.core import hyperparameters, keys
+from jaxfed.core.aggregation import Sender
+from jaxfed.core.engine.recipe import ClientState, Recipe
+from jaxfed.core.engine.road import Channel, transform
+from jaxfed.core.finite import all_finite, where
+from jaxfed.core.group_algorithm import NOTHING, GroupAlgorithm, Parts
 from jaxfed.core.layout.balance import present_first
-from jaxfed.core.layout.plan import DEVICES, Plan, Store
-from jaxfed.core.types import Aggregator, CoordinateRule, Metrics, PyTree, Shard, Upload
+from jaxfed.core.layout.plan import DEVICES, Plan
+from jaxfed.core.layout.store import TrainingData
+from jaxfed.core.local import LocalTraining
+from jaxfed.core.types import Metrics, PyTree, Shard, Upload
 
-# (place, state of that client, name of the block's axis) -> upload, new state, metrics
-Client = Callable[[Array, PyTree, str | None], tuple[Upload, PyTree, Metrics]]
+MAIN, FIRST = 0, 1  # the exchanges of a round, in the order of their states
 
 
-class Visited(NamedTuple):
-    """What came of the hospitals of this device; S slots.
+class Group(NamedTuple):
+    """A group of hospitals with the same model, in one exchange.
 
     Attributes:
-        total: the aggregator's total of this device.
-        clients: ``[S, ...]`` new states; those of absent hospitals are as they were.
-        metrics: ``[S]``; NaN where absent.
-        rejected: ``[S]`` bool, took part, but its upload or new state was not finite; neither is used.
-        weights: ``[S]`` the weights used.
-        each: ``[S, ...]`` the uploads' ``each``; 0 where not used.
+        number: of the group.
+        plan: static; its layout.
+        data: its rows.
+        local: its training.
+        server: what its hospitals are sent.
+        weights: ``[C]`` of its hospitals if they take part, in two parts.
+        trains: ``[P]`` bool, the places that this device trains in this round.
+        ranking: ``[P]`` places in the order in which they are trained; None where hospitals train at home.
     """
 
-    total: PyTree
-    clients: PyTree
-    metrics: Metrics
-    rejected: Array
-    weights: PyTree
+    number: int
+    plan: Plan
+    data: TrainingData
+    local: LocalTraining
+    server: Parts
+    weights: Parts
+    trains: Array
+    ranking: Array | None
+
+
+class ClientResult(NamedTuple):
+    """What a hospital's part of an exchange gives: what the server aggregates, in two parts, and the rest."""
+
+    received: Parts
     each: PyTree
+    state: ClientState
+    metrics: Metrics
 
 
 class Exchanged(NamedTuple):
-    """What came of an exchange with all hospitals; S slots of this device, D * S places of all devices.
+    """The results of an exchange; C hospitals, the same on every device but for the clients' states.
 
     Attributes:
-        update: the aggregate, the same on every device.
-        clients, metrics, rejected: of this device, as in :class:`Visited`.
-        weights: ``[D * S]`` the weights used.
-        each: ``[D * S, ...]`` the uploads' ``each``; 0 where not used.
+        common: the aggregate over all hospitals.
+        groups: the aggregate of each group.
+        clients: the new states of each group's hospitals on this device.
+        weights: ``[C]`` of each group, the weights used, in two parts.
+        each: ``[C, ...]`` of each group, the uploads' ``each``; 0 where not used.
+        metrics: ``[C]``; NaN where absent.
+        rejected: ``[C]`` bool, took part, but the upload or the new state was not finite; neither is used.
+        states: what the chain keeps, in two parts.
     """
 
-    update: PyTree
-    clients: PyTree
+    common: Upload
+    groups: tuple[Upload, ...]
+    clients: tuple[PyTree, ...]
+    weights: tuple[Parts, ...]
+    each: tuple[PyTree, ...]
     metrics: Metrics
     rejected: Array
-    weights: Array
-    each: PyTree
+    states: Parts
+
+
+class _Visited(NamedTuple):
+    """The results of this device's hospitals of one group.
+
+    Attributes:
+        collected: by the two channels.
+        clients: the new states; those of absent hospitals are as they were.
+        by_hospital: of each place, 0 where it was not trained here: metrics, weights used, ``each``,
+        rejected.
+    """
+
+    collected: Parts
+    clients: PyTree
+    by_hospital: tuple[Metrics, Parts, PyTree, Array]
 
 
 def exchange(
-    aggregator: Aggregator | CoordinateRule,
-    plan: Plan,
-    client: Client,
-    clients: PyTree,
-    mine: Array,
-    weights: Array,
-    ranking: Array | None,
-) -> Exchanged:
-    """One exchange with all hospitals; the arguments are those of :func:`visit`, for all D * S places."""
-    if isinstance(aggregator, CoordinateRule):
-        return _stored(aggregator, plan, client, clients, of_device(mine, plan), of_device(weights, plan))
-    if ranking is not None:
-        return _anywhere(aggregator, plan, client, clients, mine, weights, ranking)
-    seen = visit(aggregator, plan, client, clients, of_device(mine, plan), of_device(weights, plan))
-    total = jax.lax.psum(seen.total, DEVICES)
-    weight, each = jax.lax.all_gather((seen.weights, seen.each), DEVICES, tiled=True)
-    return Exchanged(aggregator.finish(total), seen.clients, seen.metrics, seen.rejected, weight, each)
-
-
-def _anywhere(
-    aggregator: Aggregator,
-    plan: Plan,
-    client: Client,
-    clients: PyTree,
-    mine: Array,
-    weights: Array,
-    ranking: Array,
-) -> Exchanged:
-    """An exchange with hospitals that are not at home: what came of each is handed to its home."""
-    seen = visit(aggregator, plan, client, clients, mine, weights, ranking)
-    found = where(mine, (seen.metrics, seen.weights, seen.each), 0)
-    total, (metrics, weight, each), rejected, trained = jax.lax.psum(
-        (seen.total, found, seen.rejected.astype(jnp.int32), mine.astype(jnp.int32)), DEVICES
-    )
-    metrics = jax.tree.map(lambda leaf: jnp.where(trained > 0, leaf, jnp.nan), metrics)
-    metrics, rejected = jax.tree.map(partial(of_device, plan=plan), (metrics, rejected > 0))
-    return Exchanged(aggregator.finish(total), clients, metrics, rejected, weight, each)
-
-
-def _stored(
-    rule: CoordinateRule, plan: Plan, client: Client, clients: PyTree, present: Array, weights: Array
-) -> Exchanged:
-    """An exchange whose uploads are kept: every device aggregates its share of the coordinates."""
-
-    def keeping(slot: Array, state: PyTree, block: str | None) -> tuple[Upload, PyTree, Metrics]:
-        upload, state, metrics = client(slot, state, block)
-        return Upload((), upload), state, metrics
-
-    def share(leaf: Array) -> Array:
-        flat = leaf.reshape(len(leaf), -1)
-        flat = jnp.pad(flat, ((0, 0), (0, -flat.shape[1] % jax.lax.axis_size(DEVICES))))
-        return jax.lax.all_to_all(flat, DEVICES, split_axis=1, concat_axis=0, tiled=True)
-
-    def whole(share: Array, leaf: Array) -> Array:
-        flat = jax.lax.all_gather(share, DEVICES, tiled=True)
-        return flat[: leaf[0].size].reshape(leaf.shape[1:])
-
-    seen = visit(_Unadded(), plan, keeping, clients, present, weights)
-    weight, each = jax.lax.all_gather((seen.weights, seen.each.each), DEVICES, tiled=True)
-    update = rule.aggregate(jax.tree.map(share, seen.each.mean), weight)
-    update = jax.tree.map(whole, update, seen.each.mean)
-    return Exchanged(update, seen.clients, seen.metrics, seen.rejected, weight, each)
-
-
-class _Unadded:
-    """The aggregator of nothing."""
-
-    def init(self, upload: PyTree) -> PyTree:
-        return ()
-
-    def add(self, total: PyTree, uploads: PyTree, weights: PyTree) -> PyTree:
-        return ()
-
-    def finish(self, total: PyTree) -> PyTree:
-        return ()
-
-
-def visit(
-    aggregator: Aggregator,
-    plan: Plan,
-    client: Client,
-    clients: PyTree,
+    recipe: Recipe,
+    groups: list[Group],
+    clients: tuple[PyTree, ...],
     present: Array,
-    weights: PyTree,
-    ranking: Array | None = None,
-) -> Visited:
-    """Every hospital that this device has to train; devices do not meet.
+    states: Parts,
+    run_key: Array,
+    round: Array,
+    which: int,
+) -> Exchanged:
+    """One exchange with all hospitals.
 
     Args:
-        aggregator: how uploads are added up.
-        plan: static; the layout.
-        client: what one hospital does.
-        clients: ``[S, ...]`` their states.
-        present: ``[S]`` bool.
-        weights: ``[S]``, 0 where absent; or a tree of such, for an aggregator that takes several.
-        ranking: ``[D * S]`` places in the order in which those present are trained, where they need not be
-            at home; S above is then D * S, and there are no states.
+        recipe: what is done.
+        groups: the hospitals.
+        clients: the states of each group's hospitals on this device.
+        present: ``[C]`` bool.
+        states: what the chain keeps for this exchange, in two parts.
+        run_key, round: what keys are derived from.
+        which: static; ``MAIN`` or ``FIRST``.
     """
-    home = _first(plan) if ranking is None else 0
+    shapes = [
+        upload_shapes(recipe, g.local, g.server, s, g.data, which)
+        for g, s in zip(groups, clients, strict=True)
+    ]
+    common = Channel(recipe.chain, shapes[0].received.common, states.common)
+    channels = [
+        Parts(common, Channel(recipe.chain, shape.received.group, state))
+        for shape, state in zip(shapes, states.group, strict=True)
+    ]
+    visited = [
+        _visit(recipe, group, channel, state, shape, run_key, round, which)
+        for group, channel, state, shape in zip(groups, channels, clients, shapes, strict=True)
+    ]
+    scattered = [_by_hospital(group, seen) for group, seen in zip(groups, visited, strict=True)]
+    scattered = jax.lax.psum(scattered, DEVICES)
+    weights = [seen[1] for seen in scattered]
+    key = jax.random.fold_in(keys.at_round(run_key, keys.ROAD, round), which)
+    at = [_hospitals_here(group) for group in groups]
+    shared, common_state, metrics = common.aggregate(
+        [seen.collected.common for seen in visited],
+        at,
+        groups[0].plan,
+        sum((w.common for w in weights[1:]), weights[0].common),
+        jax.random.fold_in(key, 0),
+    )
+    aggregates, group_states = [], []
+    seen_by_rule = dict(metrics)
+    for group, seen, channel, weight, where_at in zip(groups, visited, channels, weights, at, strict=True):
+        key_of = jax.random.fold_in(key, 1 + group.number)
+        aggregate, state, metrics = channel.group.aggregate(
+            [seen.collected.group], [where_at], group.plan, weight.group, key_of
+        )
+        aggregates.append(aggregate)
+        group_states.append(state)
+        for name, value in metrics.items():
+            member = group.data.sizes > 0
+            before = seen_by_rule.get(name, jnp.nan)
+            if value.shape == member.shape:
+                seen_by_rule[name] = jnp.where(member, value, before)
+    metrics = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *(seen[0] for seen in scattered))
+    metrics |= {
+        n: v.astype(jnp.result_type(float)) for n, v in seen_by_rule.items() if v.shape == present.shape
+    }
+    rejected = sum((seen[3] for seen in scattered[1:]), scattered[0][3])
+    return Exchanged(
+        shared,
+        tuple(aggregates),
+        tuple(seen.clients for seen in visited),
+        tuple(weights),
+        tuple(seen[2] for seen in scattered),
+        {name: jnp.where(present, value, jnp.nan) for name, value in metrics.items()},
+        rejected > 0,
+        Parts(common_state, tuple(group_states)),
+    )
+
+
+def client_round(
+    recipe: Recipe,
+    local: LocalTraining,
+    server: Parts,
+    client: ClientState,
+    shard: Shard,
+    sender: Sender,
+    keys_of: tuple[Array, Array],
+    which: int,
+) -> ClientResult:
+    """One hospital's part of an exchange: what it does, the transforms, and what the server makes of its
+    upload.
+
+    ``keys_of`` are the keys for its training and for decoding.
+    """
+    algorithm: GroupAlgorithm = hyperparameters.at_hospital(recipe.algorithm, shard.hospital)
+    local = hyperparameters.at_hospital(local, shard.hospital)
+    upload, state, metrics = _act(algorithm, local, server, client.algorithm, shard, keys_of, which)
+    upload, kept = transform(recipe.chain, upload, client.transforms[which], sender, shard.hospital)
+    transforms = tuple(kept if i == which else t for i, t in enumerate(client.transforms))
+    sent = upload._replace(each=())
+    received = Parts(NOTHING, sent) if which == FIRST else algorithm.receive(local, server, sent)
+    return ClientResult(received, upload.each, ClientState(state, transforms), metrics)
+
+
+def _act(
+    algorithm: GroupAlgorithm,
+    local: LocalTraining,
+    server: Parts,
+    client: PyTree,
+    shard: Shard,
+    keys_of: tuple[Array, Array],
+    which: int,
+) -> tuple[Upload, PyTree, Metrics]:
+    """What the algorithm does in a hospital; the first exchange leaves its state as it is."""
+    if which == FIRST:
+        return Upload(algorithm.ask(local, server, client, shard, keys_of[0])), client, {}
+    client = algorithm.decode(local, server, client, shard, keys_of[1])
+    return algorithm.encode(local, server, client, shard, keys_of[0])
+
+
+def sent_shape(
+    recipe: Recipe, local: LocalTraining, server: Parts, client: PyTree, data: TrainingData, which: int
+) -> Upload:
+    """The shape of what the algorithm sends from a hospital with this state, before any transform."""
+
+    def act(server: Parts, client: PyTree, train: Any) -> Upload:
+        key, shard = jax.random.key(0), _no_rows(train)
+        algorithm, training = hyperparameters.at_hospital((recipe.algorithm, local), 0)
+        return _act(algorithm, training, server, client, shard, (key, key), which)[0]
+
+    return jax.eval_shape(act, server, client, data.train)
+
+
+def _no_rows(train: Any) -> Shard:
+    zero = jnp.zeros((), jnp.int32)
+    return Shard(train.x, train.y, zero, zero, None, zero)
+
+
+def upload_shapes(
+    recipe: Recipe, local: LocalTraining, server: Parts, clients: PyTree, data: TrainingData, which: int
+) -> ClientResult:
+    """Shapes of what a hospital's part of an exchange gives; ``clients`` are states ``[S, ...]``."""
+
+    def part(server: Parts, state: ClientState, train: Any) -> ClientResult:
+        key = jax.random.key(0)
+        sender = Sender(key, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.result_type(float)))
+        return client_round(recipe, local, server, state, _no_rows(train), sender, (key, key), which)
+
+    return jax.eval_shape(part, server, jax.tree.map(lambda leaf: leaf[0], clients), data.train)
+
+
+def _visit(
+    recipe: Recipe,
+    group: Group,
+    channels: Parts,
+    clients: PyTree,
+    shape: ClientResult,
+    run_key: Array,
+    round: Array,
+    which: int,
+) -> _Visited:
+    """Every hospital of a group that this device has to train; devices do not meet."""
+    plan, data = group.plan, group.data
+    at_home = group.ranking is None
+    first = _first(plan) if at_home else 0
+    trains = of_device(group.trains, plan) if at_home else group.trains
+    hospital = of_device(data.hospital, plan) if at_home else data.hospital
+    weights = jax.tree.map(lambda leaf: leaf[hospital], group.weights)
+    stream = keys.ASK if which == FIRST else keys.CLIENT
+    round_key = keys.at_round(run_key, stream, round)
+    transform_key = jax.random.fold_in(keys.at_round(run_key, keys.TRANSFORM, round), which)
+
+    def client(place: Array, weight: Array, state: PyTree, block: str | None) -> ClientResult:
+        number = jnp.minimum(data.hospital[place], plan.clients - 1)
+        size = jnp.where(group.trains[place], data.train.size[place], 0)
+        shard = Shard(data.train.x, data.train.y, data.train.start[place], size, block, number)
+        words = data.client_ids[number]
+        own = keys.of_client(round_key, words)
+        sender = Sender(keys.of_client(transform_key, words), round, weight)
+        both = own, keys.purpose(own, keys.DECODE)
+        return client_round(recipe, group.local, group.server, state, shard, sender, both, which)
 
     def block(j: Array, carry: tuple) -> tuple:
-        total, clients, metrics, each, weight, rejected = carry
+        collected, clients, (metrics, weight, each, rejected) = carry
         slots = jax.lax.dynamic_slice(order, (j * plan.block,), (plan.block,))
         before = jax.tree.map(lambda leaf: leaf[slots], clients)
-        uploads, after, seen = side_by_side(client, home + slots, before, plan)
+        heavy = jax.tree.map(lambda leaf: leaf[slots], weights)
+        after = side_by_side(client, plan, first + slots, _sender_weight(channels, heavy), before)
         # the state too: a hospital that uploads nothing may diverge all the same
-        here, finite = present[slots], all_finite((uploads, after))
+        here, finite = trains[slots], all_finite((after.received, after.each, after.state))
         used = here & finite
-        uploads = where(used, uploads, 0)
-        heavy = where(used, jax.tree.map(lambda leaf: leaf[slots], weights), 0)
+        received, seen = where(used, (after.received, after.each), 0)
+        heavy = where(used, heavy, 0)
         return (
-            aggregator.add(total, uploads.mean, heavy),
-            _put(clients, slots, where(used, after, before)),
-            _put(metrics, slots, where(here, seen, jnp.nan)),
-            _put(each, slots, uploads.each),
-            _put(weight, slots, heavy),
-            rejected.at[slots].set(here & ~finite),
+            Parts(
+                *(
+                    c.add(t, u, w, slots)
+                    for c, t, u, w in zip(channels, collected, received, heavy, strict=True)
+                )
+            ),
+            _put(clients, slots, where(used, after.state, before)),
+            (
+                _put(metrics, slots, where(here, after.metrics, 0)),
+                _put(weight, slots, heavy),
+                _put(each, slots, seen),
+                rejected.at[slots].set(here & ~finite),
+            ),
         )
 
-    one = jax.tree.map(lambda leaf: leaf[0], clients)
-    upload, _, seen = jax.eval_shape(
-        lambda place, state: client(place, state, None), jnp.zeros((), jnp.int32), one
-    )
-    order, count = present_first(present, jnp.arange(len(present)) if ranking is None else ranking)
+    order, count = present_first(trains, jnp.arange(len(trains)) if at_home else group.ranking)
+    places = len(trains)
     nothing = (
-        aggregator.init(upload.mean),
+        Parts(*(channel.begin(plan) for channel in channels)),
         clients,
-        _stack(seen, len(present), jnp.nan),
-        _stack(upload.each, len(present), 0),
-        jax.tree.map(jnp.zeros_like, weights),
-        jnp.zeros(len(present), bool),
+        (
+            _stack(shape.metrics, places),
+            jax.tree.map(jnp.zeros_like, weights),
+            _stack(shape.each, places),
+            jnp.zeros(places, bool),
+        ),
     )
     blocks = -(-count // plan.block)
-    total, clients, metrics, each, weight, rejected = jax.lax.fori_loop(0, blocks, block, nothing)
-    return Visited(total, clients, metrics, rejected, weight, each)
+    return _Visited(*jax.lax.fori_loop(0, blocks, block, nothing))
 
 
-def side_by_side(client: Callable[..., Any], places: Array, clients: PyTree, plan: Plan) -> PyTree:
-    """A block of hospitals; results ``[B, ...]``. There is no client axis for B = 1."""
+def _sender_weight(channels: Parts, weights: Parts) -> Array:
+    """The weight that a transform is told: in the group, or in the common form where the group has no
+    channel."""
+    return weights.common if channels.group.empty else weights.group
+
+
+def _by_hospital(group: Group, seen: _Visited) -> tuple[Metrics, Parts, PyTree, Array]:
+    """``[C, ...]``: what this device saw of each hospital, 0 elsewhere; whole once devices add theirs up."""
+    at = _hospitals_here(group)
+
+    def scatter(leaf: Array) -> Array:
+        kind = jnp.int32 if leaf.dtype == bool else leaf.dtype
+        zeros = jnp.zeros((group.plan.clients, *leaf.shape[1:]), kind)
+        return zeros.at[at].set(leaf.astype(kind), mode="drop")
+
+    return jax.tree.map(scatter, seen.by_hospital)
+
+
+def _hospitals_here(group: Group) -> Array:
+    """Numbers of the hospitals at the places that this device visits."""
+    return of_device(group.data.hospital, group.plan) if group.ranking is None else group.data.hospital
+
+
+def side_by_side(client: Callable[..., Any], plan: Plan, *arguments: Any) -> PyTree:
+    """``client(*arguments, block)`` for a block of hospitals, ``[B, ...]``; without a client axis for B =
+    1."""
     if plan.block == 1:
-        only = jax.tree.map(lambda leaf: leaf[0], clients)
-        return jax.tree.map(lambda leaf: leaf[None], client(places[0], only, None))
-    run = partial(client, block=plan.axis)
-    return jax.vmap(run, axis_name=plan.axis)(places, clients)
-
-
-def shard(train: Store, place: Array, present: Array, block: str | None) -> Shard:
-    """A hospital's rows; none where it is absent, so that a block does not wait for it."""
-    return Shard(train.x, train.y, train.start[place], jnp.where(present, train.size[place], 0), block, place)
+        only = jax.tree.map(lambda leaf: leaf[0], arguments)
+        return jax.tree.map(lambda leaf: leaf[None], client(*only, None))
+    return jax.vmap(partial(client, block=plan.axis), axis_name=plan.axis)(*arguments)
 
 
 def of_device(leaf: Array, plan: Plan) -> Array:
@@ -226,23 +371,5 @@ def _put(stacked: PyTree, slots: Array, values: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf, new: leaf.at[slots].set(new), stacked, values)
 
 
-def _stack(one: PyTree, slots: int, fill: float) -> PyTree:
-    return jax.tree.map(lambda leaf: jnp.full((slots, *leaf.shape), fill, leaf.dtype), one)
-
-
-def all_finite(stacked: PyTree) -> Array:
-    """``[B]``: whether every number of a client is finite."""
-    floats = [x for x in jax.tree.leaves(stacked) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    fine = [jnp.isfinite(x).reshape(len(x), -1).all(1) for x in floats]
-    return jnp.stack(fine).all(0) if fine else jnp.ones((1,), bool)
-
-
-def where(condition: Array, new: PyTree, old: PyTree | float) -> PyTree:
-    """``new`` or ``old`` (a tree, or one number); a ``[B]`` condition selects whole clients."""
-
-    def select(a: Array, b: Array | float) -> Array:
-        return jnp.where(condition.reshape(condition.shape + (1,) * (a.ndim - condition.ndim)), a, b)
-
-    if isinstance(old, (int, float)):
-        return jax.tree.map(lambda a: select(a, old), new)
-    return jax.tree.map(select, new, old)
+def _stack(shape: PyTree, slots: int) -> PyTree:
+    return jax.tree.map(lambda leaf: jnp.zeros((slots, *leaf.shape), leaf.dtype), shape)

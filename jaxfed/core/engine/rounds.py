@@ -1,9 +1,10 @@
-"""One round, and a loop over rounds, as one pure function of stacked hospitals.
+"""The start of a run and one round, as pure functions of stacked hospitals.
 
     present = participation(keys, round, sizes)
     for every hospital that is present:
         upload, client, metrics = client_update(server, client, rows, key of the hospital)
-    update  = sum_k w_k upload_k / sum_k w_k
+        upload = transforms(upload)
+    update  = posts(rule(mixers(uploads)))
     server  = server_update(server, update)
 
 :mod:`jaxfed.core.engine.exchange` runs the hospitals of a device; devices meet once per exchange.
@@ -11,250 +12,248 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.sharding import PartitionSpec
 
-from jaxfed.core import hyperparameters as values
-from jaxfed.core import keys
-from jaxfed.core.engine.exchange import Client, Exchanged, all_finite, exchange, of_device, shard, where
-from jaxfed.core.hyperparameters import Number
+from jaxfed.core import hyperparameters, keys
+from jaxfed.core.engine.exchange import FIRST, MAIN, Exchanged, Group, exchange, sent_shape, upload_shapes
+from jaxfed.core.engine.recipe import COPIED, STATE, ClientState, Plans, Recipe, RoundInfo
+from jaxfed.core.engine.road import start_channel, zeros_like
+from jaxfed.core.finite import keep_finite
+from jaxfed.core.group_algorithm import GroupAlgorithm, Parts
 from jaxfed.core.layout.balance import deal, homes
-from jaxfed.core.layout.plan import DEVICES, Federation, Plan
+from jaxfed.core.layout.plan import DEVICES
+from jaxfed.core.layout.store import TrainingData
 from jaxfed.core.local import LocalTraining
-from jaxfed.core.pytree import pytree
-from jaxfed.core.types import (
-    Aggregator,
-    Algorithm,
-    Cohort,
-    CoordinateRule,
-    Metrics,
-    Participation,
-    PyTree,
-    State,
-    Upload,
-    Variables,
-)
+from jaxfed.core.types import Cohort, PyTree, State, Variables
 
-SHARDED, COPIED = PartitionSpec(DEVICES), PartitionSpec()
-LOGGED = PartitionSpec(None, DEVICES)
-STATE = State(round=COPIED, key=COPIED, server=COPIED, clients=SHARDED)  # type: ignore[arg-type]
+Data = tuple[TrainingData, ...]  # of each group of models
 
 
-@pytree
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """What is done in a round. A pytree: its numbers are leaves, everything else is static.
-
-    ``weights`` multiplies what the algorithm says that a hospital weighs; None for 1.
-    """
-
-    algorithm: Algorithm
-    local: LocalTraining
-    aggregator: Aggregator | CoordinateRule
-    participation: Participation
-    weights: Number | None = None
-
-
-class Log(NamedTuple):
-    """What the observer sees of R rounds; D * S slots.
-
-    Attributes:
-        clients: training metrics ``[R, D * S]`` of each hospital; NaN where it was absent.
-        present: ``[R, D * S]`` bool, took part.
-        rejected: ``[R, D * S]`` bool, took part, but its upload was not finite and was not used.
-        kept: ``[R]`` bool, the server's new state was not finite, so the old one was kept.
-    """
-
-    clients: Metrics
-    present: Array
-    rejected: Array
-    kept: Array
-
-
-@partial(jax.jit, static_argnames=("plan",))
-def start(recipe: Recipe, plan: Plan, federation: Federation, seed: Array) -> State:
+@partial(jax.jit, static_argnames=("plans",))
+def start(recipe: Recipe, plans: Plans, data: Data, seed: Array) -> State:
     """The state before the first round, with initial variables drawn from ``seed`` (may be traced)."""
     return jax.shard_map(
-        lambda recipe, federation, seed: start_on_device(recipe, plan, federation, seed),
-        mesh=plan.mesh,
+        lambda recipe, data, seed: start_on_device(recipe, plans, data, seed),
+        mesh=plans[0].mesh,
         in_specs=COPIED,
         out_specs=STATE,
         check_vma=False,
-    )(recipe, federation, seed)
+    )(recipe, data, seed)
 
 
-@partial(jax.jit, static_argnames=("plan",))
-def start_from(recipe: Recipe, plan: Plan, variables: Variables, key: Array) -> State:
-    """The state before the first round, from given variables and the run's key."""
+@partial(jax.jit, static_argnames=("plans",))
+def start_from(
+    recipe: Recipe, plans: Plans, data: Data, variables: tuple[Variables, ...], key: Array
+) -> State:
+    """The state before the first round, from given variables of each group and the run's key."""
     return jax.shard_map(
-        lambda recipe, variables, key: _start(recipe, plan, variables, key),
-        mesh=plan.mesh,
-        in_specs=(COPIED, COPIED, COPIED),
+        lambda recipe, data, variables, key: _start(recipe, plans, data, variables, key),
+        mesh=plans[0].mesh,
+        in_specs=COPIED,
         out_specs=STATE,
         check_vma=False,
-    )(recipe, variables, key)
+    )(recipe, data, variables, key)
 
 
-def start_on_device(recipe: Recipe, plan: Plan, federation: Federation, seed: Array | int) -> State:
+def start_on_device(recipe: Recipe, plans: Plans, data: Data, seed: Array | int) -> State:
     """As :func:`start`, inside a ``shard_map`` with the axis ``DEVICES``."""
     key = keys.run_key(seed)
-    sample = jax.tree.map(lambda leaf: leaf[:1], federation.train.x)
-    variables = recipe.local.problem.init(keys.purpose(key, keys.INIT), sample)
-    return _start(recipe, plan, variables, key)
+    drawn = keys.purpose(key, keys.INIT)
+    variables = tuple(
+        local.problem.init(drawn, _sample(rows)) for local, rows in zip(recipe.locals, data, strict=True)
+    )
+    return _start(recipe, plans, data, variables, key)
 
 
-def _start(recipe: Recipe, plan: Plan, variables: Variables, key: Array) -> State:
-    algorithm = values.at_round(recipe.algorithm, jnp.zeros((), jnp.int32))
-    server, client = algorithm.init(variables, keys.purpose(key, keys.ALGORITHM), plan.places)
-    clients = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (plan.slots, *jnp.shape(leaf))), client)
-    return State(jnp.zeros((), jnp.int32), key, server, clients)
-
-
-@partial(jax.jit, static_argnames=("plan", "capacity"), donate_argnames=("state",))
-def advance(
-    recipe: Recipe, plan: Plan, federation: Federation, state: State, rounds: Array, *, capacity: int
-) -> tuple[State, Log]:
-    """``rounds`` more rounds.
-
-    Args:
-        recipe: what to do; changed numbers do not compile again.
-        plan: static; the layout.
-        federation: the hospitals' rows.
-        state: donated.
-        rounds: int32, may be traced, at most ``capacity``.
-        capacity: static; length of the log.
-
-    Returns:
-        The new state, and the log of the rounds; its entries past ``rounds`` are empty.
-    """
-
-    def on_device(recipe: Recipe, federation: Federation, state: State) -> tuple[State, Log]:
-        return repeat(partial(round_on_device, recipe, plan, federation), state, rounds, capacity)
-
-    return jax.shard_map(
-        on_device,
-        mesh=plan.mesh,
-        in_specs=(COPIED, COPIED, STATE),
-        out_specs=(STATE, Log(clients=LOGGED, present=LOGGED, rejected=LOGGED, kept=COPIED)),  # type: ignore[arg-type]
-        check_vma=False,
-    )(recipe, federation, state)
-
-
-def repeat(
-    step: Callable[[State], tuple[State, Log]], state: State, rounds: Array, capacity: int
-) -> tuple[State, Log]:
-    """``rounds`` times a round, with a log of ``capacity``."""
-    one = jax.eval_shape(step, state)[1]
-    log = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), one)
-
-    def body(r: Array, carry: tuple[State, Log]) -> tuple[State, Log]:
-        state, log = carry
-        state, entry = step(state)
-        return state, jax.tree.map(lambda rows, row: rows.at[r].set(row), log, entry)
-
-    return jax.lax.fori_loop(0, rounds, body, (state, log))
-
-
-def round_on_device(recipe: Recipe, plan: Plan, federation: Federation, state: State) -> tuple[State, Log]:
-    """One round, inside a ``shard_map`` with the axis ``DEVICES``: devices meet where uploads are added."""
-    recipe = values.at_round(recipe, state.round)
+def _start(recipe: Recipe, plans: Plans, data: Data, variables: tuple[Variables, ...], key: Array) -> State:
+    recipe = hyperparameters.at_round(recipe, jnp.zeros((), jnp.int32))
     algorithm = recipe.algorithm
-    everyone = presence(recipe.participation, state, federation.sizes, federation.words)
-    # what is kept hospital by hospital lies at home
-    at_home = bool(jax.tree.leaves(state.clients)) or isinstance(recipe.aggregator, CoordinateRule)
-    ranking = None if at_home or plan.shards == 1 else federation.ranking
-    trains = homes(plan.places, plan.shards)
-    if ranking is not None:
-        trains = _dealt(recipe.local, plan, federation, everyone)
-    mine = everyone & (trains == jax.lax.axis_index(DEVICES))
+    common = algorithm.begin(recipe.locals[0], variables[0], _sample(data[0]), keys.purpose(key, keys.INIT))
+    exchanges = (MAIN, FIRST) if algorithm.asks else (MAIN,)
+    servers, clients = [], []
+    roads: dict[int, list[PyTree]] = {which: [] for which in exchanges}
+    shapes: dict[int, Parts] = {}
+    for plan, local, rows, initial in zip(plans, recipe.locals, data, variables, strict=True):
+        server, client = algorithm.init(local, initial, keys.purpose(key, keys.ALGORITHM), plan.clients)
+        sent = Parts(common, server)
+        client = _with_transforms(recipe, local, sent, client, rows, exchanges)
+        stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (plan.slots, *jnp.shape(leaf))), client)  # noqa: B023
+        for which in exchanges:
+            shapes[which] = upload_shapes(recipe, local, sent, stacked, rows, which).received
+            roads[which].append(start_channel(recipe.chain, shapes[which].group))
+        servers.append(server)
+        clients.append(stacked)
+    aggregator = tuple(
+        Parts(start_channel(recipe.chain, shapes[which].common), tuple(roads[which])) for which in exchanges
+    )
+    sizes = sum((rows.sizes for rows in data[1:]), data[0].sizes)
+    server = Parts(common, tuple(servers))
+    participation = recipe.participation.init(sizes)
+    return State(jnp.zeros((), jnp.int32), key, server, tuple(clients), aggregator, participation)
 
-    def meet(server: PyTree, purpose: int, act: Callable[..., Any]) -> Exchanged:
-        def client(own: Algorithm, local: LocalTraining, *rest: Any) -> tuple[Upload, PyTree, Metrics]:
-            return act(own, local, server, *rest)
 
-        round_key = keys.at_round(state.key, purpose, state.round)
-        client_of = hospital((algorithm, recipe.local), federation, mine, round_key, client)
-        weights = mine * algorithm.weights(server, federation.sizes)
-        if recipe.weights is not None:
-            weights = weights * values.of_hospital(recipe.weights, ...)
-        weights = weights.astype(jnp.result_type(float))
-        return exchange(recipe.aggregator, plan, client_of, state.clients, mine, weights, ranking)
+def _with_transforms(
+    recipe: Recipe,
+    local: LocalTraining,
+    server: Parts,
+    client: PyTree,
+    rows: TrainingData,
+    exchanges: tuple[int, ...],
+) -> ClientState:
+    """A client's state with those of the transforms, before its first round."""
+    transforms = recipe.chain.transforms
+    client = jax.tree.map(jnp.asarray, client)
+    states = []
+    for which in exchanges:
+        upload = zeros_like(sent_shape(recipe, local, server, client, rows, which)) if transforms else None
+        states.append(tuple(part.init(upload) for part in transforms))
+    return ClientState(client, tuple(states))
 
-    server = state.server
+
+def round_on_device(recipe: Recipe, plans: Plans, data: Data, state: State) -> tuple[State, RoundInfo]:
+    """One round, inside a ``shard_map`` with the axis ``DEVICES``: devices meet where uploads are
+    aggregated."""
+    recipe = hyperparameters.at_round(recipe, state.round)
+    algorithm = recipe.algorithm
+    sizes = sum((rows.sizes for rows in data[1:]), data[0].sizes)
+    present, participation = presence(recipe, state, sizes, data[0].client_ids)
+    places = _dealt(recipe, plans, data, state, present)
+
+    def meet(server: Parts, which: int, clients: tuple[PyTree, ...]) -> tuple[Exchanged, list[Group]]:
+        groups = []
+        for g, (plan, local, rows) in enumerate(zip(plans, recipe.locals, data, strict=True)):
+            sent = Parts(server.common, server.group[g])
+            weights = algorithm.weights(sent, rows.sizes)
+            if recipe.weights is not None:
+                more = hyperparameters.at_hospital(recipe.weights, ...)
+                weights = jax.tree.map(lambda w: w * more, weights)  # noqa: B023
+            weights = jax.tree.map(lambda w: jnp.where(rows.sizes > 0, w, 0).astype(float_type()), weights)  # noqa: B023
+            groups.append(Group(g, plan, rows, local, sent, weights, *places[g]))
+        road = state.aggregator[which]
+        return exchange(recipe, groups, clients, present, road, state.key, state.round, which), groups
+
+    server, clients, roads = state.server, state.clients, [*state.aggregator]
     if algorithm.asks:
-        server = algorithm.answer(server, meet(server, keys.ASK, _ask).update)
-    met = meet(server, keys.CLIENT, lambda own, *rest: own.client_update(*rest))
-    refused = jax.lax.psum(met.rejected.sum(dtype=jnp.int32), DEVICES)
-    cohort = Cohort(
-        round=state.round,
-        present=everyone.sum(dtype=jnp.int32) - refused,
-        hospitals=(federation.sizes > 0).sum(dtype=jnp.int32),
-        weights=met.weights,
-        sizes=federation.sizes,
-        each=met.each,
-    )
-    updated = algorithm.server_update(server, met.update, cohort)
-    server, kept = accept(updated, state.server, cohort.present)
-    new = State(state.round + 1, state.key, server, met.clients)
-    return new, Log(met.metrics, of_device(everyone, plan), met.rejected, kept)
+        met, _ = meet(server, FIRST, clients)
+        clients, roads[FIRST] = met.clients, met.states
+        answers = (
+            algorithm.answer(Parts(server.common, part), update.update)
+            for part, update in zip(server.group, met.groups, strict=True)
+        )
+        server = Parts(server.common, tuple(answers))
+    met, groups = meet(server, MAIN, clients)
+    roads[MAIN] = met.states
+    everyone = [group.weights for group in groups]
+    served, refused = _serve(recipe, data, state, server, met, everyone, present)
+    new = State(state.round + 1, state.key, served, met.clients, tuple(roads), participation)
+    return new, RoundInfo(met.metrics, present, met.rejected, refused)
 
 
-def _dealt(local: LocalTraining, plan: Plan, federation: Federation, everyone: Array) -> Array:
-    """``[D * S]``: the device that trains each hospital; at home when all of them train."""
-    work = jnp.asarray(values.of_hospital(local, ...).work(federation.sizes), jnp.int32)
-    return jax.lax.cond(
-        (everyone | (federation.sizes == 0)).all(),
-        lambda: homes(plan.places, plan.shards),
-        lambda: deal(everyone, jnp.broadcast_to(work, everyone.shape), federation.ranking, plan.shards),
-    )
-
-
-def accept(new: PyTree, old: PyTree, present: Array) -> tuple[PyTree, Array]:
-    """The server after a round, and whether its new state was not finite and the old one was kept.
-
-    It is the old one too where nobody's upload was used.
-    """
-    # aggregates are wider than half-precision models
-    new = jax.tree.map(lambda after, before: jnp.asarray(after, before.dtype), new, old)
-    fine = all_finite(jax.tree.map(lambda leaf: leaf[None], new))[0]
-    return where(fine & (present > 0), new, old), ~fine & (present > 0)
-
-
-def _ask(own: Algorithm, local: LocalTraining, server: PyTree, client: PyTree, *rest: Any) -> Any:
-    """The first exchange leaves the hospital's state as it is."""
-    return Upload(own.ask(local, server, client, *rest)), client, {}
-
-
-def hospital(
-    numbers: tuple[Any, LocalTraining],
-    federation: Federation,
-    present: Array,
-    round_key: Array,
-    act: Callable[..., tuple[Upload, PyTree, Metrics]],
-) -> Client:
-    """``act(algorithm, local, client, rows, key)`` of any place.
-
-    ``numbers`` are the algorithm and the local training with the numbers of all hospitals, ``present`` is
-    ``[D * S]``; ``act`` gets those of one hospital, with its rows and its key of the round.
-    """
-
-    def client(place: Array, client: PyTree, block: str | None) -> tuple[Upload, PyTree, Metrics]:
-        rows = shard(federation.train, place, present[place], block)
-        algorithm, local = values.of_hospital(numbers, place)
-        return act(algorithm, local, client, rows, keys.of_client(round_key, federation.words[place]))
-
-    return client
-
-
-def presence(participation: Participation, state: State, sizes: Array, words: Array) -> Array:
-    """``[D * S]`` bool: who takes part, the same on every device; a hospital without rows never does."""
+def presence(recipe: Recipe, state: State, sizes: Array, client_ids: Array) -> tuple[Array, PyTree]:
+    """``[C]`` bool: who takes part, the same on every device; a hospital without rows never does."""
     key = keys.purpose(state.key, keys.COHORT)
-    own = jax.vmap(partial(keys.of_client, key))(words)
-    return (sizes > 0) & (participation(own, state.round, sizes) > 0)
+    by_client = jax.vmap(partial(keys.of_client, key))(client_ids)
+    draw, kept = recipe.participation.draw(state.participation, by_client, state.round, sizes)
+    return (sizes > 0) & (draw > 0), kept
+
+
+def float_type() -> jnp.dtype:
+    """The type of weights and losses."""
+    return jnp.result_type(float)
+
+
+def _dealt(
+    recipe: Recipe, plans: Plans, data: Data, state: State, present: Array
+) -> list[tuple[Array, Array | None]]:
+    """For each group the places that this device trains, and in which order; None for that of their homes."""
+    here = [jnp.append(present, False)[rows.hospital] for rows in data]
+    # client state and stored uploads live on the client's home device, so it must train there
+    at_home = bool(jax.tree.leaves(state.clients)) or recipe.chain.stores
+    device = jax.lax.axis_index(DEVICES)
+    if at_home or plans[0].devices_per_run == 1:
+        return [
+            (at & (homes(plan.places, plan.devices_per_run) == device), None)
+            for at, plan in zip(here, plans, strict=True)
+        ]
+    works = []
+    for local, rows in zip(recipe.locals, data, strict=True):
+        work = hyperparameters.at_hospital(local, ...).work(rows.sizes)
+        work = jnp.broadcast_to(jnp.asarray(work, jnp.int32), rows.sizes.shape)
+        works.append(jnp.append(work, 0)[rows.hospital])
+    everybody = jnp.stack(
+        [(at | (rows.train.size == 0)).all() for at, rows in zip(here, data, strict=True)]
+    ).all()
+
+    def home() -> list[Array]:
+        return [homes(plan.places, plan.devices_per_run) for plan in plans]
+
+    def anew() -> list[Array]:
+        loads, devices = jnp.zeros(plans[0].devices_per_run, jnp.int32), []
+        for at, work, rows in zip(here, works, data, strict=True):
+            dealt, loads = deal(at, work, rows.ranking, loads)
+            devices.append(dealt)
+        return devices
+
+    trains = jax.lax.cond(everybody, home, anew)
+    return [
+        (at & (where_to == device), rows.ranking)
+        for at, where_to, rows in zip(here, trains, data, strict=True)
+    ]
+
+
+def _serve(
+    recipe: Recipe,
+    data: Data,
+    state: State,
+    server: Parts,
+    met: Exchanged,
+    everyone: list[Parts],
+    present: Array,
+) -> tuple[Parts, Array]:
+    """The server's step: the common form first, then its state for every group.
+
+    ``everyone`` are the weights ``[C]`` of each group's hospitals if they take part.
+    """
+    algorithm: GroupAlgorithm = recipe.algorithm
+    used = present & ~met.rejected
+    sizes = sum((rows.sizes for rows in data[1:]), data[0].sizes)
+
+    def cohort(sizes: Array, weights: Array, everyone: Array, aux: PyTree, each: PyTree) -> Cohort:
+        return Cohort(
+            round=state.round,
+            present=(used & (sizes > 0)).sum(dtype=jnp.int32),
+            hospitals=(sizes > 0).sum(dtype=jnp.int32),
+            weights=weights,
+            everyone=everyone,
+            sizes=sizes,
+            aux=aux,
+            each=each,
+        )
+
+    whole = [sum((w.common for w in of[1:]), of[0].common) for of in (met.weights, everyone)]
+    everybody = cohort(sizes, *whole, met.common.aux, ())
+    common = algorithm.aggregate(server.common, met.common.update, everybody)
+    key = keys.at_round(state.key, keys.SERVER, state.round)
+    groups, cohorts = [], []
+    for g, rows in enumerate(data):
+        weights = met.weights[g].group, everyone[g].group
+        of_group = cohort(rows.sizes, *weights, met.groups[g].aux, met.each[g])
+        sent = Parts(common, server.group[g])
+        groups.append(algorithm.settle(recipe.locals[g], sent, met.groups[g].update, of_group, key))
+        cohorts.append(of_group)
+    if not algorithm.separate:
+        return keep_finite(Parts(common, tuple(groups)), state.server, everybody.present)
+    pairs = [
+        keep_finite(new, old, of_group.present)
+        for new, old, of_group in zip(groups, state.server.group, cohorts, strict=True)
+    ]
+    return Parts(state.server.common, tuple(new for new, _ in pairs)), jnp.stack([r for _, r in pairs]).any()
+
+
+def _sample(data: TrainingData) -> PyTree:
+    """A row of features, ``[1, ...]``."""
+    return jax.tree.map(lambda leaf: leaf[:1], data.train.x)

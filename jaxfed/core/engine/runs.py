@@ -1,12 +1,17 @@
-"""Whole runs in slots: one program that takes some configurations some rounds further.
+"""The one program that trains: whole runs in slots, taken some rounds further and evaluated on the way.
 
-A slot holds one run. The devices are cut into ``Plan.configs`` groups, and every group has ``together``
-slots: one on a CPU, where a run then costs what it costs alone, or many under ``vmap`` on a GPU. How many
-rounds a slot goes, where it is evaluated and whether it starts anew is traced, slot by slot: so the same
-program fills a slot with the next configuration, lets a dead one rest and leaves a slot empty.
+A slot holds a run. The devices are cut into ``Plan.configs`` sets, and every set has ``together`` slots: one
+on a CPU,
+where a run then costs what it costs alone, or many under ``vmap`` on a GPU. How many rounds a slot goes,
+where it
+is evaluated and whether it starts anew is traced, slot by slot: so the same program can start the next run
+in a
+slot, skip a diverged run, or leave the slot unused. A single run is one slot.
 
-A run is dead when in some round hospitals took part and no upload could be used, or the server's new state
-was refused, or the training loss of an upload that was used is not finite. It stays as it is from then on.
+A run has diverged when in some round hospitals took part and no upload could be used, or the server's new
+state
+was refused, or the training loss of an upload that was used is not finite. Where its command says so it
+stops there.
 """
 
 from __future__ import annotations
@@ -19,23 +24,22 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxfed.core.engine import rounds as engine
+from jaxfed.core.engine import rounds
 from jaxfed.core.engine.evaluate import Measure, evaluate_on_device
-from jaxfed.core.engine.rounds import Log, Recipe, round_on_device, start_on_device
-from jaxfed.core.layout.plan import CONFIGS, DEVICES, Federation, HeldOut, Plan
-from jaxfed.core.types import Metrics, State
+from jaxfed.core.engine.recipe import Plans, Recipe, RoundInfo
+from jaxfed.core.engine.rounds import round_on_device, start_on_device
+from jaxfed.core.layout.plan import CONFIGS, DEVICES, Plan
+from jaxfed.core.layout.store import COPIED, SHARDED, EvaluationData, TrainingData
+from jaxfed.core.types import Metrics, State, Variables
 
-RUNS = PartitionSpec(CONFIGS)
-RUNS_OF_PLACES = PartitionSpec(CONFIGS, DEVICES)
-LOOKS_OF_PLACES = PartitionSpec(CONFIGS, None, DEVICES)
-STACKED, COPIED = PartitionSpec(None, DEVICES), PartitionSpec()
+RUNS, RUNS_OF_PLACES = PartitionSpec(CONFIGS), PartitionSpec(CONFIGS, DEVICES)
 
 
-class Configuration(NamedTuple):
+class RunInput(NamedTuple):
     """What a run is a function of; ``[W, ...]`` for W slots.
 
     Attributes:
-        recipe: what is done in a round, per-hospital numbers laid out.
+        recipe: what is done in a round, per-hospital numbers as ``[C]``.
         seed: integer.
         data: int32, the number of its data set.
     """
@@ -46,166 +50,214 @@ class Configuration(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """A run on its way; ``[W, ...]`` for W slots.
+    """A run in progress; ``[W, ...]`` for W slots.
 
     Attributes:
         state: of the run.
-        died: int32, rounds done when it died; 0 while it lives.
+        diverged: int32, rounds done when it diverged; 0 while it has not.
     """
 
     state: State
-    died: Array
+    diverged: Array
 
 
-class Order(NamedTuple):
-    """What a slot does in a call; ``[W]`` and ``[W, M]`` for W slots and M legs.
+class SlotCommand(NamedTuple):
+    """What a slot does in a call; ``[W]`` and ``[W, M]`` for W slots and M segments.
 
     Attributes:
         fresh: bool, start anew.
-        rounds: int32, rounds of each leg.
-        look: bool, evaluate after the leg.
+        stop: bool, stop where the run diverges.
+        rounds: int32, rounds of each segment.
+        evaluate: bool, evaluate after the segment.
     """
 
     fresh: Any
+    stop: Any
     rounds: Any
-    look: Any
+    evaluate: Any
 
 
 class Data(NamedTuple):
-    """V data sets of equal shapes; every leaf has that axis in front.
+    """V data sets of equal shapes, for each group of models; every leaf has that axis in front."""
+
+    train: tuple[TrainingData, ...]
+    evaluation: tuple[EvaluationData, ...]
+
+
+class Results(NamedTuple):
+    """What a call gives besides the slots.
 
     Attributes:
-        federation: the training rows.
-        held: the rows to evaluate on.
+        single: ``name: [W, M, C, splits]`` per evaluated hospital after each segment; NaN where it was not
+        evaluated.
+        pooled: ``name: [W, M, splits]`` over all rows.
+        rounds: ``[W, L, ...]`` the first L rounds of the call; None for L = 0.
     """
 
-    federation: Federation
-    held: HeldOut
+    single: Metrics
+    pooled: Metrics
+    rounds: RoundInfo | None
 
 
-DATA = Data(federation=COPIED, held=STACKED)  # type: ignore[arg-type]
-SLOT = Slot(State(RUNS, RUNS, RUNS, RUNS_OF_PLACES), RUNS)  # type: ignore[arg-type]
+DATA = Data(COPIED, SHARDED)  # type: ignore[arg-type]
+SLOT = Slot(State(RUNS, RUNS, RUNS, RUNS_OF_PLACES, RUNS, RUNS), RUNS)  # type: ignore[arg-type]
 
 
 @partial(
     jax.jit,
-    static_argnames=("plan", "held_plan", "together", "measure", "splits"),
+    static_argnames=("plans", "evaluation_plans", "together", "measure", "splits", "log"),
     donate_argnames=("slots",),
 )
 def advance(
-    configurations: Configuration,
+    inputs: RunInput,
     slots: Slot,
-    orders: Order,
+    commands: SlotCommand,
     data: Data,
     *,
-    plan: Plan,
-    held_plan: Plan,
+    plans: Plans,
+    evaluation_plans: Plans,
     together: int,
     measure: Measure,
     splits: int,
-) -> tuple[Slot, Metrics, Metrics]:
-    """Take every slot through its legs.
+    log: int,
+) -> tuple[Slot, Results]:
+    """Take every slot through its segments.
 
     Args:
-        configurations: what runs in each slot; changed numbers do not compile again.
+        inputs: what runs in each slot; changed numbers do not compile again.
         slots: donated.
-        orders: what each slot does.
+        commands: what each slot does.
         data: the data sets.
-        plan, held_plan: static; the layout of the training rows, and of those to evaluate on.
-        together: static; slots of each group of devices, W = ``plan.configs * together``.
+        plans, evaluation_plans: static; the layout of the training rows, and of those to evaluate on, by
+        group.
+        together: static; slots of each set of devices, W = ``plan.configs * together``.
         measure: static; metrics of segments of a flat store.
-        splits: static; number of splits in ``data.held``.
-
-    Returns:
-        The new slots; ``name: [W, M, D * S, splits]`` per hospital and ``name: [W, M, splits]`` over all
-        rows after each leg, NaN where nobody looked or the run is dead.
+        splits: static; number of splits in ``data.evaluation``.
+        log: static; L, for how many rounds of a call ``Results.rounds`` has room.
     """
 
-    def run(configuration: Configuration, slot: Slot, order: Order, data: Data) -> tuple:
-        recipe = configuration.recipe
-        federation, held = _choose(data, configuration.data)
+    def run(given: RunInput, slot: Slot, command: SlotCommand, data: Data) -> tuple[Slot, Results]:
+        recipe = given.recipe
+        train, held = _choose(data, given.data)
         state = jax.lax.cond(
-            order.fresh,
-            lambda: start_on_device(recipe, plan, federation, configuration.seed),
-            lambda: slot.state,
+            command.fresh, lambda: start_on_device(recipe, plans, train, given.seed), lambda: slot.state
         )
-        begun = Slot(state, jnp.where(order.fresh, 0, slot.died))
+        begun = Slot(state, jnp.where(command.fresh, 0, slot.diverged))
 
-        def look(state: State) -> tuple[Metrics, Metrics]:
+        def step(state: State) -> tuple[State, RoundInfo]:
+            return round_on_device(recipe, plans, train, state)
+
+        def evaluate(state: State) -> tuple[Metrics, Metrics]:
             return evaluate_on_device(
-                recipe, federation, held, state, plan=held_plan, measure=measure, splits=splits
+                recipe, train, held, state, plans=evaluation_plans, measure=measure, splits=splits
             )
 
-        def nothing(state: State) -> tuple[Metrics, Metrics]:
-            found = jax.eval_shape(look, state)
-            return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), found)
+        def skip(state: State) -> tuple[Metrics, Metrics]:
+            shapes = jax.eval_shape(evaluate, state)
+            return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
 
-        def leg(slot: Slot, order: tuple[Array, Array]) -> tuple[Slot, tuple[Metrics, Metrics]]:
-            slot = _rounds(recipe, plan, federation, slot, order[0])
-            return slot, jax.lax.cond(order[1] & (slot.died == 0), look, nothing, slot.state)
+        def segment(carry: tuple, command: SlotCommand) -> tuple[tuple, tuple[Metrics, Metrics]]:
+            slot, info, done = _train(step, *carry, command.rounds, command.stop)
+            stopped = command.stop & (slot.diverged > 0)
+            measured = jax.lax.cond(command.evaluate & ~stopped, evaluate, skip, slot.state)
+            return (slot, info, done), measured
 
-        return jax.lax.scan(leg, begun, (order.rounds, order.look))
+        info = None
+        if log:
+            shapes = jax.eval_shape(step, state)[1]
+            info = jax.tree.map(lambda leaf: jnp.zeros((log, *leaf.shape), leaf.dtype), shapes)
+        segments = len(command.rounds)
+        each = command._replace(
+            fresh=jnp.zeros(segments, bool), stop=jnp.broadcast_to(command.stop, (segments,))
+        )
+        carry, (single, pooled) = jax.lax.scan(segment, (begun, info, jnp.zeros((), jnp.int32)), each)
+        return carry[0], Results(single, pooled, carry[1])
 
-    def on_device(configurations: Configuration, slots: Slot, orders: Order, data: Data) -> tuple:
+    def on_device(inputs: RunInput, slots: Slot, commands: SlotCommand, data: Data) -> tuple[Slot, Results]:
         if together > 1:
-            return jax.vmap(run, in_axes=(0, 0, 0, None))(configurations, slots, orders, data)
-        configuration, slot, order = jax.tree.map(lambda leaf: leaf[0], (configurations, slots, orders))
-        return jax.tree.map(lambda leaf: leaf[None], run(configuration, slot, order, data))
+            return jax.vmap(run, in_axes=(0, 0, 0, None))(inputs, slots, commands, data)
+        only = jax.tree.map(lambda leaf: leaf[0], (inputs, slots, commands))
+        return jax.tree.map(lambda leaf: leaf[None], run(*only, data))
 
-    slots, (single, pooled) = jax.shard_map(
+    return jax.shard_map(
         on_device,
-        mesh=plan.mesh,
+        mesh=plans[0].mesh,
         in_specs=(RUNS, SLOT, RUNS, DATA),
-        out_specs=(SLOT, (LOOKS_OF_PLACES, RUNS)),
+        out_specs=(SLOT, RUNS),
         check_vma=False,
-    )(configurations, slots, orders, data)
-    return slots, single, pooled
+    )(inputs, slots, commands, data)
 
 
-def empty(configuration: Configuration, data: Data, *, plan: Plan, together: int) -> Slot:
-    """Slots with nothing in them, for configurations shaped like this one."""
-    federation = jax.eval_shape(lambda data: _choose(data, 0)[0], data)
-    state = jax.eval_shape(
-        partial(engine.start, plan=plan), configuration.recipe, federation=federation, seed=0
-    )
-    one = jax.eval_shape(lambda state: Slot(state, jnp.zeros((), jnp.int32)), state)
-    slots = plan.configs * together
+def _train(
+    step: Any, slot: Slot, info: Any, done: Array, count: Array, stop: Array
+) -> tuple[Slot, Any, Array]:
+    """``count`` rounds, or fewer where the run diverges and is to stop; ``done`` of this call are behind."""
 
-    def put(leaf: jax.ShapeDtypeStruct, spec: PartitionSpec) -> Array:
-        shape = (slots, *leaf.shape)
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            zeros = jnp.broadcast_to(jax.random.key(0), shape)
-        else:
-            zeros = jnp.zeros(shape, leaf.dtype)
-        return jax.device_put(zeros, NamedSharding(plan.mesh, spec))
+    def proceed(carry: tuple) -> Array:
+        return (carry[0] < count) & ~(stop & (carry[1].diverged > 0))
 
-    specs = jax.tree.broadcast(SLOT, one, is_leaf=lambda leaf: isinstance(leaf, PartitionSpec))
-    return jax.tree.map(put, one, specs)
+    def body(carry: tuple) -> tuple:
+        r, slot, info = carry
+        state, seen = step(slot.state)
+        first = (slot.diverged == 0) & _diverges(seen)
+        if info is not None:
+            info = jax.tree.map(lambda rows, row: rows.at[done + r].set(row, mode="drop"), info, seen)
+        return r + 1, Slot(state, jnp.where(first, state.round, slot.diverged)), info
 
-
-def _rounds(recipe: Recipe, plan: Plan, federation: Federation, slot: Slot, rounds: Array) -> Slot:
-    """So many rounds, or until it dies."""
-
-    def goes_on(carry: tuple[Array, Slot]) -> Array:
-        return (carry[0] < rounds) & (carry[1].died == 0)
-
-    def body(carry: tuple[Array, Slot]) -> tuple[Array, Slot]:
-        state, log = round_on_device(recipe, plan, federation, carry[1].state)
-        return carry[0] + 1, Slot(state, jnp.where(_dead(log), state.round, 0))
-
-    return jax.lax.while_loop(goes_on, body, (jnp.zeros((), jnp.int32), slot))[1]
+    r, slot, info = jax.lax.while_loop(proceed, body, (jnp.zeros((), jnp.int32), slot, info))
+    return slot, info, done + r
 
 
-def _dead(log: Log) -> Array:
-    """Whether a run ends with this round; the same on all its devices."""
-    used = log.present & ~log.rejected
-    spoiled = used & ~jnp.isfinite(log.clients["loss"]) if "loss" in log.clients else jnp.zeros_like(used)
-    some = [jnp.any(leaf).astype(jnp.int32) for leaf in (log.present, used, spoiled)]
-    present, usable, broken = jax.lax.psum(some, DEVICES)
-    return log.kept | ((present > 0) & (usable == 0)) | (broken > 0)
+def _diverges(info: RoundInfo) -> Array:
+    """Whether a run diverges in this round."""
+    used = info.present & ~info.rejected
+    loss = info.clients.get("loss")
+    spoiled = jnp.zeros((), bool) if loss is None else (used & ~jnp.isfinite(loss)).any()
+    return info.refused | (info.present.any() & ~used.any()) | spoiled
+
+
+def empty(given: RunInput, data: Data, *, plans: Plans, together: int) -> Slot:
+    """Slots with nothing in them, for runs shaped like this one."""
+
+    def start(recipe: Recipe, data: Data) -> Slot:
+        return Slot(rounds.start(recipe, plans, _choose(data, 0).train, 0), jnp.zeros((), jnp.int32))
+
+    return put_slot(jax.eval_shape(start, given.recipe, data), plans[0], together, _zeros)
+
+
+def filled(given: RunInput, data: Data, variables: tuple[Variables, ...], *, plans: Plans) -> Slot:
+    """One slot with a run that starts from given variables of each group."""
+    key = jax.random.key(given.seed)
+    state = _start_from(given.recipe, data, variables, key, plans=plans)
+    slot = Slot(state, jnp.zeros((), jnp.int32))
+    return put_slot(slot, plans[0], 1, lambda leaf, shape: jnp.asarray(leaf)[None])
+
+
+@partial(jax.jit, static_argnames=("plans",))
+def _start_from(
+    recipe: Recipe, data: Data, variables: tuple[Variables, ...], key: Array, *, plans: Plans
+) -> State:
+    return rounds.start_from(recipe, plans, _choose(data, 0).train, variables, key)
+
+
+def put_slot(slot: Slot, plan: Plan, together: int, make: Any) -> Slot:
+    """A slot's leaves as ``[W, ...]`` where slots lie; ``make(leaf, shape)`` gives each."""
+    specs = jax.tree.broadcast(SLOT, slot, is_leaf=lambda leaf: isinstance(leaf, PartitionSpec))
+    width = plan.configs * together
+
+    def put(leaf: Any, spec: PartitionSpec) -> Array:
+        return jax.device_put(make(leaf, (width, *leaf.shape)), NamedSharding(plan.mesh, spec))
+
+    return jax.tree.map(put, slot, specs)
+
+
+def _zeros(leaf: Any, shape: tuple[int, ...]) -> Array:
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jnp.broadcast_to(jax.random.key(0), shape)
+    return jnp.zeros(shape, leaf.dtype)
 
 
 def _choose(data: Data, number: Array | int) -> Data:
     """One of the data sets, without their axis; the only one is not copied."""
-    one = 0 if len(data.federation.sizes) == 1 else number
-    return jax.tree.map(lambda leaf: leaf[one], data)
+    first = 0 if len(data.train[0].sizes) == 1 else number
+    return jax.tree.map(lambda leaf: leaf[first], data)

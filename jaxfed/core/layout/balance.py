@@ -19,8 +19,9 @@ def homes(places: int, devices: int) -> Array:
     return jnp.arange(places, dtype=jnp.int32) // (places // devices)
 
 
-def deal(present: Array, work: Array, ranking: Array, devices: int) -> Array:
-    """``[P]`` int32: the device that trains each place; who is absent may be anywhere.
+def deal(present: Array, work: Array, ranking: Array, loads: Array) -> tuple[Array, Array]:
+    """``[P]`` int32: the device that trains each place (who is absent may be anywhere), and the devices' new
+    loads.
 
     The largest go one by one to the device with the least work so far (Graham 1969); the others, which are
     small beside these, fill in order what each device is short of an equal share.
@@ -29,25 +30,28 @@ def deal(present: Array, work: Array, ranking: Array, devices: int) -> Array:
         present: ``[P]`` bool, who takes part.
         work: ``[P]`` int32, what each costs.
         ranking: ``[P]`` the places in the order of their work, most first.
-        devices: static.
+        loads: ``[D]`` int32, the work that each device has already.
     """
+    devices = len(loads)
     places, first = len(present), min(len(present), devices * ONE_BY_ONE)
     line, count = present_first(present, ranking)
     work = jnp.where(jnp.arange(places) < count, work[line], 0)
+    total = work.sum() + loads.sum()
 
     def give(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         loads, device = carry
         least = jnp.argmin(loads).astype(jnp.int32)
         return loads.at[least].add(work[i]), device.at[i].set(least)
 
-    nothing = jnp.zeros(devices, work.dtype), jnp.zeros(first, jnp.int32)
+    nothing = loads, jnp.zeros(first, jnp.int32)
     loads, device = jax.lax.fori_loop(0, jnp.minimum(count, first), give, nothing)
     rest = work[first:]
-    missing = jnp.maximum(work.sum() / devices - loads, 0)
+    missing = jnp.maximum(total / devices - loads, 0)
     ends = jnp.cumsum(missing) * (rest.sum() / jnp.maximum(missing.sum(), 1))
     middle = jnp.cumsum(rest) - rest / 2
     others = (middle[:, None] >= ends[:-1]).sum(1, dtype=jnp.int32)
-    return jnp.zeros(places, jnp.int32).at[line].set(jnp.concatenate([device, others]))
+    loads = loads.at[others].add(rest)
+    return jnp.zeros(places, jnp.int32).at[line].set(jnp.concatenate([device, others])), loads
 
 
 def present_first(present: Array, order: Array) -> tuple[Array, Array]:

@@ -61,7 +61,9 @@ class Plan:
     def mesh(self) -> Mesh:
         """Runs, and the hospitals of a run, over the devices."""
         axes = (AxisType.Auto, AxisType.Auto)
-        return jax.make_mesh((self.configs, self.devices_per_run), (CONFIGS, DEVICES), axes, devices=self.devices)
+        return jax.make_mesh(
+            (self.configs, self.devices_per_run), (CONFIGS, DEVICES), axes, devices=self.devices
+        )
 
     @property
     def axis(self) -> str | None:

@@ -1,6 +1,7 @@
 """Hospitals' rows on the devices: laid out on the host, then put, once.
 
-V data sets of equal shapes lie side by side (a sweep may have several, a run has one): every array has that axis in
+V data sets of equal shapes lie side by side (a sweep may have several, a run has one): every array has that
+axis in
 front. Shorter data sets are padded with rows that nobody reads.
 """
 
@@ -82,7 +83,8 @@ def training_data(
 ) -> TrainingData:
     """Put the training rows of a group on the devices, those of a device's hospitals together.
 
-    Read-only arrays of a single data set with nothing but training rows stay where and as they are, even on disk.
+    Read-only arrays of a single data set with nothing but training rows stay where and as they are, even on
+    disk.
 
     Args:
         datasets: V data sets.

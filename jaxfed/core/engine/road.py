@@ -1,0 +1,214 @@
+"""The road of an upload inside a round: transforms in the clients' program, the rest where devices meet.
+
+What the server aggregates travels in channels: one that all groups of models share, and one for each group.
+Of
+each channel uploads are added up block by block, or stored where the chain needs all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from jaxfed.core import hyperparameters
+from jaxfed.core.aggregation import Chain, ChainState, Rule, Sender, Streamed
+from jaxfed.core.layout.plan import DEVICES, Plan
+from jaxfed.core.types import Metrics, PyTree, Upload
+from jaxfed.core.uploads import Uploads
+
+
+def is_empty(upload: Upload) -> bool:
+    """Whether there is nothing to aggregate in a channel."""
+    return not jax.tree.leaves((upload.update, upload.aux))
+
+
+def zeros_like(upload: Upload) -> Upload:
+    """An upload of zeros, for one of shapes; ``each`` goes past the road."""
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), upload._replace(each=()))
+
+
+def start_channel(chain: Chain, shape: Upload) -> PyTree:
+    """What a chain keeps on the server for a channel of uploads of this shape."""
+    if is_empty(shape):
+        return ()
+    upload = zeros_like(shape)
+    state = chain.rule.init(upload) if isinstance(chain.rule, Streamed) else
+    chain.rule.init(_flat(upload.update))
+    return ChainState(state, tuple(post.init(upload.update) for post in chain.posts))
+
+
+def transform(
+    chain: Chain, upload: Upload, states: tuple[PyTree, ...], sender: Sender, hospital: Array
+) -> tuple[Upload, tuple[PyTree, ...]]:
+    """An upload as it leaves the hospital, and the new states of the transforms."""
+    new = []
+    for position, (part, state) in enumerate(zip(chain.transforms, states, strict=True)):
+        part = hyperparameters.at_hospital(part, hospital)
+        key = jax.random.fold_in(sender.key, position)
+        upload, state = part.apply(upload, state, sender._replace(key=key))
+        new.append(state)
+    return upload, tuple(new)
+
+
+class Total(NamedTuple):
+    """sum_k w_k lift(upload_k) and sum_k w_k."""
+
+    sum: PyTree
+    weight: Array
+
+
+class Channel:
+    """How uploads of one channel are collected on a device, and aggregated where devices meet.
+
+    Args:
+        chain: the road.
+        shape: shapes of an upload of this channel.
+        state: what the chain keeps for it.
+    """
+
+    def __init__(self, chain: Chain, shape: Upload, state: PyTree) -> None:
+        self._chain, self._shape, self._state = chain, shape._replace(each=()), state
+        self.empty = is_empty(shape)
+        self._sum: Streamed | None = None
+        if isinstance(chain.rule, Streamed) and not chain.stores:
+            self._sum = chain.rule
+
+    def begin(self, plan: Plan) -> PyTree:
+        """Nothing collected yet; rows for ``plan.slots`` uploads if they are stored."""
+        if self.empty:
+            return ()
+        if self._sum is not None:
+            lifted = jax.eval_shape(self._sum.lift, self._shape, self._state.rule)
+            zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), lifted)
+            return Total(zeros, jnp.zeros((), jnp.result_type(float)))
+        update, aux = (jax.eval_shape(_flat, tree) for tree in (self._shape.update, self._shape.aux))
+        share = -(-update.size // plan.devices_per_run)
+        return (
+            jnp.zeros((plan.slots, share * plan.devices_per_run), update.dtype),
+            jnp.zeros((plan.slots, aux.size), aux.dtype),
+        )
+
+    def add(self, collected: PyTree, uploads: Upload, weights: Array, slots: Array) -> PyTree:
+        """Collect a block ``[B, ...]`` with weights ``[B]``, of the hospitals in ``slots``."""
+        if self.empty:
+            return ()
+        uploads = uploads._replace(each=())
+        alone = len(slots) == 1  # without a client axis
+        if self._sum is not None:
+            lift = self._sum.lift
+            lifted = _alone(lambda u: lift(u, self._state.rule), uploads) if alone else jax.vmap(
+                lambda u: lift(u, self._state.rule)
+            )(uploads)
+            added = jax.tree.map(
+                lambda t, u: t + jnp.tensordot(weights.astype(t.dtype), u.astype(t.dtype), axes=1),
+                collected.sum,
+                lifted,
+            )
+            return Total(added, collected.weight + weights.sum())
+        rows, extras = collected
+        update, aux = (
+            _alone(_flat, tree) if alone else _flat_block(tree, len(slots))
+            for tree in (uploads.update, uploads.aux)
+        )
+        update = jnp.pad(update.astype(rows.dtype), ((0, 0), (0, rows.shape[1] - update.shape[1])))
+        return rows.at[slots].set(update), extras.at[slots].set(aux.astype(extras.dtype))
+
+    def aggregate(
+        self, collected: list[PyTree], hospitals: list[Array], plan: Plan, weights: Array, key: Array
+    ) -> tuple[Upload, PyTree, Metrics]:
+        """The aggregate, what the chain keeps, and metrics of the rule, where devices meet.
+
+        Args:
+            collected: of each group that this device collected in this channel.
+            hospitals: of each group, ``[S]`` numbers of the hospitals at the rows that are stored.
+            plan: of any of these groups.
+            weights: ``[C]`` the weights used, the same on every device.
+            key: of this channel in this round.
+        """
+        if self.empty:
+            return self._shape, self._state, {}
+        chain, state = self._chain, self._state
+        if self._sum is not None:
+            total = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *collected)
+            total = jax.lax.psum(total, DEVICES)
+            update, kept, seen = self._sum.lower(total.sum, total.weight, state.rule, _position(chain, key,
+            0))
+        else:
+            update, kept, seen = self._stored(collected, hospitals, plan, weights, key)
+        result, posts = update.update, []
+        for i, (post, post_state) in enumerate(zip(chain.posts, state.posts, strict=True)):
+            result, post_state = post.apply(result, post_state, _position(chain, key, 1 + i))
+            posts.append(post_state)
+        return update._replace(update=result), ChainState(kept, tuple(posts)), seen
+
+    def _stored(
+        self, collected: list[PyTree], hospitals: list[Array], plan: Plan, weights: Array, key: Array
+    ) -> tuple[Upload, PyTree, Metrics]:
+        chain, devices = self._chain, plan.devices_per_run
+        axis = DEVICES if devices > 1 else None
+        matrix: Any = 0
+        extras: Any = 0
+        for (rows, aux), at in zip(collected, hospitals, strict=True):
+            if axis is not None:
+                rows = jax.lax.all_to_all(rows, DEVICES, split_axis=1, concat_axis=0, tiled=True)
+                aux, at = jax.lax.all_gather((aux, at), DEVICES, tiled=True)
+            matrix += jnp.zeros((plan.clients, rows.shape[1]), rows.dtype).at[at].set(rows, mode="drop")
+            extras += jnp.zeros((plan.clients, aux.shape[1]), aux.dtype).at[at].set(aux, mode="drop")
+        size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self._shape.update))
+        uploads = Uploads(matrix, extras, weights, size, axis)
+        for i, mixer in enumerate(chain.mixers):
+            mixer = hyperparameters.at_hospital(mixer, ...)
+            uploads = mixer.apply(uploads, _position(chain, key, i - len(chain.mixers)))
+        key = _position(chain, key, 0)
+        rule = hyperparameters.at_hospital(chain.rule, ...)
+        if isinstance(rule, Rule):
+            aggregate, kept, seen = rule.reduce(uploads, self._state.rule, key)
+            whole, aux = uploads.whole(aggregate.update), aggregate.aux
+            upload = Upload(_like(whole, self._shape.update), _like(aux, self._shape.aux))
+            return upload, kept, seen
+
+        def lift(row: Array, aux: Array) -> PyTree:
+            upload = Upload(_like(row, self._shape.update), _like(aux, self._shape.aux))
+            return rule.lift(upload, self._state.rule)
+
+        every = jax.lax.all_gather(uploads.update, DEVICES, axis=1, tiled=True)[:, :size]
+        lifted = jax.vmap(lift)(every, uploads.aux)
+        total = jax.tree.map(lambda leaf: jnp.tensordot(uploads.weights.astype(leaf.dtype), leaf, axes=1),
+        lifted)
+        return rule.lower(total, uploads.weights.sum(), self._state.rule, key)
+
+
+def _position(chain: Chain, key: Array, after_rule: int) -> Array:
+    """The key of a part, by its position in the chain, counted from the rule."""
+    return jax.random.fold_in(key, len(chain.transforms) + len(chain.mixers) + after_rule)
+
+
+def _alone(function: Any, block: PyTree) -> PyTree:
+    result = function(jax.tree.map(lambda leaf: leaf[0], block))
+    return jax.tree.map(lambda leaf: leaf[None], result)
+
+
+def _flat_block(tree: PyTree, size: int) -> Array:
+    return jax.vmap(_flat)(tree) if jax.tree.leaves(tree) else jnp.zeros((size, 0))
+
+
+def _flat(tree: PyTree) -> Array:
+    """All numbers of a tree in one vector, float32 at least."""
+    vector = ravel_pytree(tree)[0]
+    return vector.astype(jnp.promote_types(vector.dtype, jnp.float32))
+
+
+def _like(vector: Array, shape: PyTree) -> PyTree:
+    """A vector as the tree that it was made of; the numbers stay as wide as they are."""
+    leaves, structure = jax.tree.flatten(shape)
+    parts, first = [], 0
+    for leaf in leaves:
+        count = math.prod(leaf.shape)
+        parts.append(vector[first : first + count].reshape(leaf.shape))
+        first += count
+    return jax.tree.unflatten(structure, parts)

@@ -52,10 +52,8 @@ class FedExP(Averaging):
     """
 
     eps: float = 1e-3
-    why_untransformed: ClassVar[str] = "eta_g compares the norms of updates as they were trained with that of
-    their mean"
-    why_averaged: ClassVar[str] = "eta_g compares the mean update with the mean of squared norms over the
-    same hospitals"
+    why_untransformed: ClassVar[str] = "its step compares the norms of updates with that of their mean"
+    why_averaged: ClassVar[str] = "its step compares the mean update with the mean of squared norms"
     average_last_two: bool = dataclasses.field(default=True, metadata={"static": True})
 
     def init(self, variables: Variables, key: Array, clients: int) -> tuple[ExpServer, tuple[()]]:

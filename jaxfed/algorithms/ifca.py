@@ -48,8 +48,7 @@ class IFCA(Algorithm):
     spread: Number = 0.1
     weighting: Literal["samples", "uniform"] = dataclasses.field(default="samples", metadata={"static": True})
     personal: ClassVar[bool] = True
-    why_averaged: ClassVar[str] = "an upload has a place for every cluster, and zeros for those that were not
-    chosen"
+    why_averaged: ClassVar[str] = "an upload has a place for every cluster, and zeros for all but its choice"
 
     def init(self, variables: Variables, key: Array, clients: int) -> tuple[Variables, Array]:
         """The models ``[k, ...]``; hospitals begin in cluster 0."""

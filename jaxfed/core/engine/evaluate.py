@@ -59,7 +59,6 @@ def evaluate_on_device(
         segments = plan.slots * splits
         inside = held.segment < segments
         losses = local.problem.task.losses(predicted, held.rows.y, inside)  # also where training has another
-        loss
         values = measure(predicted, losses, held.rows.y, held.segment, segments)
         for name, value in values.items():
             scattered = jnp.zeros((plan.clients, splits), value.dtype)

@@ -37,8 +37,8 @@ def start_channel(chain: Chain, shape: Upload) -> PyTree:
     if is_empty(shape):
         return ()
     upload = zeros_like(shape)
-    state = chain.rule.init(upload) if isinstance(chain.rule, Streamed) else
-    chain.rule.init(_flat(upload.update))
+    rule = chain.rule
+    state = rule.init(upload) if isinstance(rule, Streamed) else rule.init(_flat(upload.update))
     return ChainState(state, tuple(post.init(upload.update) for post in chain.posts))
 
 

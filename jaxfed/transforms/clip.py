@@ -26,6 +26,9 @@ from jaxfed.core.types import PyTree, Upload
 class Clip(Transform):
     """Clip an upload's ``update``; its extras stay as they are.
 
+    An update whose squares overflow (a norm above 1e19 in float32) is sent as zeros. One that is not finite
+    stays so, and is refused.
+
     Attributes:
         bound: the largest norm that is sent; may be traced and differ between hospitals.
     """
@@ -39,13 +42,7 @@ class Clip(Transform):
 
     def apply(self, upload: Upload, state: PyTree, sender: Sender) -> tuple[Upload, PyTree]:
         """The clipped upload."""
-        leaves = [leaf for leaf in jax.tree.leaves(upload.update) if leaf.size]
-        if not leaves:
-            return upload, state
-        # squares of what is divided by the largest number cannot overflow
-        largest = jnp.stack([jnp.abs(leaf).max().astype(jnp.result_type(float)) for leaf in leaves]).max()
-        unit = jnp.where(largest > 0, largest, 1)
-        norm = unit * jnp.sqrt(tree.squared_norm(tree.scale(1 / unit, upload.update)))
-        factor = jnp.minimum(1, self.bound / jnp.where(norm > 0, norm, 1))
+        norm = jnp.sqrt(tree.squared_norm(upload.update))
+        factor = jnp.minimum(1, self.bound / norm)  # 0 for an infinite norm, and 1 for none
         scaled = jax.tree.map(lambda leaf: (factor * leaf).astype(leaf.dtype), upload.update)
         return upload._replace(update=scaled), state

@@ -1,77 +1,53 @@
-"""Choices that were measured, kept for this process and in a small file in the user's cache folder.
+"""Compiled programs on disk, so that a second process need not compile what the first one did.
 
-The file is ``choices.json`` in ``$JAXFED_CACHE``, in ``$XDG_CACHE_HOME/jaxfed`` or in ``~/.cache/jaxfed``. A
-folder that cannot be read or written is no error: the choice is then measured once in every process.
+jax's persistent compilation cache, in ``$JAXFED_CACHE``, in ``$XDG_CACHE_HOME/jaxfed`` or in ``~/.cache/jaxfed``, in a
+folder of its own for each processor: what was compiled for one may not run on another. ``JAXFED_CACHE=off``
+switches it off. A cache that a user has set up is left as it is; an entry that cannot be read only costs time.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
-import re
 from pathlib import Path
-from typing import Any
 
 import jax
 
-known: dict[str, Any] = {}  # of this process
+SWITCH = "JAXFED_CACHE"
+LEAST_SECONDS = 0.3  # programs that compile faster are not worth a file
 
 
-def name_of(*about: Any) -> str:
-    """A name for a choice: a hash of what it depends on, of jax, and of this machine."""
-    machine = (
-        jax.__version__,
-        len(jax.devices()),
-        jax.devices()[0].device_kind,
-        platform.node(),
-        _processor(),
-    )
-    text = re.sub(r"0x[0-9a-f]+", "", repr((about, machine)))  # addresses differ between processes
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def recall(name: str) -> Any:
-    """What was kept under a name, or None."""
-    if name not in known:
-        known.update(_read() | known)
-    return known.get(name)
-
-
-def keep(name: str, value: Any) -> None:
-    """Keep a value that JSON can hold."""
-    known[name] = value
+def keep_compiled_programs() -> None:
+    """Let jax keep programs on disk, unless that is switched off or set up already."""
+    if os.environ.get(SWITCH) == "off" or jax.config.jax_compilation_cache_dir:
+        return
     try:
-        path = location()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(_read() | {name: value}, indent=1))
-        os.replace(part, path)
-    except OSError:
-        pass
-
-
-def _read() -> dict[str, Any]:
-    try:
-        found = json.loads(location().read_text())
-    except (OSError, ValueError, RuntimeError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        folder = location() / processor()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # no home, or one that cannot be written to
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    jax.config.update("jax_raise_persistent_cache_errors", False)
 
 
 def location() -> Path:
-    """Where the file is, or would be."""
-    given = os.environ.get("JAXFED_CACHE")
+    """jaxfed's cache folder."""
+    given = os.environ.get(SWITCH)
     if given:
-        return Path(given) / "choices.json"
+        return Path(given)
     shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "jaxfed" / "choices.json"
+    return (Path(shared) if shared else Path.home() / ".cache") / "jaxfed"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """A name for this processor and this jax: a hash of what a compiled program depends on."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
     except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith("model name")), platform.machine())
+        cpu = [platform.processor(), platform.machine()]
+    about = repr((jax.__version__, cpu, os.environ.get("XLA_FLAGS", "")))
+    return hashlib.blake2b(about.encode(), digest_size=8).hexdigest()

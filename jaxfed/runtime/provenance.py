@@ -6,6 +6,8 @@ import datetime
 import functools
 import importlib.metadata
 import platform
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -29,3 +31,19 @@ def _versions() -> dict[str, str]:
     """They cost 10 ms to look up and do not change while a process runs."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {**versions, "python": platform.python_version()}
+
+
+def compare_versions(there: Mapping[str, Any]) -> None:
+    """Warn where a checkpoint was made with other versions or on another device."""
+    here = provenance()
+    differ = [
+        f"{name} {there[name]} there, {here[name]} here"
+        for name in (*PACKAGES, "python", "device")
+        if there[name] != here[name]
+    ]
+    if differ:
+        warnings.warn(
+            f"the checkpoint was made with other versions ({'; '.join(differ)}): "
+            "the run goes on, but its result may not be bit for bit that of an uninterrupted one",
+            stacklevel=4,
+        )

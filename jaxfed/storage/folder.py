@@ -7,6 +7,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,9 @@ class Checkpoints:
 class Saver:
     """Writes checkpoints when it is time, or never where there is no folder for them.
 
+    A checkpoint is a copy on the host that a thread writes while training goes on. Used as a context manager it
+    ends when the last one is on the disk; what went wrong in a thread is raised by the next call.
+
     Args:
         files: the folder, or None.
         every: rounds between two; None for :data:`PAUSE` seconds.
@@ -98,14 +102,29 @@ class Saver:
     def __init__(self, files: Checkpoints | None, every: int | None, saved: int | None) -> None:
         self._files, self.every = files, every
         self._saved, self._time = saved, time.monotonic()
+        self._writing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._last: Future[Path] | None = None
+
+    def __enter__(self) -> Saver:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._writing.shutdown()
+        if error[0] is None:
+            self._raise_if_failed()
 
     def save(
         self, done: int, make: Callable[[Mapping[str, Any]], Checkpoint], *, always: bool = False
     ) -> None:
         """Write what ``make`` makes of the configuration, if it is time or ``always``, but once a round."""
         if self._files is not None and done != self._saved and (always or self._due(done)):
-            self._files.save(make(self._files.config))
+            self._raise_if_failed()
+            self._last = self._writing.submit(self._files.save, make(self._files.config))
             self._saved, self._time = done, time.monotonic()
+
+    def _raise_if_failed(self) -> None:
+        if self._last is not None:
+            self._last.result()
 
     def _due(self, done: int) -> bool:
         if self.every is None:

@@ -12,14 +12,17 @@ from jaxfed.storage.checkpoint import CheckpointError
 
 
 def flatten(tree: Any, name: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Leaves by path, each path beginning with ``name``; random keys as bits, with their implementation."""
-    arrays, keys = {}, {}
+    """Copies of the leaves on the host, by path, each beginning with ``name``; random keys as bits, with their
+    implementation.
+    """
+    leaves, keys = {}, {}
     for path, leaf in _paths(tree, name).items():
         if _is_key(leaf):
             keys[path] = str(jax.random.key_impl(leaf))
             leaf = jax.random.key_data(leaf)
-        arrays[path] = np.asarray(leaf)
-    return arrays, keys
+        leaves[path] = leaf
+    # copies: on a CPU what device_get gives is the memory of the device, which may be donated
+    return {path: np.array(value) for path, value in jax.device_get(leaves).items()}, keys
 
 
 def restore(like: Any, arrays: Mapping[str, np.ndarray], keys: Mapping[str, str], name: str) -> Any:

@@ -1,17 +1,19 @@
-"""The loop of a run, for anything that trains in rounds: evaluations, checkpoints, interruptions."""
+"""The loop of a run: stretches of rounds, checkpoints, interruptions."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from jaxfed.core.errors import InvalidInput
 from jaxfed.results.run import Run
 from jaxfed.runtime import interrupt
 from jaxfed.runtime.provenance import provenance
-from jaxfed.storage.fingerprint import in_words
+from jaxfed.storage.fingerprint import in_words, settings
 from jaxfed.storage.folder import Checkpoints, Saver
 from jaxfed.training.progress import Progress
 from jaxfed.training.trainer import Trainer
@@ -31,76 +33,75 @@ def train(
     progress: bool = True,
 ) -> Run:
     """Train, from the start or from where another run stopped; see :meth:`jaxfed.Simulation.run`."""
+    spec = trainer.spec
     if resume is not None:
         seed = resume.config["seed"]
-    files, found = None, None
+    files, newest = None, None
     if checkpoint is not None:
         about = {"seed": seed, "eval_every": eval_every, "initial": in_words(initial)}
-        files = Checkpoints(Path(checkpoint), {**trainer.identity(), **about}, keep)
-        found = files.latest()
-    if found is not None:
-        if found.round > rounds:
+        files = Checkpoints(Path(checkpoint), {**settings(spec), **about}, keep)
+        newest = files.latest()
+    if newest is not None:
+        if newest.round > rounds:
             raise InvalidInput(
-                f"rounds={rounds}: the run in {checkpoint} has done {found.round}, and rounds is the total; "
+                f"rounds={rounds}: the run in {checkpoint} has done {newest.round}, and rounds is the total; "
                 "give at least as many, or another folder"
             )
-        now = Progress.restored(trainer.laid_out(found.notes["layout"]), found, seed, initial)
+        now = Progress.restored(laid_out(trainer, newest.notes["layout"]), newest, seed, initial)
     elif resume is not None:
         layout = {name: resume.provenance[name] for name in trainer.layout()}
-        now = Progress.after(trainer.laid_out(layout), resume)
+        now = Progress.after(laid_out(trainer, layout), resume)
     else:
-        now = Progress.begin(trainer.prepared(rounds, eval_every), seed, initial)
+        now = Progress.begin(trainer, seed, initial)
     first = now.done
     last = rounds if files else first + rounds
-    saver = Saver(files, every, saved=None if found is None else first)
-    if first < last:
-        now.compile(eval_every)
-    if not first:
-        now.evaluate()
-        saver.save(0, now.checkpoint, always=True)
-    _rounds(now, last, eval_every, saver, progress)
+    saver = Saver(files, every, saved=None if newest is None else first)
+    if first < last or not now.evaluated:
+        now.compile()
+    with saver:
+        if not first:
+            saver.save(0, now.checkpoint, always=True)
+        _rounds(now, last, eval_every, saver, progress)
     return Run(
-        name=trainer.name,
-        history=now.history,
-        variables=now.trainer.variables(now.state),
-        personal=trainer.personal,
-        config={**trainer.describe(), "seed": seed, "rounds": now.done, "eval_every": eval_every},
-        provenance={**provenance(), **now.trainer.layout(), **now.clock.report()},
-        state=now.state,
+        name=spec.name,
+        history=now.recorder.history,
+        variables=now.trainer.variables(now.slot.state),
+        personal=spec.algorithm.personal,
+        config={**spec.describe(), "seed": seed, "rounds": now.done, "eval_every": eval_every},
+        provenance={
+            **provenance(),
+            **now.trainer.layout(),
+            "form": spec.chosen_form,
+            **now.timings.report(),
+        },
+        state=now.slot.state,
     )
+
+
+def laid_out(trainer: Trainer, layout: dict[str, Any]) -> Trainer:
+    """The trainer, or another one with this layout."""
+    return trainer if layout == trainer.layout() else Trainer(trainer.spec, layout)
 
 
 def _rounds(now: Progress, last: int, eval_every: int, saver: Saver, progress: bool) -> None:
     """Go on until ``last``, or Ctrl-C."""
-    pace, seconds = 1, 0.0
-    marks = [eval_every, saver.every] if saver.every else [eval_every]
-    bar = tqdm(total=last, initial=now.done, desc=now.trainer.name, unit="round", disable=not progress)
-
-    def finish() -> None:
-        """What is saved is what an uninterrupted run has here: no evaluation that is out of turn."""
-        if now.done % eval_every == 0:
-            now.evaluate()
-        saver.save(now.done, now.checkpoint, always=True)
-        now.evaluate()
-
+    marks = np.arange(0, last + 1, eval_every)
+    bar = tqdm(total=last, initial=now.done, desc=now.trainer.spec.name, unit="round", disable=not progress)
     try:
         with bar:
             while now.done < last:
-                mark = min(last, *((now.done // mark + 1) * mark for mark in marks))
-                count = min(mark - now.done, pace)
-                # the old state is donated: it, the log and the count of rounds change together
+                until = last if saver.every is None else min(last, (now.done // saver.every + 1) * saver.every)
+                # the old state is donated: it, its history and the count of rounds change together
                 with interrupt.deferred():
-                    seconds = now.advance(count, eval_every)
-                    if now.done % eval_every == 0:
-                        now.evaluate()
+                    now.advance(marks, until)
                     saver.save(now.done, now.checkpoint)
-                    if now.done == last:
-                        finish()
-                if now.done in now.history.evaluated[-1:]:
-                    bar.set_postfix_str(now.history.headline(), refresh=False)
-                bar.update(count)
-                # about four looks a second: a live bar, and an interrupt that is heard soon
-                pace = max(1, int(count * 0.25 / max(seconds, 1e-9)))
+                bar.set_postfix_str(now.recorder.headline(), refresh=False)
+                bar.update(now.done - bar.n)
     except KeyboardInterrupt:
         bar.write(f"interrupted after {now.done} of {last} rounds{saver.remark()}")
-    finish()
+    with contextlib.suppress(KeyboardInterrupt), interrupt.deferred():
+        # what is saved is what an uninterrupted run has here: no evaluation that is out of turn
+        saver.save(now.done, now.checkpoint, always=True)
+        now.evaluate()
+
+

@@ -1,109 +1,128 @@
-"""A run on its way, and how a checkpoint holds it."""
+"""A run in progress, and how a checkpoint holds it."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
-from jaxfed.records.history import History
+from jaxfed.core.engine import runs
+from jaxfed.records.recorder import Recorder
 from jaxfed.results.run import Run
-from jaxfed.runtime.provenance import PACKAGES, provenance
-from jaxfed.runtime.timings import Clock
+from jaxfed.runtime.provenance import compare_versions, provenance
+from jaxfed.runtime.timings import Timings
 from jaxfed.storage.checkpoint import Checkpoint
 from jaxfed.storage.leaves import flatten, restore
-from jaxfed.training.trainer import Trainer
+from jaxfed.training.stretch import SEGMENTS, Pace, Stretch, stretch
+from jaxfed.training.trainer import LOG, NOTHING, Trainer
 
 
 @dataclasses.dataclass
 class Progress:
-    """A run on its way.
+    """A run in progress.
 
     Attributes:
         trainer: what trains.
-        state: its state after the rounds that are done; donated by the next ones.
-        history, clock: of all rounds that are done.
+        given: what the run is a function of.
+        slot: the run after the rounds that are done; donated by the next ones.
+        fresh: whether it has not begun.
+        recorder, timings: of all rounds that are done.
     """
 
     trainer: Trainer
-    state: Any
-    history: History
-    clock: Clock
+    given: runs.RunInput
+    slot: runs.Slot
+    fresh: bool
+    recorder: Recorder
+    timings: Timings
+    _pace: Pace = dataclasses.field(default_factory=Pace)
 
     @classmethod
     def begin(cls, trainer: Trainer, seed: int, initial: Any) -> Progress:
         """Before the first round."""
-        clock = Clock()
-        return cls(trainer, clock.compiling(trainer.start, seed, initial), trainer.history(), clock)
+        timings = Timings()
+        with timings.compiling():
+            given, slot = trainer.input(seed), trainer.slot(seed, initial)
+        return cls(trainer, given, slot, initial is None, Recorder(trainer.history()), timings)
 
     @classmethod
     def after(cls, trainer: Trainer, run: Run) -> Progress:
-        """Where a run of this session stopped; its state stays its own."""
-        return cls(trainer, jax.tree.map(lambda leaf: leaf.copy(), run.state), run.history, Clock())
+        """Where a run of this session stopped; its state stays as it is."""
+        assert run.state is not None, "validated by check_run"
+        slot = runs.Slot(jax.tree.map(lambda leaf: leaf.copy(), run.state), jnp.zeros(1, jnp.int32))
+        given = trainer.input(run.config["seed"])
+        return cls(trainer, given, slot, False, Recorder(run.history), Timings())
 
     @classmethod
-    def restored(cls, trainer: Trainer, found: Checkpoint, seed: int, initial: Any) -> Progress:
+    def restored(cls, trainer: Trainer, checkpoint: Checkpoint, seed: int, initial: Any) -> Progress:
         """Where a checkpoint was written.
 
         Raises:
-            CheckpointError: its state is not one of this trainer.
+            CheckpointError: its state is not a state of this trainer.
         """
-        compare_versions(found.versions)
-        clock = Clock(**found.notes["clock"])
-        state = clock.compiling(trainer.start, seed, initial)
-        state = restore(state, found.arrays, found.keys, "state")
-        seen = {name[len("history/") :]: v for name, v in found.arrays.items() if name.startswith("history/")}
-        return cls(trainer, state, trainer.history().filled(seen), clock)
+        compare_versions(checkpoint.versions)
+        timings = Timings(**checkpoint.notes["timings"])
+        with timings.compiling():
+            given, slot = trainer.input(seed), trainer.slot(seed, initial)
+        slot = restore(slot, checkpoint.arrays, checkpoint.keys, "slot")
+        seen = {
+            name.removeprefix("history/"): values
+            for name, values in checkpoint.arrays.items()
+            if name.startswith("history/")
+        }
+        return cls(trainer, given, slot, False, Recorder(trainer.history().filled(seen)), timings)
 
     @property
     def done(self) -> int:
         """Rounds that are done."""
-        return len(self.history.kept)
+        return self.recorder.rounds
 
-    def compile(self, capacity: int) -> None:
-        """Compile the rounds, and note the time for it apart."""
-        self.clock.compiling(self.trainer.check, self.state, capacity)
-        self.state, _ = self.clock.compiling(self.trainer.advance, self.state, 0, capacity)
+    @property
+    def evaluated(self) -> bool:
+        """Whether the model was evaluated as it is."""
+        return self.done == self.recorder.last_evaluated
 
-    def advance(self, count: int, capacity: int) -> float:
-        """Train for ``count`` rounds; returns their seconds."""
-        began = time.perf_counter()
-        self.state, log = self.trainer.advance(self.state, count, capacity)
-        jax.block_until_ready(self.state)
-        seconds = time.perf_counter() - began
-        self.history = self.history.trained(*self.trainer.logged(log, count))
-        self.clock.training(count, seconds)
-        return seconds
+    def compile(self) -> None:
+        """Compile the program, and note the time for it apart; a fresh run begins, and is evaluated."""
+        with self.timings.compiling():
+            self.trainer.check_memory(self.given, self.slot)
+            self._call(stretch(-1, np.zeros(1, int), 0, 1) if self.recorder.last_evaluated < 0 else NOTHING)
+        self._pace.note(0, 0)
+
+    def advance(self, marks: np.ndarray, until: int) -> None:
+        """Train for a fraction of a second, at most until a round, and evaluate at ``marks`` on the way."""
+        began, before = time.perf_counter(), self.done
+        self._call(stretch(before, marks, until, min(LOG, self._pace.budget(1))))
+        seconds, count = time.perf_counter() - began, self.done - before
+        self._pace.note(count, seconds)
+        self.timings.training(count, seconds)
 
     def evaluate(self) -> None:
         """Evaluate the model as it is, unless that was done."""
-        if self.done not in self.history.evaluated[-1:]:
-            found = self.clock.evaluating(lambda: self.trainer.measure(self.state))
-            self.history = self.history.evaluation(self.done, *found)
+        if not self.evaluated:
+            rounds, evaluate = np.zeros(SEGMENTS, np.int32), np.arange(SEGMENTS) == 0
+            self._call(Stretch(rounds, evaluate, [self.done]))
+
+    def _call(self, command: Stretch) -> None:
+        self.slot, results = self.trainer.advance(self.given, self.slot, command, fresh=self.fresh)
+        self.fresh = False
+        results = jax.device_get(results)
+        count, hospitals = int(command.rounds.sum()), len(self.trainer.spec.evaluation_hospitals)
+        if count:
+            self.recorder.trained(*self.trainer.rounds_seen(results.rounds, count))
+        for segment, mark in enumerate(command.marks):
+            single = {name: values[0, segment, :hospitals] for name, values in results.single.items()}
+            pooled = {name: values[0, segment] for name, values in results.pooled.items()}
+            self.recorder.evaluation(mark, single, pooled)
 
     def checkpoint(self, config: Mapping[str, Any]) -> Checkpoint:
-        """All of this."""
-        arrays, keys = flatten(self.state, "state")
-        seen = {f"history/{name}": values for name, values in self.history.arrays().items()}
-        notes = {"layout": self.trainer.layout(), "clock": self.clock.numbers()}
+        """All of this, on the host."""
+        arrays, keys = flatten(self.slot, "slot")
+        seen = {f"history/{name}": values for name, values in self.recorder.history.arrays().items()}
+        notes = {"layout": self.trainer.layout(), "timings": self.timings.numbers()}
         return Checkpoint(config, self.done, {**arrays, **seen}, keys, notes, provenance())
-
-
-def compare_versions(there: Mapping[str, Any]) -> None:
-    """Warn where a checkpoint was made with other versions or on another device."""
-    here = provenance()
-    differ = [
-        f"{name} {there[name]} there, {here[name]} here"
-        for name in (*PACKAGES, "python", "device")
-        if there[name] != here[name]
-    ]
-    if differ:
-        warnings.warn(
-            f"the checkpoint was made with other versions ({'; '.join(differ)}): "
-            "the run goes on, but its result may not be bit for bit that of an uninterrupted one",
-            stacklevel=4,
-        )

@@ -1,87 +1,187 @@
-"""What the loop of a run needs of what it drives."""
+"""A specification on devices: what a run drives."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
+from jax.stages import Traced
 
-from jaxfed.core.types import Variables
+from jaxfed.core import hyperparameters
+from jaxfed.core.engine import runs
+from jaxfed.core.engine.recipe import RoundInfo
+from jaxfed.core.group_algorithm import Parts
+from jaxfed.core.layout import memory
+from jaxfed.core.layout.plan import Plan
+from jaxfed.core.types import State, Variables
 from jaxfed.records.history import Arrays, History
+from jaxfed.spec.spec import ALL, Spec
+from jaxfed.training.judgement import judged_blocks, traced_step
+from jaxfed.training.placed import Placed, lay_out, members_of
+from jaxfed.training.stretch import SEGMENTS, Stretch
+
+LOG = 64  # rounds of a call whose metrics there is room for
 
 
-class Trainer(Protocol):
-    """What trains in rounds.
+class Trainer:
+    """A checked specification laid out on devices; rows are put there when they are first needed.
 
-    Its state is any tree of jax arrays; the loop never looks inside.
+    Args:
+        spec: what is trained.
+        layout: of a checkpoint or of another run, as :meth:`layout` gave it; None to choose one.
     """
 
-    @property
-    def name(self) -> str:
-        """What the run is called."""
-        ...
+    def __init__(self, spec: Spec, layout: Mapping[str, Any] | None = None) -> None:
+        self.spec, self._layout = spec, layout
+
+    @cached_property
+    def placed(self) -> Placed:
+        """Where the hospitals lie."""
+        if self._layout is not None:
+            return lay_out(
+                [self.spec],
+                self._layout["blocks"],
+                devices=self._layout["devices"],
+                evaluation_blocks=self._layout["evaluation_blocks"],
+            )
+        return lay_out([self.spec], judged_blocks(self.spec), devices=self.spec.devices)
 
     @property
-    def personal(self) -> bool:
-        """Whether every hospital has its own model."""
-        ...
-
-    @property
-    def devices(self) -> int:
-        """How many jax devices it uses."""
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """The configuration as plain text and numbers."""
-        ...
-
-    def identity(self) -> dict[str, str]:
-        """What must be the same for a checkpoint to be continued, in words:
-        :mod:`jaxfed.storage.fingerprint`.
-
-        All that was asked for, but not what was chosen for it: that is ``layout``.
-        """
-        ...
+    def plan(self) -> Plan:
+        """The layout of the group with the largest block."""
+        return max(self.placed.plans, key=lambda plan: plan.block)
 
     def layout(self) -> dict[str, Any]:
-        """How the work is laid on devices, as chosen here (plain numbers)."""
-        ...
+        """Devices and blocks, as plain numbers."""
+        return {
+            "devices": self.plan.devices_per_run,
+            "blocks": [plan.block for plan in self.placed.plans],
+            "evaluation_blocks": [plan.block for plan in self.placed.evaluation_plans],
+        }
 
-    def laid_out(self, layout: dict[str, Any]) -> Trainer:
-        """This trainer with the layout of a checkpoint."""
-        ...
+    def input(self, seed: int) -> runs.RunInput:
+        """What the run is a function of, for a slot."""
+        recipe = hyperparameters.padded(self.spec.recipe, self.plan.clients)
+        # Python's numbers have no type of their own in jax, and keep none
+        given = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], runs.RunInput(recipe, seed, 0))
+        return jax.device_put(given, NamedSharding(self.plan.mesh, runs.RUNS))
 
-    def prepared(self, rounds: int, capacity: int) -> Trainer:
-        """This trainer with a layout that may be measured for so many rounds."""
-        ...
+    def slot(self, seed: int, initial: Any = None) -> runs.Slot:
+        """Where a run begins: an empty slot for a fresh start, or given variables (of each group)."""
+        recipe = hyperparameters.padded(self.spec.recipe, self.plan.clients)
+        given = runs.RunInput(recipe, seed, 0)
+        if initial is None:
+            return runs.empty(given, self.placed.data, plans=self.placed.plans, together=1)
+        variables = (initial,) if self.spec.models is None else tuple(initial[n] for n in self.names)
+        return runs.filled(given, self.placed.data, variables, plans=self.placed.plans)
 
-    def check(self, state: Any, capacity: int) -> None:
-        """Raise InvalidInput where rounds from ``state`` do not fit into memory."""
-        ...
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the groups."""
+        return tuple(self.spec.local_trainings)
+
+    def advance(
+        self, given: runs.RunInput, slot: runs.Slot, stretch: Stretch, *, fresh: bool
+    ) -> tuple[runs.Slot, runs.Results]:
+        """Take a run through a stretch; the old slot is donated."""
+        return runs.advance(*self._arguments(given, slot, stretch, fresh), **self._statics)
+
+    def traced(self, given: runs.RunInput, slot: runs.Slot) -> Traced:
+        """The program, not yet compiled."""
+        return runs.advance.trace(*self._arguments(given, slot, NOTHING, False), **self._statics)
+
+    def check_memory(self, given: runs.RunInput, slot: runs.Slot) -> None:
+        """Raise InvalidInput where rounds do not fit into memory."""
+        train = tuple(rows.train for rows in self.placed.data.train)
+        memory.check(self.traced(given, slot), self.plan, train, self._largest_block)
+
+    def needed_memory(self, given: runs.RunInput, slot: runs.Slot) -> memory.Needed:
+        """What rounds need of each device's memory."""
+        train = tuple(rows.train for rows in self.placed.data.train)
+        return memory.of_rounds(self.traced(given, slot), self.plan, train)
+
+    def _largest_block(self, share: float) -> int:
+        """The largest block for all groups whose working memory is at most ``share`` of the present one."""
+        plans = self.placed.plans
+        steps = [traced_step(local, self.spec.hospitals) for local in self.spec.recipe.locals]
+        work = [memory.peak(step.jaxpr.jaxpr) for step in steps]  # of a hospital
+        allowed = share * max(w * plan.block for w, plan in zip(work, plans, strict=True))
+        return math.floor(
+            min(
+                (allowed / w for w, plan in zip(work, plans, strict=True) if w * plan.slots > allowed),
+                default=0,
+            )
+        )
+
+    def _arguments(self, given: runs.RunInput, slot: runs.Slot, stretch: Stretch, fresh: bool) -> tuple:
+        command = runs.SlotCommand(
+            np.array([fresh]), np.array([False]), stretch.rounds[None], stretch.evaluate[None]
+        )
+        command = jax.device_put(command, NamedSharding(self.plan.mesh, runs.RUNS))
+        return given, slot, command, self.placed.data
+
+    @property
+    def _statics(self) -> dict[str, Any]:
+        return {
+            "plans": self.placed.plans,
+            "evaluation_plans": self.placed.evaluation_plans,
+            "together": 1,
+            "measure": self.spec.measure,
+            "splits": len(self.spec.splits),
+            "log": LOG,
+        }
 
     def history(self) -> History:
         """A history with nothing in it."""
-        ...
+        spec = self.spec
+        return History.of(
+            spec.evaluation_hospitals, spec.splits, spec.hospitals.hospitals, spec.measure.scoring
+        )
 
-    def start(self, seed: int, initial: Any) -> Any:
-        """The state before the first round, from initial variables or, where None, drawn from ``seed``."""
-        ...
+    def rounds_seen(self, info: RoundInfo, count: int) -> tuple[Arrays, np.ndarray]:
+        """Of a call's first ``count`` rounds ``[count, C]``, and whether the server's new state was refused."""
+        columns = {**info.clients, "present": info.present, "rejected": info.rejected}
+        hospitals = len(self.spec.hospitals)
+        return {name: rows[0, :count, :hospitals] for name, rows in columns.items()}, info.refused[0, :count]
 
-    def advance(self, state: Any, rounds: int, capacity: int) -> tuple[Any, Any]:
-        """The state ``rounds`` later (at most ``capacity``, which is static), and their log.
+    def variables(self, state: State) -> Variables:
+        """The model of a state ``[1, ...]``: the global one, or with personal models one per hospital.
 
-        Takes the old state for good: it is donated. Must give the same for 3 rounds and 4 as for 7.
+        With ``models`` they are ``params[group]`` and ``stats[group]``. Leaves of personal models are
+        ``[hospitals of the group, ...]`` in the data set's order.
         """
-        ...
+        state = jax.tree.map(lambda leaf: leaf[0], state)
+        recipe = hyperparameters.at_round(self.spec.recipe, state.round)
+        algorithm = jax.tree.map(jnp.asarray, recipe.algorithm)  # to be indexed by a traced number
+        by_group = {}
+        for g, name in enumerate(self.names):
+            server = Parts(state.server.common, state.server.group[g])
+            clients = state.clients[g].algorithm
+            if not algorithm.personal:
+                first = jax.tree.map(lambda leaf: leaf[0], clients)
+                by_group[name] = jax.tree.map(np.asarray, algorithm.variables(server, first))
+                continue
+            placement = self.placed.placements[0][g]
+            at = placement.position
+            members = members_of(self.spec.group_of, self.spec)[g]
+            deployed = jax.vmap(
+                lambda hospital, client, server=server: hyperparameters.at_hospital(
+                    algorithm, hospital
+                ).variables(server, client)
+            )
+            states = jax.tree.map(lambda leaf: leaf[at], clients)  # noqa: B023
+            by_group[name] = jax.tree.map(np.asarray, deployed(members, states))
+        if self.spec.models is None:
+            return by_group[ALL]
+        return Variables(
+            {name: v.params for name, v in by_group.items()}, {name: v.stats for name, v in by_group.items()}
+        )
 
-    def logged(self, log: Any, count: int) -> tuple[Arrays, np.ndarray]:
-        """A log's first ``count`` rounds as :meth:`History.trained` takes them."""
-        ...
 
-    def measure(self, state: Any) -> tuple[Arrays, Arrays]:
-        """An evaluation for :meth:`History.evaluation`: ``name: [C, S]`` and ``name: [S]``."""
-        ...
-
-    def variables(self, state: Any) -> Variables:
-        """The model of a state, on the host."""
-        ...
+NOTHING = Stretch(np.zeros(SEGMENTS, np.int32), np.zeros(SEGMENTS, bool), [])

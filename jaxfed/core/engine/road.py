@@ -101,9 +101,11 @@ class Channel:
         alone = len(slots) == 1  # without a client axis
         if self._sum is not None:
             lift = self._sum.lift
-            lifted = _alone(lambda u: lift(u, self._state.rule), uploads) if alone else jax.vmap(
-                lambda u: lift(u, self._state.rule)
-            )(uploads)
+            lifted = (
+                _alone(lambda u: lift(u, self._state.rule), uploads)
+                if alone
+                else jax.vmap(lambda u: lift(u, self._state.rule))(uploads)
+            )
             added = jax.tree.map(
                 lambda t, u: t + jnp.tensordot(weights.astype(t.dtype), u.astype(t.dtype), axes=1),
                 collected.sum,
@@ -136,8 +138,9 @@ class Channel:
         if self._sum is not None:
             total = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *collected)
             total = jax.lax.psum(total, DEVICES)
-            update, kept, seen = self._sum.lower(total.sum, total.weight, state.rule, _position(chain, key,
-            0))
+            update, kept, seen = self._sum.lower(
+                total.sum, total.weight, state.rule, _position(chain, key, 0)
+            )
         else:
             update, kept, seen = self._stored(collected, hospitals, plan, weights, key)
         result, posts = update.update, []
@@ -178,8 +181,9 @@ class Channel:
 
         every = jax.lax.all_gather(uploads.update, DEVICES, axis=1, tiled=True)[:, :size]
         lifted = jax.vmap(lift)(every, uploads.aux)
-        total = jax.tree.map(lambda leaf: jnp.tensordot(uploads.weights.astype(leaf.dtype), leaf, axes=1),
-        lifted)
+        total = jax.tree.map(
+            lambda leaf: jnp.tensordot(uploads.weights.astype(leaf.dtype), leaf, axes=1), lifted
+        )
         return rule.lower(total, uploads.weights.sum(), self._state.rule, key)
 
 

@@ -1,0 +1,62 @@
+"""A history that grows: entries are appended, and joined to arrays when somebody reads them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxfed.records.history import Arrays, History
+
+
+class Recorder:
+    """Appends to a history, which itself stays as it is.
+
+    Args:
+        history: of what was done before.
+    """
+
+    def __init__(self, history: History) -> None:
+        self._joined = history
+        self._training: list[Arrays] = []
+        self._kept: list[np.ndarray] = []
+        self._evaluated: list[int] = []
+        self._single: list[Arrays] = []
+        self._pooled: list[Arrays] = []
+        self.rounds = len(history.kept)
+        self.last_evaluated = int(history.evaluated[-1]) if len(history.evaluated) else -1
+
+    def trained(self, training: Arrays, kept: np.ndarray) -> None:
+        """Append rounds, ``name: [R', C]`` and ``[R']``."""
+        self._training.append(training)
+        self._kept.append(kept)
+        self.rounds += len(kept)
+
+    def evaluation(self, round: int, single: Arrays, pooled: Arrays) -> None:
+        """Append an evaluation, ``name: [C, S]`` and ``name: [S]``."""
+        self._evaluated.append(round)
+        self._single.append(single)
+        self._pooled.append(pooled)
+        self.last_evaluated = round
+
+    def headline(self) -> str:
+        """The newest result in a few words."""
+        if self._single:
+            return self._joined.headline_of(self._single[-1])
+        return self._joined.headline() if len(self._joined.evaluated) else ""
+
+    @property
+    def history(self) -> History:
+        """All of it, as arrays."""
+        if self._kept:
+            columns = {name: np.concatenate([t[name] for t in self._training]) for name in self._training[0]}
+            self._joined = self._joined.trained(columns, np.concatenate(self._kept))
+            self._training, self._kept = [], []
+        if self._evaluated:
+            self._joined = self._joined.evaluations(
+                np.array(self._evaluated), _stacked(self._single), _stacked(self._pooled)
+            )
+            self._evaluated, self._single, self._pooled = [], [], []
+        return self._joined
+
+
+def _stacked(entries: list[Arrays]) -> Arrays:
+    return {name: np.stack([entry[name] for entry in entries]) for name in entries[0]}

@@ -1,0 +1,68 @@
+"""How far a run goes in one call of the program, and where it is evaluated on the way.
+
+A stretch takes a fraction of a second: a live progress bar, and an interrupt that is heard soon.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+SEGMENTS = 8  # evaluations of a run in one call, at most
+SECONDS = 0.4  # of a call
+
+
+class Stretch(NamedTuple):
+    """What a run does in a call; M segments.
+
+    Attributes:
+        rounds: ``[M]`` of each segment.
+        evaluate: ``[M]`` bool, after the segment.
+        marks: rounds done at each evaluation.
+    """
+
+    rounds: np.ndarray
+    evaluate: np.ndarray
+    marks: list[int]
+
+
+def stretch(done: int, marks: np.ndarray, until: int, budget: int) -> Stretch:
+    """The next call of a run.
+
+    Args:
+        done: rounds done; -1 before the first evaluation, which is that of round 0.
+        marks: rounds done at each evaluation, ascending.
+        until: the last round of this call, at most.
+        budget: rounds of this call, at most; at least 1.
+    """
+    rounds, evaluate = np.zeros(SEGMENTS, np.int32), np.zeros(SEGMENTS, bool)
+    first = int(np.searchsorted(marks, done, side="right"))
+    done, reached = max(done, 0), []
+    for m in range(SEGMENTS):
+        mark = int(marks[first + m]) if first + m < len(marks) else until + 1
+        rounds[m] = min(min(mark, until) - done, budget)
+        done, budget = done + int(rounds[m]), budget - int(rounds[m])
+        if done != mark:
+            break
+        evaluate[m] = True
+        reached.append(mark)
+    return Stretch(rounds, evaluate, reached)
+
+
+class Pace:
+    """As much work in a call as takes :data:`SECONDS`; the first call of a program compiles and does not count."""
+
+    def __init__(self) -> None:
+        self._work, self._calls = 0.0, 0
+
+    def budget(self, work: float) -> int:
+        """Rounds of a call, where each costs so much work."""
+        return max(1, int(self._work / work))
+
+    def note(self, work: float, seconds: float) -> bool:
+        """After a call that did so much work; whether it was not the first one."""
+        self._calls += 1
+        if self._calls > 1 and work:
+            self._work = min(work * SECONDS / max(seconds, 1e-9), 8 * max(work, self._work))
+        return self._calls > 1

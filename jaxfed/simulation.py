@@ -22,10 +22,12 @@ from jaxfed.core.errors import InvalidInput
 from jaxfed.core.group_algorithm import MixedAlgorithm
 from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.core.local import LocalTraining
+from jaxfed.core.metrics.metric import Metric, as_metric
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.optimizer import Optimizer, optimizer
 from jaxfed.core.problem import Loss, Problem
+from jaxfed.core.task import Measure
 from jaxfed.core.types import Aggregator, Algorithm, CoordinateRule, Participation, Variables
 from jaxfed.models import mlp
 from jaxfed.participation import Everyone
@@ -76,6 +78,8 @@ class Simulation:
             algorithms of :mod:`jaxfed.algorithms.mixed`.
         groups: which hospital has which of the ``models``: ``{hospital: group}``, or one group for each
             hospital in the data set's order.
+        metrics: your own beside those of the task, ``{"f2": f2}``: functions ``(outputs [N, ...], y [N, ...],
+            mask [N]) -> scalar`` of which more is better, or :class:`jaxfed.Metric` to say otherwise.
 
     Raises:
         InvalidInput: lists everything that is wrong, before anything is compiled.
@@ -100,6 +104,7 @@ class Simulation:
     models: Mapping[str, Any] | None = None
     groups: Mapping[str, str] | Sequence[str] | None = None
     weights: PerHospital | None = None
+    metrics: Mapping[str, Metric | Callable[..., Any]] | None = None
 
     def __post_init__(self) -> None:
         check_simulation(self)
@@ -330,7 +335,7 @@ class Simulation:
             )
         recipe = dataclasses.replace(trainer.recipe, algorithm=FedAvg())
         state = engine.start_from(recipe, trainer.held_placement.plan, variables, jax.random.key(0))
-        history = History.of(self.subjects, self.splits)
+        history = History.of(self.subjects, self.splits, scoring=self.measure.scoring)
         return history.evaluation(0, *trainer.measure(state, recipe)).hospitals_frame(split)
 
     def costs(self) -> pd.DataFrame:
@@ -358,6 +363,12 @@ class Simulation:
         """The hospitals that are evaluated."""
         return self.evaluate_on or self.hospitals
 
+    @property
+    def measure(self) -> Measure:
+        """What is measured: the metrics of the task, and :attr:`metrics`."""
+        own = {} if self.metrics is None else self.metrics
+        return Measure(self.hospitals.task, tuple((name, as_metric(metric)) for name, metric in own.items()))
+
     @cached_property
     def _trainer(self) -> Any:  # a Federated or a Grouped
         if isinstance(self.algorithm, MixedAlgorithm):
@@ -371,6 +382,7 @@ class Simulation:
             identity=partial(settings, self),
             wanted_devices=self.devices,
             block=self.block,
+            metrics=self.measure.metrics,
         )
 
     @cached_property

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from jaxfed.results.run import Run
 
 COLOURS = ("#0b6e99", "#d1495b", "#5c8d3f", "#8a5aa8", "#c98b1b", "#4d4d4d")
-NAMES = {"auroc": "AUROC", "log_loss": "log loss", "brier": "Brier score", "r2": "R²", "mse": "MSE"}
 
 
 def convergence_figure(runs: Mapping[str, Run], metric: str | None = None, split: str = "test") -> Figure:
@@ -67,7 +66,7 @@ def draw_convergence(axes: Axes, runs: Mapping[str, Run], metric: str | None, sp
         )  # fmt: skip
         axes.plot(frame["round"], frame[f"{metric}_worst"], color=colour, lw=1, ls=":", label=worst)
     axes.set_xlabel("rounds")
-    axes.set_ylabel(f"{split} {NAMES.get(metric, metric)} of the hospitals")
+    axes.set_ylabel(f"{split} {_label(runs, metric)} of the hospitals")
     axes.set_title("Convergence" + ("" if worst else ": mean, 10-90 %, worst (dotted)"))
     axes.legend(frameon=False)
 
@@ -86,7 +85,7 @@ def draw_hospitals(
         )
     axes.set_xscale("log")
     axes.set_xlabel("training rows of the hospital")
-    axes.set_ylabel(f"{split} {NAMES.get(metric, metric)}")
+    axes.set_ylabel(f"{split} {_label(runs, metric)}")
     axes.set_title("Every hospital")
     axes.legend(frameon=False)
 
@@ -94,6 +93,10 @@ def draw_hospitals(
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG."""
     figure.savefig(path, dpi=150)
+
+
+def _label(runs: Mapping[str, Run], metric: str) -> str:
+    return next(iter(runs.values())).history.scoring.label(metric)
 
 
 def _chosen(runs: Mapping[str, Run], metric: str | None, split: str) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.optimizer import Optimizer
 from jaxfed.spec import groups as grouping
+from jaxfed.spec.metrics import check_metrics
 from jaxfed.spec.shapes import batch_of, outline, variables_of
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def check_simulation(sim: Simulation, like: Simulation | None = None) -> None:
         f"devices={sim.devices}: jax has {available}; call jaxfed.use_cpu_devices({sim.devices}) before "
         "anything else uses jax, or give a smaller number",
     )
+    check_metrics(sim, problems)
     grouping.check_groups(sim, problems)
     if sim.models is None:
         try:
@@ -246,11 +248,10 @@ def _check_model(sim: Simulation, name: str, local: LocalTraining, problems: Pro
         problems.add(f"{which}: it does not take rows of shape {shapes}: {type(error).__name__}: {error}")
         return None
     width = outputs.shape[-1] if outputs.ndim > 1 else 1
-    kind = "one logit per class" if dataset.task == "multiclass" else "one logit"
-    kind = "one number per target" if dataset.task == "regression" else kind
     problems.check(
         width == dataset.outputs,
-        f"{which}: its output has width {width}, but {dataset.task} data need {dataset.outputs} ({kind})",
+        f"{which}: its output has width {width}, but {dataset.task} data need {dataset.outputs} "
+        f"({dataset.task.output})",
     )
     if sim.loss is not None:
         try:

@@ -48,6 +48,7 @@ def trainer(sim: Simulation) -> Grouped:
         identity=partial(settings, sim),
         wanted_devices=sim.devices,
         wanted_blocks=None if sim.block is None else (sim.block,) * len(names),
+        metrics=sim.measure.metrics,
     )
 
 

@@ -59,9 +59,9 @@ def tune(
         ImportError: optuna is not installed.
     """
     optuna = needs("optuna", "optuna", "tune")
-    loss = ("mse" if sim.hospitals.task == "regression" else "log_loss") + "_pooled"
-    metric = metric or loss
-    direction = "maximize" if choice.higher_is_better(metric) else "minimize"
+    scoring = sim.measure.scoring
+    metric = metric or scoring.loss + "_pooled"
+    direction = "maximize" if scoring.higher_is_better(metric) else "minimize"
     problems = Problems("tune")
     for name, value in (("trials", trials), ("batch", batch), ("seeds", seeds)):
         problems.check(isinstance(value, int) and value > 0, f"{name}={value!r}: give a whole number >= 1")

@@ -8,15 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import Problems
 from jaxfed.core.optional import needs
-from jaxfed.evaluation import MEASURES
 from jaxfed.results.sweep import Sweep
 from jaxfed.runtime.provenance import provenance
 from jaxfed.spec.checks import check_checkpoint, check_run
@@ -69,7 +66,7 @@ def sweep(
     rungs = [rounds] if halving is None else halving.rungs(rounds)
     marks = np.union1d(np.arange(0, rounds + 1, eval_every), [0, *rungs])
     course = Course(axes, configurations, groups_of(configurations, together, memory), rungs, halving)
-    now = Progress(Record.of(configurations, marks), np.ones(len(axes), bool))
+    now = Progress(Record.of(configurations, marks, sim.measure.scoring), np.ones(len(axes), bool))
     saver = Saver(None, None, None)
     if checkpoint is not None:
         how = {"mode": mode, "rounds": rounds, "eval_every": eval_every, "seed": seed, "halving": halving}
@@ -125,8 +122,4 @@ def _check(sim: Simulation, halving: Any, together: Any, rounds: int, problems: 
 
 def metrics_of(sim: Simulation) -> list[str]:
     """Names of the metrics that are measured."""
-    data = sim.hospitals
-    y = jnp.zeros((2, *data.y.shape[1:]), data.y.dtype)
-    outputs, losses, segment = jnp.zeros((2, data.outputs)), jnp.zeros(2), jnp.zeros(2, jnp.int32)
-    measure: Any = MEASURES[data.task]
-    return [*jax.eval_shape(lambda *rows: measure(*rows, 1), outputs, losses, y, segment)]
+    return sim.measure.names(sim.hospitals.y, sim.hospitals.outputs)

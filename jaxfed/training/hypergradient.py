@@ -24,11 +24,10 @@ from jax import Array
 
 from jaxfed.core.engine import evaluate as predict
 from jaxfed.core.engine import rounds as engine
-from jaxfed.core.engine.evaluate import Measure
 from jaxfed.core.errors import InvalidInput, Problems
 from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.core.layout.plan import Federation, HeldOut, Plan
-from jaxfed.evaluation import MEASURES
+from jaxfed.core.task import Measure
 from jaxfed.spec import paths
 from jaxfed.sweep.trials import unchecked
 
@@ -68,8 +67,8 @@ def gradient(sim: Simulation, fields: Sequence[str], rounds: int, *, seed: int, 
         rounds=rounds,
         plan=trainer.placement.plan,
         held_plan=trainer.held_placement.plan,
-        measure=MEASURES[sim.hospitals.task],
-        metric="mse" if sim.hospitals.task == "regression" else "log_loss",
+        measure=Measure(sim.hospitals.task),
+        metric=sim.hospitals.task.loss,
         split=sim.splits.index(split),
         splits=len(sim.splits),
     )

@@ -38,8 +38,9 @@ class Task:
             rows that count, None where all do; a loss of each row by itself does not look at it.
         loss: name of the metric that is the mean of these losses: what is minimised.
         measures: the metrics of segments of a flat store, ``(outputs [N, ...], losses [N], y [N, ...],
-            segment [N], segments) -> {name: [segments]}``; rows with other segments are left out, and a segment
-            without rows has NaN. Metrics called ``loss`` and ``first`` must be among them. None for the mean loss.
+            segment [N], segments) -> {name: [segments]}``; rows with other segments are left out, and a
+            segment without rows has NaN. Metrics called ``loss`` and ``first`` must be among them. None for
+            the mean loss.
         first: the metric that figures and tables show first; None for ``loss``.
         higher: the metrics of which more is better.
         labels: ``(metric, what figures call it)``.

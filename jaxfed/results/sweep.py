@@ -220,10 +220,9 @@ class Sweep:
         text = pd.DataFrame(rows).to_html(index=False, border=0)
         if best:
             text += (
-                f"best on {best.by} rows by {choice.label(best.metric, self.scoring)}: {best.validation:.4g}; "
-                f"on test rows {best.test:.4g}, {choice.label(self.primary, self.scoring)} "
-                f"{best.value(self.primary):.4g}, "
-                f"{best.counted()}"
+                f"best on {best.by} rows by {choice.label(best.metric, self.scoring)}: "
+                f"{best.validation:.4g}; on test rows {best.test:.4g}, "
+                f"{choice.label(self.primary, self.scoring)} {best.value(self.primary):.4g}, {best.counted()}"
             )
         return f"<b>Sweep</b> of {self._size()}; {self._extent()}{self._seconds()}{text}"
 

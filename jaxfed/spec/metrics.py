@@ -63,8 +63,8 @@ def _check_name(where: str, name: Any, taken: set[str], problems: Problems) -> N
     suffix = parts(name)[1]
     problems.check(
         not suffix,
-        f"{where}: the metric {name!r} ends in {suffix!r}, as columns of tables do ({', '.join(SUFFIXES)}); give "
-        "another name",
+        f"{where}: the metric {name!r} ends in {suffix!r}, as columns of tables do ({', '.join(SUFFIXES)}); "
+        "give another name",
     )
     problems.check(
         name not in TAKEN | taken,

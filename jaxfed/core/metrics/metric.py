@@ -20,9 +20,9 @@ TOGETHER = 8  # segments whose rows are masked at a time
 class Metric:
     """A user's metric: ``Simulation(metrics={"f2": Metric(f2, label="F2")})``.
 
-    The function sees all rows that are evaluated on a device, once for each hospital and split, with the other
-    rows masked, and once more for each split over all hospitals: that is cheap for a sum, and dear where the
-    function sorts and hospitals are many.
+    The function sees all rows that are evaluated on a device, once for each hospital and split, with the
+    other rows masked, and once more for each split over all hospitals: that is cheap for a sum, and dear
+    where the function sorts and hospitals are many.
 
     Attributes:
         function: ``(outputs [N, ...], y [N, ...], mask [N]) -> scalar``, in jax. ``mask`` is 1 for the rows

@@ -8,18 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jax
 import pandas as pd
 
+from jaxfed.aggregators import WeightedMean
 from jaxfed.algorithms import FedAvg, LocalOnly
 from jaxfed.algorithms.mixed import ByGroup
 from jaxfed.core import hyperparameters as values
 from jaxfed.core.dataset import Dataset
-from jaxfed.core.engine import rounds as engine
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.types import Variables
 from jaxfed.participation import Everyone
-from jaxfed.records.history import History
 from jaxfed.results.run import Run
 from jaxfed.results.sweep import Sweep
 from jaxfed.spec import paths
@@ -30,11 +28,11 @@ from jaxfed.sweep.halving import Halving
 from jaxfed.sweep.run import sweep
 from jaxfed.sweep.space import Mode
 from jaxfed.training.checks import check_checkpoint, check_run
-from jaxfed.training.federated import Federated
 from jaxfed.training.hypergradient import Gradient, gradient
 from jaxfed.training.loop import train
 from jaxfed.training.plan_report import Planned, planned
-from jaxfed.training.setup import trainer_of
+from jaxfed.training.trainer import Trainer
+from jaxfed.training.tuning import tuned
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,7 +69,7 @@ class Simulation(Spec):
     def local_only(self) -> Simulation:
         """The baseline without a federation: every hospital trains alone, with the same settings."""
         alone: Any = LocalOnly() if self.models is None else ByGroup(LocalOnly())
-        return self.replace(algorithm=alone, participation=Everyone())
+        return self.replace(algorithm=alone, participation=Everyone(), aggregator=WeightedMean())
 
     def pooled(self) -> Simulation:
         """The baseline without privacy: all training rows in one place, evaluated per hospital.
@@ -95,6 +93,7 @@ class Simulation(Spec):
             participation=Everyone(),
             evaluate_on=self.evaluate_on or self.hospitals,
             weights=None,
+            aggregator=WeightedMean(),
         )
 
     def run(
@@ -249,29 +248,44 @@ class Simulation(Spec):
         check_run(self, rounds, seed, 1, None, None)
         return gradient(self, self.trainer, fields, int(rounds), seed=int(seed), split=split)
 
-    def plan(self, rounds: int, *, eval_every: int = 1) -> Planned:
-        """How ``run(rounds)`` lays the hospitals on devices: ``print(sim.plan(100))``.
+    def plan(self, rounds: int = 1, *, eval_every: int = 1) -> Planned:
+        """How ``run(rounds)`` lays the hospitals on devices: ``print(sim.plan())``.
 
-        Where ``block`` is None and so many rounds are expected to train for 30 seconds or more, the block is
-        measured (some seconds, most of them to compile) and remembered for this machine; so is ``form``, on
-        a GPU and where there are convolutions or pooling. See :mod:`jaxfed.training.autotune`. With
-        ``models`` each group has a block of its own, judged from shapes and never measured.
+        Where ``block`` is None it is judged from the sizes of the hospitals and of the models, for each
+        group of
+        models; nothing is measured, so that equal calls have equal results to the last bit. :meth:`tuned`
+        measures.
         """
         check_run(self, rounds, 0, eval_every, None, None)
-        return planned(self.trainer, int(rounds), int(eval_every))
+        return planned(self.trainer)
+
+    def tuned(self, rounds: int = 1) -> Simulation:
+        """A copy with the fastest ``block`` and ``form``, measured on this machine with the real program.
+
+        Each candidate is compiled (seconds each) and timed over some rounds, the least of three times. On a
+        CPU the
+        form is not measured: the fast one is. ``sim.tuned().run(1000)`` pays off for long runs; results of
+        another
+        block are the same up to the order of additions.
+
+        Args:
+            rounds: of each timing; more where a round takes less than some milliseconds.
+
+        Raises:
+            InvalidInput: no block fits into memory.
+        """
+        check_run(self, rounds, 0, 1, None, None)
+        return self.replace(**tuned(self, max(int(rounds), 1)))
 
     def evaluate(self, variables: Variables, split: str = "test") -> Any:
         """Metrics of one model on every hospital: a table with one row per hospital."""
-        trainer = self.trainer
-        if not isinstance(trainer, Federated):
+        if self.models is not None:
             raise InvalidInput(
                 "evaluate: hospitals have models of their own here; give a simulation with model=... and "
                 "algorithm=FedAvg()"
             )
-        recipe = dataclasses.replace(trainer.recipe, algorithm=FedAvg())
-        state = engine.start_from(recipe, trainer.held_placement.plan, variables, jax.random.key(0))
-        history = History.of(self.evaluation_hospitals, self.splits, scoring=self.measure.scoring)
-        return history.evaluation(0, *trainer.measure(state, recipe)).hospitals_frame(split)
+        same = self if isinstance(self.algorithm, FedAvg) else self.replace(algorithm=FedAvg())
+        return same.run(0, initial=variables, progress=False).hospitals(split)
 
     def costs(self) -> pd.DataFrame:
         """Bytes that each hospital sends, is sent, keeps, and that its model has, in a round: a row each."""
@@ -279,6 +293,6 @@ class Simulation(Spec):
         return pd.DataFrame(rows, pd.Index(self.hospitals.hospitals, name="hospital"))
 
     @cached_property
-    def trainer(self) -> Any:
-        """A Federated, or with an algorithm for groups a Grouped; it holds the rows on the devices."""
-        return trainer_of(self)
+    def trainer(self) -> Trainer:
+        """This simulation laid out on devices; it holds the rows there."""
+        return Trainer(self)

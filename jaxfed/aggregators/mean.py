@@ -12,6 +12,7 @@ weights).
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,7 @@ class WeightedMean(Streamed):
     """
 
     expected: Number = None
+    averages: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         problems = Problems("WeightedMean")

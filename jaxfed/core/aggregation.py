@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from jax import Array
 
@@ -93,7 +93,13 @@ class Rule(Part, abc.ABC):
 
 
 class Streamed(Part, abc.ABC):
-    """``lower(sum_k w_k lift(upload_k), sum_k w_k)``: uploads are added block by block and never stored."""
+    """``lower(sum_k w_k lift(upload_k), sum_k w_k)``: uploads are added block by block and never stored.
+
+    Attributes:
+        averages: whether the aggregate is the weighted mean of the uploads, up to a factor.
+    """
+
+    averages: ClassVar[bool] = False
 
     def init(self, upload: Upload) -> PyTree:
         """The server's state; ``()`` for none."""

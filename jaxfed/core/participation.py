@@ -28,6 +28,10 @@ class Participation(abc.ABC):
             sizes: ``[C]`` training rows; hospitals with none never count.
         """
 
+    def at_most(self, hospitals: int) -> int:
+        """How many of the ``hospitals`` with training rows take part in a round at most."""
+        return hospitals
+
     @abc.abstractmethod
     def problems(self, hospitals: int) -> list[str]:
         """What is wrong with its arguments for that many hospitals, with the remedy."""

@@ -32,6 +32,10 @@ class FixedCohort(Participation):
         """1 for the drawn hospitals; those without rows are never drawn."""
         return first(of_round(keys, round), sizes, self.size).astype(jnp.int32), state
 
+    def at_most(self, hospitals: int) -> int:
+        """The size of the cohort."""
+        return self.size
+
     def problems(self, hospitals: int) -> list[str]:
         """Whether so many can be drawn."""
         whole = isinstance(self.size, numbers.Integral) and not isinstance(self.size, bool)

@@ -28,6 +28,10 @@ class Cyclic(Participation):
         turn = round % (sizes > 0).sum()
         return (first(keys, sizes, turn + 1) & ~first(keys, sizes, turn)).astype(jnp.int32), state
 
+    def at_most(self, hospitals: int) -> int:
+        """One hospital after another."""
+        return 1
+
     def problems(self, hospitals: int) -> list[str]:
         """Nothing can be wrong."""
         return []

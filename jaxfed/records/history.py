@@ -77,13 +77,13 @@ class History:
         """The metric that figures show first."""
         return self.scoring.first
 
-    def evaluation(self, round: int, single: Arrays, pooled: Arrays) -> History:
-        """With one more evaluation, ``name: [C, S]`` and ``name: [S]``."""
+    def evaluations(self, rounds: np.ndarray, single: Arrays, pooled: Arrays) -> History:
+        """With more evaluations, after ``rounds [E']``: ``name: [E', C, S]`` and ``name: [E', S]``."""
         return dataclasses.replace(
             self,
-            evaluated=np.append(self.evaluated, round),
-            single=_append(self.single, {k: v[None] for k, v in single.items()}),
-            pooled=_append(self.pooled, {k: v[None] for k, v in pooled.items()}),
+            evaluated=np.append(self.evaluated, rounds),
+            single=_append(self.single, single),
+            pooled=_append(self.pooled, pooled),
         )
 
     def trained(self, training: Arrays, kept: np.ndarray) -> History:
@@ -106,11 +106,10 @@ class History:
         }
         return dataclasses.replace(self, evaluated=arrays["evaluated"], kept=arrays["kept"], **groups)
 
-    def headline(self) -> str:
-        """The newest result in a few words."""
-        split = self.splits[-1]
-        value = _nan(np.mean, self.single[self.primary][-1, :, -1])
-        return f"{split} {self.primary} {value:.3f}"
+    def headline(self, single: Arrays | None = None) -> str:
+        """The newest result in a few words: that of an evaluation ``name: [C, S]``, or the last one here."""
+        values = self.single[self.primary][-1] if single is None else single[self.primary]
+        return f"{self.splits[-1]} {self.primary} {_nan(np.mean, values[:, -1]):.3f}"
 
     def chosen(self, at: At = "last") -> int:
         """The number of an evaluation: the last, or the best on validation rows.

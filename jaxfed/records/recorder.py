@@ -40,7 +40,7 @@ class Recorder:
     def headline(self) -> str:
         """The newest result in a few words."""
         if self._single:
-            return self._joined.headline_of(self._single[-1])
+            return self._joined.headline(self._single[-1])
         return self._joined.headline() if len(self._joined.evaluated) else ""
 
     @property

@@ -8,24 +8,28 @@ from typing import Any, get_args
 import jax
 import numpy as np
 
+from jaxfed.core.aggregation import Chain, Part
+from jaxfed.core.algorithm import Algorithm
 from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
 from jaxfed.core.errors import Problems
-from jaxfed.core.group_algorithm import MixedAlgorithm
+from jaxfed.core.group_algorithm import GroupAlgorithm
 from jaxfed.core.hyperparameters import PerHospital, Schedule, differs
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.optimizer import Optimizer
+from jaxfed.core.participation import Participation
 from jaxfed.spec.groups import check_algorithm, check_groups
 from jaxfed.spec.metrics import check_metrics
+from jaxfed.spec.road import check_road
 from jaxfed.spec.shapes import batch_of, outline
-from jaxfed.spec.spec import ALL, Spec
+from jaxfed.spec.spec import Spec
 
-# Methods that tell each part of a simulation, and an example.
-PARTS = {
-    "algorithm": (("variables",), "FedAvg()"),
-    "aggregator": (("finish", "aggregate"), "WeightedMean()"),
-    "participation": (("problems",), "Poisson(0.5)"),
+# The kinds of each part of a simulation, and an example.
+PARTS: dict[str, tuple[tuple[type, ...], str]] = {
+    "algorithm": ((Algorithm, GroupAlgorithm), "FedAvg()"),
+    "aggregator": ((Part, Chain), "WeightedMean()"),
+    "participation": ((Participation,), "Poisson(0.5)"),
 }
 
 
@@ -41,10 +45,11 @@ def check_spec(spec: Spec, like: Spec | None = None) -> None:
             "jaxfed.data.from_arrays({'north': (x, y), ...})"
         )
         problems.raise_if_any()
-    for name, (methods, example) in PARTS.items():
+    for name, (kinds, example) in PARTS.items():
         part = getattr(spec, name)
-        fits = any(hasattr(part, method) for method in methods) and not isinstance(part, type)
-        problems.check(fits, f"{name}={part!r}: give one of jaxfed's or your own, such as {example}")
+        problems.check(
+            isinstance(part, kinds), f"{name}={part!r}: give one of jaxfed's or your own, such as {example}"
+        )
     problems.raise_if_any()
     _check_training(spec, problems)
     if like is None or spec.hospitals is not like.hospitals:
@@ -58,8 +63,8 @@ def check_spec(spec: Spec, like: Spec | None = None) -> None:
     problems.check(len(spec.splits) > 0, "splits=(): give at least one, for example ('test',)")
     hospitals = int((spec.hospitals.counts[:, TRAIN] > 0).sum())
     problems.check(hospitals > 0, "no hospital has training rows; give a split with some")
-    for found in spec.participation.problems(hospitals):
-        problems.add(found)
+    problems.extend(spec.participation.problems(hospitals))
+    check_road(spec, spec.participation.at_most(hospitals), problems)
     for name in ("devices", "block"):
         check_count(problems, name, getattr(spec, name), 1, optional=True)
     problems.check(
@@ -118,7 +123,6 @@ def _check_training(spec: Spec, problems: Problems) -> None:
         fine = fine and bool(np.isfinite(numbers).all()) and bool((numbers >= 0).all()) and numbers.sum() > 0
         remedy = "give jaxfed.per_hospital(...) of numbers >= 0, not all of them 0, or None"
         problems.check(fine, f"weights={spec.weights!r}: {remedy}")
-        problems.check(spec.models is None, "weights: not with models=...; leave it out")
     if spec.l2 is not None and not isinstance(spec.l2, (PerHospital, Schedule, jax.Array)):
         fine = isinstance(spec.l2, (int, float)) and not isinstance(spec.l2, bool) and 0 <= spec.l2 < np.inf
         problems.check(fine, f"l2={spec.l2!r}: give a number >= 0, or None")
@@ -180,12 +184,7 @@ def _check_shapes(spec: Spec, problems: Problems) -> None:
         spec.evaluate_on is None or not spec.algorithm.personal,
         f"evaluate_on: {type(spec.algorithm).__name__} has models for its own hospitals only; leave it out",
     )
-    if isinstance(spec.algorithm, MixedAlgorithm):
-        check_algorithm(spec, variables, batch_of(spec.hospitals.x, 2), problems)
-        return
-    recipe = spec.recipe
-    for found in recipe.algorithm.problems(recipe.local, variables[ALL]):
-        problems.add(f"{type(spec.algorithm).__name__}: {found}")
+    check_algorithm(spec, variables, batch_of(spec.hospitals.x, 2), problems)
 
 
 def _check_model(spec: Spec, name: str, local: LocalTraining, problems: Problems) -> Any:

@@ -9,9 +9,9 @@ import jax
 
 from jaxfed.algorithms import mixed
 from jaxfed.core.errors import Problems, did_you_mean, listed
-from jaxfed.core.group_algorithm import MixedAlgorithm
+from jaxfed.core.group_algorithm import GroupAlgorithm
 from jaxfed.core.nn.flax_models import as_model
-from jaxfed.core.types import CoordinateRule, PyTree, Variables
+from jaxfed.core.types import PyTree, Variables
 from jaxfed.spec.spec import Spec
 
 
@@ -23,27 +23,19 @@ def check_groups(spec: Spec, problems: Problems) -> None:
     if not isinstance(spec.models, Mapping) or not spec.models:
         problems.add(f"models={spec.models!r}: give {{group: model}}, such as {{'clinic': logistic(), ...}}")
         return
-    problems.check(
-        not isinstance(spec.aggregator, CoordinateRule),
-        f"aggregator={spec.aggregator!r}: needs every upload, and groups of models have uploads of several "
-        "kinds; give WeightedMean()",
-    )
-    if not isinstance(spec.algorithm, MixedAlgorithm):
+    if not isinstance(spec.algorithm, GroupAlgorithm):
         name = type(spec.algorithm).__name__
         problems.add(
             f"algorithm={name}: it needs one model for all hospitals; with models=... give one of "
             f"{', '.join(mixed.__all__)} from jaxfed.algorithms.mixed, or model=... instead of models"
         )
-    problems.check(
-        spec.evaluate_on is None,
-        "evaluate_on: with models=... hospitals are evaluated with their own; leave it out",
-    )
     for name, model in spec.models.items():
         try:
             as_model(model)
         except TypeError as error:
             problems.add(f"models[{name!r}]: {error}")
     _check_members(spec, problems)
+    _check_evaluated(spec, problems)
 
 
 def check_algorithm(spec: Spec, variables: Mapping[str, Variables], x: PyTree, problems: Problems) -> None:
@@ -54,7 +46,7 @@ def check_algorithm(spec: Spec, variables: Mapping[str, Variables], x: PyTree, p
     for found in algorithm.problems(
         dict(zip(spec.local_trainings, recipe.locals, strict=True)), variables, x
     ):
-        problems.add(f"{type(algorithm).__name__}: {found}")
+        problems.add(f"{spec.name}: {found}")
     if problems.count > before:
         return
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), x)
@@ -75,6 +67,19 @@ def check_algorithm(spec: Spec, variables: Mapping[str, Variables], x: PyTree, p
         )
 
 
+def _check_evaluated(spec: Spec, problems: Problems) -> None:
+    """Whether every hospital that is evaluated has a model."""
+    if spec.evaluate_on is None or spec.groups is None:
+        return
+    known = {*spec.hospitals.hospitals, *(spec.groups if isinstance(spec.groups, Mapping) else ())}
+    without = [name for name in spec.evaluate_on.hospitals if name not in known]
+    problems.check(
+        not without,
+        f"evaluate_on: no group for {listed(without)}; add them to groups={{hospital: group}}, so that it is "
+        "known which model they use",
+    )
+
+
 def _check_members(spec: Spec, problems: Problems) -> None:
     hospitals, given = spec.hospitals.hospitals, spec.groups
     models: Mapping[str, Any] = spec.models or {}
@@ -87,7 +92,8 @@ def _check_members(spec: Spec, problems: Problems) -> None:
     if isinstance(given, Mapping):
         for name in given:
             problems.check(
-                name in hospitals, f"groups: no hospital {name!r}; {did_you_mean(name, hospitals)}"
+                name in hospitals or (spec.evaluate_on is not None and name in spec.evaluate_on.hospitals),
+                f"groups: no hospital {name!r}; {did_you_mean(name, hospitals)}",
             )
         without = [name for name in hospitals if name not in given]
         problems.check(

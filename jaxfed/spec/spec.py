@@ -9,22 +9,23 @@ from typing import Any
 
 import optax
 
-from jaxfed.aggregators import WeightedMean
+from jaxfed.aggregators import WeightedMean, as_chain
 from jaxfed.algorithms import FedAvg
 from jaxfed.core import hyperparameters as values
+from jaxfed.core.aggregation import Chain, Part
+from jaxfed.core.algorithm import Algorithm
 from jaxfed.core.dataset import Dataset
-from jaxfed.core.engine.groups import GroupRecipe
-from jaxfed.core.engine.rounds import Recipe
-from jaxfed.core.group_algorithm import MixedAlgorithm
+from jaxfed.core.engine.recipe import Recipe
+from jaxfed.core.group_algorithm import ByGroup, GroupAlgorithm
 from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.metrics.metric import Metric, as_metric
 from jaxfed.core.nn.flax_models import as_model
-from jaxfed.core.nn.rewrite import Form
+from jaxfed.core.nn.rewrite import Form, default_form
 from jaxfed.core.optimizer import Optimizer, optimizer
+from jaxfed.core.participation import Participation
 from jaxfed.core.problem import Loss, Problem
 from jaxfed.core.task import Measure
-from jaxfed.core.types import Aggregator, Algorithm, CoordinateRule, Participation
 from jaxfed.models import mlp
 from jaxfed.participation import Everyone
 
@@ -48,7 +49,7 @@ class Spec:
         steps: local mini-batch steps per round, instead of epochs. Both may be :func:`jaxfed.per_hospital`.
         batch_size: rows per step; None for all of a hospital's rows.
         participation: who takes part in a round.
-        aggregator: how uploads become one update.
+        aggregator: how uploads become one update: a rule, or a :func:`jaxfed.aggregators.chain` of parts.
         loss: per example, ``(outputs, y) -> [B]``; None for the loss of the task.
         weights: :func:`jaxfed.per_hospital` numbers that multiply what hospitals weigh in the mean (their
             rows, or 1, as the algorithm says); None for 1.
@@ -71,13 +72,13 @@ class Spec:
 
     hospitals: Dataset
     model: Any = dataclasses.field(default_factory=lambda: mlp(64, 32))
-    algorithm: Algorithm | MixedAlgorithm = FedAvg()
+    algorithm: Algorithm | GroupAlgorithm = FedAvg()
     client_optimizer: Optimizer | None = optimizer(optax.sgd, learning_rate=0.05)
     epochs: int | PerHospital | None = None
     steps: int | PerHospital | None = None
     batch_size: int | None = 32
     participation: Participation = Everyone()
-    aggregator: Aggregator | CoordinateRule = WeightedMean()
+    aggregator: Part | Chain = WeightedMean()
     loss: Loss | None = None
     l2: float | PerHospital | None = None
     splits: tuple[str, ...] = ("validation", "test")
@@ -127,21 +128,38 @@ class Spec:
             return tuple(self.groups[name] for name in hospitals)
         return tuple(self.groups)
 
-    @cached_property
-    def recipe(self) -> Any:
-        """What is done in a round, with per-hospital numbers in the data set's order.
+    @property
+    def evaluation_group_of(self) -> tuple[str, ...]:
+        """The group of each hospital that is evaluated: its own, or that of the training hospital of its
+        name."""
+        if self.evaluate_on is None:
+            return self.group_of
+        if self.groups is None:
+            return (next(iter(self.local_trainings)),) * len(self.evaluate_on)
+        by_name = dict(zip(self.hospitals.hospitals, self.group_of, strict=True))
+        if isinstance(self.groups, Mapping):
+            by_name |= self.groups
+        return tuple(by_name[name] for name in self.evaluate_on.hospitals)
 
-        A :class:`jaxfed.core.engine.rounds.Recipe`, or with an algorithm for groups a
-        :class:`jaxfed.core.engine.groups.GroupRecipe`.
-        """
+    @property
+    def name(self) -> str:
+        """What a run is called: the algorithm's name."""
+        return type(self.algorithm).__name__
+
+    @property
+    def chosen_form(self) -> Form:
+        """The form of the models' operations: the one given, or the platform's."""
+        return self.form or default_form()
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """What is done in a round, with per-hospital numbers in the data set's order."""
         trainings = tuple(self.local_trainings.values())
-        recipe: Recipe | GroupRecipe
-        if isinstance(self.algorithm, MixedAlgorithm):
-            recipe = GroupRecipe(self.algorithm, trainings, self.aggregator, self.participation)  # type: ignore[arg-type]
-        else:
-            (local,) = trainings
-            algorithm = self.algorithm.for_model(local, self.hospitals.x)
-            recipe = Recipe(algorithm, local, self.aggregator, self.participation, self.weights)
+        algorithm = self.algorithm
+        if isinstance(algorithm, Algorithm):
+            algorithm = ByGroup(algorithm.for_model(trainings[0], self.hospitals.x))
+        chain = as_chain(self.aggregator)
+        recipe = Recipe(algorithm, trainings, chain, self.participation, self.weights)
         return values.in_order(recipe, self.hospitals.hospitals)
 
     def _local_training(self, model: Any) -> LocalTraining:

@@ -90,7 +90,8 @@ class Checkpoints:
 class Saver:
     """Writes checkpoints when it is time, or never where there is no folder for them.
 
-    A checkpoint is a copy on the host that a thread writes while training goes on. Used as a context manager it
+    A checkpoint is a copy on the host that a thread writes while training goes on. Used as a context manager
+    it
     ends when the last one is on the disk; what went wrong in a thread is raised by the next call.
 
     Args:

@@ -12,7 +12,8 @@ from jaxfed.storage.checkpoint import CheckpointError
 
 
 def flatten(tree: Any, name: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Copies of the leaves on the host, by path, each beginning with ``name``; random keys as bits, with their
+    """Copies of the leaves on the host, by path, each beginning with ``name``; random keys as bits, with
+    their
     implementation.
     """
     leaves, keys = {}, {}

@@ -1,4 +1,4 @@
-"""A sweep on its way, as a checkpoint holds it."""
+"""Saving and restoring a sweep in progress."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from typing import Any
 
 import jax
 
-from jaxfed.runtime.provenance import provenance
+from jaxfed.runtime.provenance import compare_versions, provenance
 from jaxfed.spec.spec import Spec
 from jaxfed.storage.checkpoint import Checkpoint
 from jaxfed.storage.fingerprint import digest, in_words, settings
 from jaxfed.storage.leaves import flatten, restore
 from jaxfed.sweep.executor import Progress
-from jaxfed.sweep.rungs import Course
+from jaxfed.sweep.rungs import Driver
 from jaxfed.sweep.space import Axes
 from jaxfed.sweep.trials import Trial
-from jaxfed.training.progress import compare_versions
 
 
 def identity(spec: Spec, axes: Axes, trials: list[Trial], **how: Any) -> dict[str, str]:
@@ -32,14 +31,14 @@ def identity(spec: Spec, axes: Axes, trials: list[Trial], **how: Any) -> dict[st
     }
 
 
-def checkpoint(now: Progress, course: Course, config: Mapping[str, Any]) -> Checkpoint:
+def checkpoint(now: Progress, driver: Driver, config: Mapping[str, Any]) -> Checkpoint:
     """All of it."""
     record = now.record
-    arrays = {"racing": now.racing, "holding": now.holding, "done": record.done, "died": record.died}
+    arrays = {"active": now.active, "holding": now.holding, "done": record.done, "diverged": record.diverged}
     for kind in ("single", "pooled"):
         arrays |= {f"{kind}/{name}": found for name, found in getattr(record, kind).items()}
     keys: dict[str, str] = {}
-    states: dict[str, Any] = {f"parked[{k}]": state for k, state in now.parked.items()}
+    states: dict[str, Any] = {f"suspended[{k}]": state for k, state in now.suspended.items()}
     if now.slots is not None:
         states["slots"] = now.slots
     for name, tree in states.items():
@@ -47,16 +46,16 @@ def checkpoint(now: Progress, course: Course, config: Mapping[str, Any]) -> Chec
         arrays, keys = arrays | some, keys | implementations
     notes = {
         "rung": now.rung,
-        "group": now.group,
-        "parked": [*now.parked],
+        "program": now.program,
+        "suspended": [*now.suspended],
         "slots": now.slots is not None,
-        "cuts": [group.cut for group in course.groups],
-        "clock": course.clock.numbers(),
+        "cuts": [program.cut for program in driver.programs],
+        "timings": driver.timings.numbers(),
     }
-    return Checkpoint(config, course.settled(now), arrays, keys, notes, provenance())
+    return Checkpoint(config, driver.settled(now), arrays, keys, notes, provenance())
 
 
-def put_back(now: Progress, course: Course, found: Checkpoint) -> None:
+def put_back(now: Progress, driver: Driver, found: Checkpoint) -> None:
     """Let a sweep that has not begun go on where a checkpoint was written.
 
     Raises:
@@ -65,26 +64,26 @@ def put_back(now: Progress, course: Course, found: Checkpoint) -> None:
     compare_versions(found.versions)
     arrays, notes, record = found.arrays, found.notes, now.record
     # copies: what is read from a file cannot be written to
-    now.racing, now.holding, record.done, record.died = (
-        arrays[name].copy() for name in ("racing", "holding", "done", "died")
+    now.active, now.holding, record.done, record.diverged = (
+        arrays[name].copy() for name in ("active", "holding", "done", "diverged")
     )
     for kind in ("single", "pooled"):
         own = [name.removeprefix(f"{kind}/") for name in arrays if name.startswith(f"{kind}/")]
         getattr(record, kind).update({name: arrays[f"{kind}/{name}"].copy() for name in own})
-    now.rung, now.group = notes["rung"], notes["group"]
-    for name, number in notes["clock"].items():
-        setattr(course.clock, name, number)
-    for number, group in enumerate(course.groups):
+    now.rung, now.program = notes["rung"], notes["program"]
+    for name, number in notes["timings"].items():
+        setattr(driver.timings, name, number)
+    for number, program in enumerate(driver.programs):
         # as it was chosen then, by the memory that was free
-        group.__dict__["cut"] = tuple(notes["cuts"][number])
-        current = notes["slots"] and number == now.group
-        parked = [k for k in notes["parked"] if k in group.members]
-        if current or parked:
-            like = group.empty()
+        program.cut = tuple(notes["cuts"][number])
+        current = notes["slots"] and number == now.program
+        suspended = [k for k in notes["suspended"] if k in program.members]
+        if current or suspended:
+            like = program.empty()
             one = jax.tree.map(lambda leaf: leaf[0], like.state)
-            for k in parked:
-                now.parked[k] = restore(one, arrays, found.keys, f"parked[{k}]")
+            for k in suspended:
+                now.suspended[k] = restore(one, arrays, found.keys, f"suspended[{k}]")
             if current:
                 now.slots = restore(like, arrays, found.keys, "slots")
             else:
-                group.forget()
+                program.release()

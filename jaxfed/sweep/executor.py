@@ -1,6 +1,6 @@
-"""The loop of a sweep: configurations pass through the slots of one program, group after group.
+"""The loop of a sweep: trials pass through the slots of one program, program after program.
 
-A slot whose run is done or dead gets the next configuration in the next call, so that no device waits for
+A slot whose run is done or has diverged gets the next trial in the next call, so that no device waits for
 another's. Between two calls, :class:`Progress` is all there is.
 """
 
@@ -9,68 +9,70 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxfed.core.engine import runs as slots
+from jaxfed.core.engine import runs
 from jaxfed.core.types import State
-from jaxfed.runtime.timings import Clock
-from jaxfed.sweep.programs import Group
+from jaxfed.runtime.timings import Timings
+from jaxfed.sweep.programs import Program
 from jaxfed.sweep.record import Record
-
-LEGS = 8  # evaluations of a slot in one call, at most
-SECONDS = 0.5  # of a call: a live bar, and an interrupt that is heard soon
+from jaxfed.training.stretch import SEGMENTS, Pace, stretch
 
 
 @dataclasses.dataclass(eq=False)
 class Progress:
-    """A sweep on its way: arrays and numbers, nothing else.
+    """A sweep in progress: arrays and numbers, nothing else.
 
     Attributes:
         record: what was seen.
-        racing: ``[K]`` bool, still in the race.
+        active: ``[K]`` bool, not eliminated.
         rung: number of the rung.
-        group: number of the group whose configurations are in the slots.
-        holding: ``[W]`` number of the configuration in each slot, -1 for none.
-        slots: their runs; None before the group's first call in this rung.
-        parked: states of runs that wait for the next rung, by number of the configuration.
+        program: number of the program whose trials are in the slots.
+        holding: ``[W]`` number of the trial in each slot, -1 for none.
+        slots: their runs; None before the program's first call in this rung.
+        suspended: states of runs that wait for the next rung, by number of the trial.
     """
 
     record: Record
-    racing: np.ndarray
+    active: np.ndarray
     rung: int = 0
-    group: int = 0
+    program: int = 0
     holding: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
-    slots: slots.Slot | None = None
-    parked: dict[int, State] = dataclasses.field(default_factory=dict)
+    slots: runs.Slot | None = None
+    suspended: dict[int, State] = dataclasses.field(default_factory=dict)
 
 
-class Lane:
-    """One group on its way to a number of rounds.
+class ProgramRunner:
+    """Takes the trials of one program to a number of rounds.
 
     Args:
-        group: the configurations of one program.
+        program: the trials.
         progress: of the whole sweep; changed in place.
-        chosen: numbers of the configurations that go on.
+        chosen: numbers of the trials that go on.
         until: rounds that they are to have done.
-        park: whether their states are needed later.
-        clock: where seconds are noted.
+        suspend: whether their states are needed later.
+        timings: where seconds are noted.
     """
 
     def __init__(
-        self, group: Group, progress: Progress, chosen: Iterable[int], until: int, park: bool, clock: Clock
+        self,
+        program: Program,
+        progress: Progress,
+        chosen: Iterable[int],
+        until: int,
+        suspend: bool,
+        timings: Timings,
     ) -> None:
-        self.group, self.progress, self.until, self.park, self.clock = group, progress, until, park, clock
+        self.program, self.progress, self.until = program, progress, until
+        self.suspend, self.timings, self.pace = suspend, timings, Pace()
         if progress.slots is None:
-            progress.holding, progress.slots = np.full(group.width, -1), group.empty()
+            progress.holding, progress.slots = np.full(program.width, -1), program.empty()
         held = progress.holding.tolist()
         self.todo = [k for k in chosen if k not in held and not self._finished(k)]
-        self.pace = 0.0  # work of a call
-        self.calls = 0
-        self.inputs: slots.Configuration | None = None
+        self.inputs: runs.RunInput | None = None
 
     @property
     def finished(self) -> bool:
@@ -81,100 +83,73 @@ class Lane:
         """One call of the program."""
         progress, record = self.progress, self.progress.record
         fresh = self._fill()
-        orders, marks = self.orders(fresh)
+        commands, marks = self.commands(fresh)
+        assert self.inputs is not None
+        assert progress.slots is not None
         began = time.perf_counter()
-        progress.slots, single, pooled = self._advance(orders)
-        died, rounds = np.asarray(progress.slots.died), np.asarray(progress.slots.state.round)
-        self._keep_pace(orders, time.perf_counter() - began)
+        progress.slots, results = self.program.advance(self.inputs, progress.slots, commands)
+        diverged, rounds = jax.device_get((progress.slots.diverged, progress.slots.state.round))
+        self._note(commands, time.perf_counter() - began)
         for w, k in enumerate(progress.holding.tolist()):
             if k < 0:
                 continue
-            record.done[k], record.died[k] = rounds[w], died[w]
-            for leg, mark in enumerate(marks[w]):
-                if not died[w] or record.marks[mark] < died[w]:
-                    seen = jax.tree.map(lambda leaf: leaf[w, leg], (single, pooled))  # noqa: B023
-                    record.measured(k, mark, *self.group.by_hospital(k, *seen))
+            record.done[k], record.diverged[k] = rounds[w], diverged[w]
+            for segment, mark in enumerate(marks[w]):
+                if not diverged[w] or mark < diverged[w]:
+                    seen = jax.tree.map(lambda leaf: leaf[w, segment], (results.single, results.pooled))  # noqa: B023
+                    number = int(np.searchsorted(record.marks, mark))
+                    record.measured(k, number, *self.program.by_hospital(k, *seen))
             if self._finished(k):
                 progress.holding[w] = -1
-                if self.park and not died[w]:
-                    progress.parked[k] = jax.tree.map(lambda leaf: leaf[w], progress.slots.state)  # noqa: B023
-
-    def _advance(self, orders: slots.Order) -> tuple[slots.Slot, Any, Any]:
-        layout, spec = self.group.layout, self.group.spec
-        assert self.inputs is not None
-        new, single, pooled = slots.advance(
-            self.inputs,
-            self.progress.slots,
-            self.group.put(orders),
-            layout.data,
-            plan=layout.plan,
-            held_plan=layout.held_plan,
-            together=self.group.together,
-            measure=spec.measure,
-            splits=len(spec.splits),
-        )
-        return new, *jax.tree.map(np.asarray, (single, pooled))
+                if self.suspend and not diverged[w]:
+                    progress.suspended[k] = jax.tree.map(lambda leaf: leaf[w], progress.slots.state)  # noqa: B023
 
     def _finished(self, k: int) -> bool:
         record = self.progress.record
-        return bool(record.died[k]) or bool(record.done[k] >= self.until)
+        return bool(record.diverged[k]) or bool(record.done[k] >= self.until)
 
     def _fill(self) -> np.ndarray:
-        """Put configurations into free slots; ``[W]`` which of them start anew."""
-        progress, group = self.progress, self.group
-        fresh = np.zeros(group.width, bool)
+        """Put trials into free slots; ``[W]`` which of them start anew."""
+        progress, program = self.progress, self.program
+        fresh = np.zeros(program.width, bool)
         free = np.flatnonzero(progress.holding < 0)[: len(self.todo)]
         for w in free:
             progress.holding[w] = k = self.todo.pop(0)
-            fresh[w] = k not in progress.parked
+            fresh[w] = k not in progress.suspended
             if not fresh[w]:
-                self._unpark(w, progress.parked.pop(k))
+                self._continue(w, progress.suspended.pop(k))
         if len(free) or self.inputs is None:
             here = progress.holding.tolist()
             some = max(here)  # an empty slot has the numbers of a full one, and does nothing
-            self.inputs = group.configurations([k if k >= 0 else some for k in here])
+            self.inputs = program.inputs([k if k >= 0 else some for k in here])
         return fresh
 
-    def _unpark(self, w: int, state: State) -> None:
-        """A run goes on where it stopped."""
+    def _continue(self, w: int, state: State) -> None:
+        """A run continues where it was suspended."""
         before = self.progress.slots
         assert before is not None
-        parked = slots.Slot(state, jnp.zeros((), jnp.int32))
+        suspended = runs.Slot(state, jnp.zeros((), jnp.int32))
         self.progress.slots = jax.tree.map(
-            lambda leaf, new: jax.device_put(leaf.at[w].set(new), leaf.sharding), before, parked
+            lambda leaf, new: jax.device_put(leaf.at[w].set(new), leaf.sharding), before, suspended
         )
 
-    def orders(self, fresh: np.ndarray) -> tuple[slots.Order, list[list[int]]]:
-        """What each slot does, and the evaluation after each of its legs."""
+    def commands(self, fresh: np.ndarray) -> tuple[runs.SlotCommand, list[list[int]]]:
+        """What each slot does, and the rounds done at each of its evaluations."""
         record, here = self.progress.record, self.progress.holding.tolist()
-        legs = min(LEGS, len(record.marks))
-        rounds, look = np.zeros((len(here), legs), np.int32), np.zeros((len(here), legs), bool)
+        rounds, evaluate = (np.zeros((len(here), SEGMENTS), kind) for kind in (np.int32, bool))
         marks: list[list[int]] = [[] for _ in here]
         for w, k in enumerate(here):
-            if k < 0:
-                continue
-            done = int(record.done[k])  # -1 before the first evaluation, which is that of round 0
-            mark = int(np.searchsorted(record.marks, done, side="right"))
-            done, left = max(done, 0), max(1, int(self.pace / self.group.work(k)))
-            for leg in range(legs):
-                if mark + leg == len(record.marks) or record.marks[mark + leg] > self.until:
-                    break
-                rounds[w, leg] = min(int(record.marks[mark + leg]) - done, left)
-                done, left = done + int(rounds[w, leg]), left - int(rounds[w, leg])
-                look[w, leg] = done == record.marks[mark + leg]
-                if not look[w, leg]:
-                    break
-                marks[w].append(mark + leg)
-        return slots.Order(fresh, rounds, look), marks
+            if k >= 0:
+                budget = self.pace.budget(self.program.work(k))
+                rounds[w], evaluate[w], marks[w] = stretch(
+                    int(record.done[k]), record.marks, self.until, budget
+                )
+        return runs.SlotCommand(fresh, np.ones(len(here), bool), rounds, evaluate), marks
 
-    def _keep_pace(self, orders: slots.Order, seconds: float) -> None:
-        """As much work in the next call as takes some time; the first one compiled."""
-        here, rounds = self.progress.holding.tolist(), orders.rounds.sum(1)
-        work = max([n * self.group.work(k) for n, k in zip(rounds, here, strict=True) if k >= 0])
-        if self.calls or self.progress.rung:
-            self.clock.training(int(rounds.sum()), seconds)
+    def _note(self, commands: runs.SlotCommand, seconds: float) -> None:
+        here, rounds = self.progress.holding.tolist(), commands.rounds.sum(1)
+        work = max([n * self.program.work(k) for n, k in zip(rounds, here, strict=True) if k >= 0])
+        if self.pace.note(work, seconds) or self.progress.rung:
+            self.timings.training(int(rounds.sum()), seconds)
         else:
-            self.clock.compiling_seconds += seconds
-        if self.calls and work:
-            self.pace = min(work * SECONDS / max(seconds, 1e-9), 8 * max(work, self.pace))
-        self.calls += 1
+            self.timings.compile_seconds += seconds

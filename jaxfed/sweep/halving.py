@@ -71,17 +71,17 @@ class Halving:
         return [*found, rounds]
 
     def survivors(
-        self, record: Record, axes: Axes, trials: list[Trial], racing: np.ndarray, rung: int
+        self, record: Record, axes: Axes, trials: list[Trial], active: np.ndarray, rung: int
     ) -> np.ndarray:
-        """``[K]`` bool: who goes on after a rung of so many rounds, of those ``racing``."""
+        """``[K]`` bool: who goes on after a rung of so many rounds, of those ``active``."""
         mark = int(np.searchsorted(record.marks, rung))
-        score = np.where(record.died > 0, np.nan, self._scores(record, mark))
+        score = np.where(record.diverged > 0, np.nan, self._scores(record, mark))
         races: dict[Any, dict[Any, list[int]]] = {}
-        for k in np.flatnonzero(racing):
+        for k in np.flatnonzero(active):
             arm = tuple(i for axis, i in zip(axes.axes, axes.index[k], strict=True) if axis.path != SEED)
             data = trials[k].hospitals, trials[k].evaluation_hospitals
             races.setdefault(data, {}).setdefault(arm, []).append(int(k))
-        going = np.zeros_like(racing)
+        going = np.zeros_like(active)
         for arms in races.values():
             means = {arm: float(score[own].mean()) for arm, own in arms.items()}  # NaN if one is dead
             living = sorted((mean, arm) for arm, mean in means.items() if not math.isnan(mean))

@@ -1,12 +1,12 @@
-"""Configurations that run through one compiled program.
+"""Trials that run through one compiled program.
 
-They belong to one group if their recipes differ in numbers only; their data sets may differ too.
+They belong to one program if their recipes differ in numbers only; their data sets may differ too.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -14,53 +14,53 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from jaxfed.core import hyperparameters as values
-from jaxfed.core.dataset import Dataset
-from jaxfed.core.engine import runs as slots
+from jaxfed.core import hyperparameters
+from jaxfed.core.dataset import TRAIN, Dataset
+from jaxfed.core.engine import runs
 from jaxfed.records.history import Arrays
 from jaxfed.spec.shapes import variables_of
 from jaxfed.spec.spec import Spec
-from jaxfed.sweep.datasets import Layout, lay_out, work_of
 from jaxfed.sweep.packing import side_by_side, size_of
 from jaxfed.sweep.trials import Trial
+from jaxfed.training.judgement import judged_blocks
+from jaxfed.training.placed import Placed, lay_out, work_of
 
 
-def groups_of(trials: list[Trial], together: int | None, memory: int | None) -> list[Group]:
-    """One group for each program, in the order of their first configurations.
+def programs_of(trials: list[Trial], together: int | None, memory: int | None) -> list[Program]:
+    """The programs that some trials need, in the order of their first trials.
 
     Raises:
         InvalidInput: some run does not fit into the memory.
     """
-    found: dict[Any, dict[int, Trial]] = {}
+    members: dict[Any, dict[int, Trial]] = {}
     for trial in trials:
-        found.setdefault(_signature(trial), {})[trial.number] = trial
-    groups = [Group(members, together, memory) for members in found.values()]
-    for group in groups:
-        group.cut  # noqa: B018 - raises before anything starts
-    return groups
+        members.setdefault(_signature(trial), {})[trial.number] = trial
+    programs = [Program(m, together, memory) for m in members.values()]
+    for program in programs:
+        program.cut  # noqa: B018 - raises before anything starts
+    return programs
 
 
 def _signature(trial: Trial) -> Any:
     """What a program is compiled for, as far as it is not the same in the whole sweep."""
-    spec = trial.spec
+    spec, data = trial.spec, trial.hospitals
     leaves, structure = jax.tree.flatten(spec.recipe)
     kinds = tuple(type(leaf) if isinstance(leaf, (int, float)) else _kind(leaf) for leaf in leaves)
-    own = spec.hospitals
-    rows, tree = jax.tree.flatten((own.x, own.y))
+    rows, tree = jax.tree.flatten((data.x, data.y))
     shapes = tuple((leaf.shape[1:], leaf.dtype) for leaf in rows)
-    return structure, kinds, tree, shapes, own.task, own.outputs, spec.evaluate_on is None
+    return structure, kinds, tree, shapes, data.task, data.outputs, spec.evaluate_on is None
 
 
 def _kind(leaf: Any) -> Any:
     return np.shape(leaf), str(np.asarray(leaf).dtype)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Group:
-    """Configurations of one program.
+@dataclasses.dataclass(eq=False)
+class Program:
+    """Trials of one compiled program.
 
     Attributes:
-        members: they, by number.
+        members: the trials, by number.
         wanted, memory: see :func:`jaxfed.sweep.packing.side_by_side`.
     """
 
@@ -70,25 +70,36 @@ class Group:
 
     @property
     def spec(self) -> Spec:
-        """The specification of one of them, for what they have in common."""
+        """The specification of one trial, for what they have in common."""
         return next(iter(self.members.values())).spec
 
     @cached_property
-    def layout(self) -> Layout:
+    def placed(self) -> Placed:
         """Where the hospitals lie."""
-        key = {k: (c.hospitals, c.evaluation_hospitals) for k, c in self.members.items()}
-        specs = {key[k]: c.spec for k, c in reversed(self.members.items())}
-        number = {pair: v for v, pair in enumerate(dict.fromkeys(key.values()))}
-        return lay_out([specs[pair] for pair in number], {k: number[key[k]] for k in key}, self.cut[0])
+        specs = {self._data_of(k): trial.spec for k, trial in reversed(self.members.items())}
+        first, sets = self.spec, self.cut[0]
+        busy = min(int((s.hospitals.counts[:, TRAIN] > 0).sum()) for s in specs.values())
+        devices = max(1, min((first.devices or len(jax.devices())) // sets, busy))
+        return lay_out(
+            [specs[pair] for pair in self._datasets], judged_blocks(first), devices=devices, configs=sets
+        )
 
-    def forget(self) -> None:
+    @cached_property
+    def _datasets(self) -> dict[tuple[Dataset, Dataset], int]:
+        """The number of each pair of data sets: those that train, and those that are evaluated."""
+        return {pair: v for v, pair in enumerate(dict.fromkeys(map(self._data_of, self.members)))}
+
+    def _data_of(self, k: int) -> tuple[Dataset, Dataset]:
+        return self.members[k].hospitals, self.members[k].evaluation_hospitals
+
+    def release(self) -> None:
         """Give the memory of the hospitals back, until they are needed again."""
-        self.__dict__.pop("layout", None)
+        self.__dict__.pop("placed", None)
 
     @cached_property
     def cut(self) -> tuple[int, int]:
-        """Into how many groups devices are cut, and how many runs each has at a time."""
-        specs = [c.spec for c in self.members.values()]
+        """Into how many sets the devices are cut, and how many runs each has at a time."""
+        specs = [trial.spec for trial in self.members.values()]
         datasets = {id(data): data for spec in specs for data in (spec.hospitals, spec.evaluation_hospitals)}
         rows = max(size_of((data.x, data.y)) for data in datasets.values()) * len(datasets)
         state = max(_state_size(spec) for spec in {id(s.hospitals): s for s in specs}.values())
@@ -97,48 +108,64 @@ class Group:
 
     @property
     def together(self) -> int:
-        """Slots of each group of devices."""
+        """Slots of each set of devices."""
         return self.cut[1]
 
     @property
     def width(self) -> int:
-        """W: how many configurations are on their way at a time."""
-        return self.layout.plan.configs * self.together
+        """W: how many trials are in progress at a time."""
+        return self.placed.plans[0].configs * self.together
 
     def put(self, tree: Any) -> Any:
         """``[W, ...]`` of the host to where the slots are."""
-        return jax.device_put(tree, NamedSharding(self.layout.plan.mesh, slots.RUNS))
+        return jax.device_put(tree, NamedSharding(self.placed.plans[0].mesh, runs.RUNS))
 
-    def configurations(self, numbers: list[int]) -> slots.Configuration:
-        """``[W, ...]``: what the program is told of these."""
-        own = {k: self._configuration(k) for k in numbers}
+    def inputs(self, numbers: list[int]) -> runs.RunInput:
+        """``[W, ...]``: what the program is told of these trials."""
+        each = {k: self._input(k) for k in numbers}
         # Python's numbers have no type of their own, and keep none: as in a single run
-        together = lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves])  # noqa: E731
-        return self.put(jax.tree.map(together, *(own[k] for k in numbers)))
+        stack = lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves])  # noqa: E731
+        return self.put(jax.tree.map(stack, *(each[k] for k in numbers)))
 
-    def empty(self) -> slots.Slot:
+    def empty(self) -> runs.Slot:
         """Slots with nothing in them."""
-        some = self._configuration(next(iter(self.members)))
-        return slots.empty(some, self.layout.data, plan=self.layout.plan, together=self.together)
+        given, placed = self._input(next(iter(self.members))), self.placed
+        return runs.empty(given, placed.data, plans=placed.plans, together=self.together)
 
-    def _configuration(self, k: int) -> slots.Configuration:
-        member, which = self.members[k], self.layout.which[k]
-        place = self.layout.places[which]
-        recipe = values.lay_out(member.spec.recipe, place.position, place.plan.places)
-        return slots.Configuration(recipe, member.seed, which)
+    def advance(
+        self, inputs: runs.RunInput, slots: runs.Slot, commands: runs.SlotCommand
+    ) -> tuple[runs.Slot, runs.Results]:
+        """One call; the results are on the host."""
+        new, results = runs.advance(
+            inputs,
+            slots,
+            self.put(commands),
+            self.placed.data,
+            plans=self.placed.plans,
+            evaluation_plans=self.placed.evaluation_plans,
+            together=self.together,
+            measure=self.spec.measure,
+            splits=len(self.spec.splits),
+            log=0,
+        )
+        return new, jax.device_get(results)
+
+    def _input(self, k: int) -> runs.RunInput:
+        trial = self.members[k]
+        recipe = hyperparameters.padded(trial.spec.recipe, self.placed.plans[0].clients)
+        return runs.RunInput(recipe, trial.seed, self._datasets[self._data_of(k)])
 
     def by_hospital(self, k: int, single: Arrays, pooled: Arrays) -> tuple[Dataset, Arrays, Arrays]:
-        """What was measured of configuration ``k``, ``[C, S]`` in the order of its hospitals, and ``[S]``."""
-        position = self.layout.held_places[self.layout.which[k]].position
-        own = {name: found[position] for name, found in single.items()}
-        return self.members[k].evaluation_hospitals, own, pooled
+        """What was measured of trial ``k``, ``[C, S]`` in the order of its hospitals, and ``[S]``."""
+        hospitals = self.members[k].evaluation_hospitals
+        return hospitals, {name: values[: len(hospitals)] for name, values in single.items()}, pooled
 
     def work(self, k: int) -> float:
-        """Cost of a round of configuration ``k``, in any unit."""
+        """Cost of a round of trial ``k``, in any unit."""
         spec = self.members[k].spec
         what = (spec.hospitals, spec.epochs, spec.steps)
         if what not in self._work:
-            self._work[what] = float(max(work_of(spec).sum(), 1))
+            self._work[what] = float(max(sum(work.sum() for work in work_of(spec)), 1))
         return self._work[what]
 
     @cached_property
@@ -147,9 +174,14 @@ class Group:
 
 
 def _state_size(spec: Spec) -> int:
-    """Bytes of a run's state."""
-    recipe = spec.recipe
-    recipe = values.at_round(recipe, jnp.zeros((), jnp.int32))
-    init = partial(recipe.algorithm.init, places=len(spec.hospitals))
-    server, client = jax.eval_shape(lambda v: init(v, jax.random.key(0)), variables_of(spec, recipe.local))
-    return size_of(server) + len(spec.hospitals) * size_of(client)
+    """Bytes of the algorithm's state of a run."""
+    recipe = hyperparameters.at_round(spec.recipe, jnp.zeros((), jnp.int32))
+    size = 0
+    for local, name in zip(recipe.locals, spec.local_trainings, strict=True):
+
+        def init(variables: Any, local: Any = local) -> Any:
+            return recipe.algorithm.init(local, variables, jax.random.key(0), len(spec.hospitals))
+
+        server, client = jax.eval_shape(init, variables_of(spec, local))
+        size += size_of(server) + spec.group_of.count(name) * size_of(client)
+    return size

@@ -31,7 +31,7 @@ class Record:
         pooled: ``name: [K, E, S]``.
         scoring: what the metrics mean.
         done: ``[K]`` rounds done; -1 before the first evaluation.
-        died: ``[K]`` rounds done when it died, 0 while it lives.
+        diverged: ``[K]`` rounds done when it diverged, 0 while it has not.
     """
 
     marks: np.ndarray
@@ -41,7 +41,7 @@ class Record:
     pooled: Arrays
     scoring: Scoring
     done: np.ndarray
-    died: np.ndarray
+    diverged: np.ndarray
     _known: dict[Data, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
 
     @classmethod
@@ -93,7 +93,7 @@ class Record:
             variables[name] = ([*where, "hospital"], turned.reshape(*shape, *turned.shape[1:]))
             pooled = self.pooled[name]
             variables[f"{name}_pooled"] = (where, pooled.reshape(*shape, *pooled.shape[1:]))
-        died = np.where(self.died > 0, self.died, np.nan)
+        died = np.where(self.diverged > 0, self.diverged, np.nan)
         variables["diverged"] = (dims, died.reshape(shape))
         variables["rounds_done"] = (dims, np.maximum(self.done, 0).reshape(shape))
         rows = self._rows(trials)

@@ -18,13 +18,13 @@ from jaxfed.results.sweep import Sweep
 from jaxfed.runtime.provenance import provenance
 from jaxfed.spec.spec import Spec
 from jaxfed.storage.folder import Checkpoints, Saver
-from jaxfed.sweep import checkpoint as kept
+from jaxfed.sweep import checkpoint as saving
 from jaxfed.sweep.executor import Progress
 from jaxfed.sweep.halving import Halving
 from jaxfed.sweep.packing import check_results
-from jaxfed.sweep.programs import groups_of
+from jaxfed.sweep.programs import programs_of
 from jaxfed.sweep.record import Record
-from jaxfed.sweep.rungs import Course
+from jaxfed.sweep.rungs import Driver
 from jaxfed.sweep.space import Mode, axes_of, count_of
 from jaxfed.sweep.trials import trials_of
 from jaxfed.training.checks import check_checkpoint, check_run
@@ -64,30 +64,31 @@ def sweep(
     problems.raise_if_any()
     rungs = [rounds] if halving is None else halving.rungs(rounds)
     marks = np.union1d(np.arange(0, rounds + 1, eval_every), [0, *rungs])
-    course = Course(axes, trials, groups_of(trials, together, memory), rungs, halving)
+    driver = Driver(axes, trials, programs_of(trials, together, memory), rungs, halving)
     now = Progress(Record.of(trials, marks, spec.measure.scoring), np.ones(len(axes), bool))
     saver = Saver(None, None, None)
     if checkpoint is not None:
         how = {"mode": mode, "rounds": rounds, "eval_every": eval_every, "seed": seed, "halving": halving}
-        files = Checkpoints(Path(checkpoint), kept.identity(spec, axes, trials, **how), keep)
+        files = Checkpoints(Path(checkpoint), saving.identity(spec, axes, trials, **how), keep)
         found = files.latest()
         if found is not None:
-            kept.put_back(now, course, found)
+            saving.put_back(now, driver, found)
         saver = Saver(files, every, None if found is None else found.round)
-    save = partial(kept.checkpoint, now, course)
-    saver.save(course.settled(now), save, always=True)
+    save = partial(saving.checkpoint, now, driver)
+    saver.save(driver.settled(now), save, always=True)
     began = time.perf_counter()
-    settled = course.settled(now)
+    settled = driver.settled(now)
     bar = tqdm(total=len(axes) * rounds, initial=settled, desc="sweep", unit="round", disable=not progress)
-    try:
-        with bar:
-            for _ in course.calls(now):
-                saver.save(course.settled(now), save)
-                bar.update(course.settled(now) - bar.n)
-    except KeyboardInterrupt:
-        remark = saver.remark()
-        bar.write(f"interrupted after {course.settled(now)} of {len(axes) * rounds} rounds{remark}")
-    saver.save(course.settled(now), save, always=True)
+    with saver:
+        try:
+            with bar:
+                for _ in driver.calls(now):
+                    saver.save(driver.settled(now), save)
+                    bar.update(driver.settled(now) - bar.n)
+        except KeyboardInterrupt:
+            remark = saver.remark()
+            bar.write(f"interrupted after {driver.settled(now)} of {len(axes) * rounds} rounds{remark}")
+        saver.save(driver.settled(now), save, always=True)
     config = {
         **spec.describe(),
         "mode": mode,
@@ -99,10 +100,10 @@ def sweep(
     }
     origin = {
         **provenance(),
-        "programs": len(course.groups),
+        "programs": len(driver.programs),
         "seconds": time.perf_counter() - began,
-        "compile_seconds": course.clock.compiling_seconds,
-        "seconds_per_round": course.clock.report()["seconds_per_round"],
+        "compile_seconds": driver.timings.compile_seconds,
+        "seconds_per_round": driver.timings.report()["seconds_per_round"],
     }
     return Sweep(now.record.dataset(axes, trials), config, origin)
 

@@ -1,4 +1,4 @@
-"""The course of a sweep: rung after rung, group after group, call after call."""
+"""What drives a sweep: rung after rung, program after program, call after call."""
 
 from __future__ import annotations
 
@@ -8,57 +8,57 @@ from collections.abc import Iterator
 import numpy as np
 
 from jaxfed.runtime import interrupt
-from jaxfed.runtime.timings import Clock
-from jaxfed.sweep.executor import Lane, Progress
+from jaxfed.runtime.timings import Timings
+from jaxfed.sweep.executor import ProgramRunner, Progress
 from jaxfed.sweep.halving import Halving
-from jaxfed.sweep.programs import Group
+from jaxfed.sweep.programs import Program
 from jaxfed.sweep.space import Axes
 from jaxfed.sweep.trials import Trial
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Course:
+class Driver:
     """What a sweep does, from any :class:`Progress` on.
 
     Attributes:
         axes: what is swept.
         trials: all of them.
-        groups: the same, by program.
+        programs: the same, by program.
         rungs: rounds done at the end of each rung; only the last where there is no ``halving``.
         halving: who goes on after a rung.
-        clock: seconds of all calls; those of rounds are for all devices together.
+        timings: seconds of all calls; those of rounds are for all devices together.
     """
 
     axes: Axes
     trials: list[Trial]
-    groups: list[Group]
+    programs: list[Program]
     rungs: list[int]
     halving: Halving | None = None
-    clock: Clock = dataclasses.field(default_factory=Clock)
+    timings: Timings = dataclasses.field(default_factory=Timings)
 
     def calls(self, now: Progress) -> Iterator[None]:
         """Go on to the end; yields after every call, when ``now`` is all that is needed to go on."""
         while now.rung < len(self.rungs):
             last = now.rung + 1 == len(self.rungs)
-            while now.group < len(self.groups):
-                group = self.groups[now.group]
-                chosen = [k for k in group.members if now.racing[k]]
-                lane = Lane(group, now, chosen, self.rungs[now.rung], not last, self.clock)
-                while not lane.finished:
+            while now.program < len(self.programs):
+                program = self.programs[now.program]
+                chosen = [k for k in program.members if now.active[k]]
+                runner = ProgramRunner(program, now, chosen, self.rungs[now.rung], not last, self.timings)
+                while not runner.finished:
                     with interrupt.deferred():
-                        lane.call()
+                        runner.call()
                     yield
-                now.group, now.slots = now.group + 1, None
+                now.program, now.slots = now.program + 1, None
                 if last:
-                    group.forget()
+                    program.release()
             if self.halving is not None and not last:
-                now.racing = self.halving.survivors(
-                    now.record, self.axes, self.trials, now.racing, self.rungs[now.rung]
+                now.active = self.halving.survivors(
+                    now.record, self.axes, self.trials, now.active, self.rungs[now.rung]
                 )
-                now.parked = {k: state for k, state in now.parked.items() if now.racing[k]}
-            now.group, now.rung = 0, now.rung + 1
+                now.suspended = {k: state for k, state in now.suspended.items() if now.active[k]}
+            now.program, now.rung = 0, now.rung + 1
 
     def settled(self, now: Progress) -> int:
-        """Rounds that need not be done any more: done, or of a run that is dead or has lost."""
-        out = (now.record.died > 0) | ~now.racing
+        """Rounds already done, plus the remaining rounds of runs that diverged or were eliminated."""
+        out = (now.record.diverged > 0) | ~now.active
         return int(np.where(out, self.rungs[-1], np.maximum(now.record.done, 0)).sum())

@@ -10,7 +10,6 @@ import numpy as np
 
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, Problems
-from jaxfed.core.group_algorithm import MixedAlgorithm
 from jaxfed.spec import paths
 from jaxfed.spec.checks import check_spec
 from jaxfed.spec.spec import Spec
@@ -48,9 +47,6 @@ def trials_of(
     spec: Spec, axes: Axes, seed: int, data: Callable[..., Dataset] | None, problems: Problems
 ) -> list[Trial]:
     """Every configuration; what is wrong with one goes into ``problems`` with its values."""
-    problems.check(
-        spec.models is None, "models=...: hospitals with different models cannot be swept; give one model"
-    )
     _check_paths(spec, axes, data, problems)
     if problems.count:
         return []
@@ -64,11 +60,6 @@ def trials_of(
             changes = _data_of(settings, data, made)
             variant = _changed(spec, changes, settings)
             check_spec(variant, like=spec)
-            if isinstance(variant.algorithm, MixedAlgorithm):
-                raise InvalidInput(
-                    f"algorithm={type(variant.algorithm).__name__}: algorithms for hospitals with different "
-                    "models cannot be swept; run each setting by itself, sim.replace(...).run(...)"
-                )
         except InvalidInput as error:
             message = str(error).removeprefix("Simulation: ")
             if message not in said:

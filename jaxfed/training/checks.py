@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxfed.core.errors import Problems
-from jaxfed.core.group_algorithm import MixedAlgorithm
 from jaxfed.spec.checks import check_count
 from jaxfed.spec.shapes import variables_of
 from jaxfed.spec.spec import ALL, Spec
@@ -47,7 +46,7 @@ def check_run(spec: Spec, rounds: Any, seed: Any, eval_every: Any, initial: Any,
         wanted = {name: variables_of(spec, local) for name, local in spec.local_trainings.items()}
         found = jax.tree.map(jnp.shape, initial)
         expected = jax.tree.map(lambda leaf: leaf.shape, wanted)
-        single = not isinstance(spec.algorithm, MixedAlgorithm)
+        single = spec.models is None
         shapes, kind = (expected[ALL], "") if single else (expected, " of every group")
         problems.check(
             found == shapes, f"initial has shapes {found}, the model needs {shapes}; give Variables{kind}"

@@ -22,15 +22,14 @@ import numpy as np
 import pandas as pd
 from jax import Array
 
-from jaxfed.core.engine import evaluate as predict
-from jaxfed.core.engine import rounds as engine
+from jaxfed.core.engine import runs
+from jaxfed.core.engine.recipe import Plans
 from jaxfed.core.errors import InvalidInput, Problems
-from jaxfed.core.hyperparameters import PerHospital
-from jaxfed.core.layout.plan import Federation, HeldOut, Plan
+from jaxfed.core.hyperparameters import PerHospital, padded
 from jaxfed.core.task import Measure
 from jaxfed.spec import paths
 from jaxfed.spec.spec import Spec
-from jaxfed.training.federated import Federated
+from jaxfed.training.trainer import Trainer
 
 
 class Gradient(NamedTuple):
@@ -46,7 +45,7 @@ class Gradient(NamedTuple):
 
 
 def gradient(
-    spec: Spec, trainer: Federated, fields: Sequence[str], rounds: int, *, seed: int, split: str
+    spec: Spec, trainer: Trainer, fields: Sequence[str], rounds: int, *, seed: int, split: str
 ) -> Gradient:
     """See :meth:`jaxfed.Simulation.gradient`; ``trainer`` is that of ``spec``."""
     fields = [fields] if isinstance(fields, str) else [*fields]
@@ -57,15 +56,15 @@ def gradient(
     problems.raise_if_any()
     places = {path: _leaf(spec, path, problems) for path in fields}
     problems.raise_if_any()
-    local = trainer.recipe.local
-    local = dataclasses.replace(local, problem=local.problem.plain())
-    leaves, structure = jax.tree.flatten(dataclasses.replace(trainer.recipe, local=local))
+    recipe = padded(spec.recipe, trainer.plan.clients)
+    plain = tuple(dataclasses.replace(local, problem=local.problem.plain()) for local in recipe.locals)
+    leaves, structure = jax.tree.flatten(dataclasses.replace(recipe, locals=plain))
     leaves = [jnp.asarray(leaf) for leaf in leaves]
     final = Final(
         structure=structure,
         rounds=rounds,
-        plan=trainer.placement.plan,
-        held_plan=trainer.held_placement.plan,
+        plans=trainer.placed.plans,
+        evaluation_plans=trainer.placed.evaluation_plans,
         measure=Measure(spec.hospitals.task),
         metric=spec.hospitals.task.loss,
         split=spec.splits.index(split),
@@ -74,12 +73,12 @@ def gradient(
     value, by = np.nan, {}
     for path, number in places.items():
         each = leaves[number].ndim > 0
-        directions = np.eye(leaves[number].size)[trainer.placement.position] if each else np.ones(1)
+        directions = np.eye(leaves[number].size)[: len(spec.hospitals)] if each else np.ones(1)
         slopes = []
         for direction in directions:
             towards = [jnp.zeros(leaf.shape, leaf.dtype) for leaf in leaves]
             towards[number] = jnp.asarray(direction, leaves[number].dtype)
-            value, slope = _slope(leaves, towards, trainer.federation, trainer.held, seed, final)
+            value, slope = _slope(leaves, towards, trainer.placed.data, seed, final)
             slopes.append(float(slope))
         by[path] = pd.Series(slopes, spec.hospitals.hospitals, name=path) if each else slopes[0]
     return Gradient(float(value), by)
@@ -87,33 +86,44 @@ def gradient(
 
 @dataclasses.dataclass(frozen=True)
 class Final:
-    """What a run's final loss is, beside its numbers; static."""
+    """What a run's final loss is a function of, besides its numbers; static."""
 
     structure: Any
     rounds: int
-    plan: Plan
-    held_plan: Plan
+    plans: Plans
+    evaluation_plans: Plans
     measure: Measure
     metric: str
     split: int
     splits: int
 
-    def __call__(self, leaves: list[Array], federation: Federation, held: HeldOut, seed: int) -> Array:
+    def __call__(self, leaves: list[Array], data: runs.Data, seed: int) -> Array:
         """The loss of the run whose recipe has these leaves."""
-        recipe = self.structure.unflatten(leaves)
-        state = engine.start(recipe, self.plan, federation, seed)
-        state, _ = engine.advance(recipe, self.plan, federation, state, self.rounds, capacity=1)
-        how = {"measure": self.measure, "splits": self.splits}
-        pooled = predict.evaluate(recipe, self.held_plan, federation, held, state, **how)[1]
-        return pooled[self.metric][self.split]
+        given = runs.RunInput(self.structure.unflatten(leaves), seed, 0)
+        slots = runs.empty(given, data, plans=self.plans, together=1)
+        command = runs.SlotCommand(
+            np.ones(1, bool), np.zeros(1, bool), np.full((1, 1), self.rounds, np.int32), np.ones((1, 1), bool)
+        )
+        _, results = runs.advance(
+            jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], given),
+            slots,
+            command,
+            data,
+            plans=self.plans,
+            evaluation_plans=self.evaluation_plans,
+            together=1,
+            measure=self.measure,
+            splits=self.splits,
+            log=0,
+        )
+        return results.pooled[self.metric][0, 0, self.split]
 
 
 @partial(jax.jit, static_argnames=("final",))
 def _slope(
     leaves: list[Array],
     towards: list[Array],
-    federation: Federation,
-    held: HeldOut,
+    data: runs.Data,
     seed: int,
     final: Final,
 ) -> tuple[Array, Array]:
@@ -122,7 +132,7 @@ def _slope(
 
     def loss(numbers: list[Array]) -> Array:
         given = dict(zip(real, numbers, strict=True))
-        return final([given.get(i, leaf) for i, leaf in enumerate(leaves)], federation, held, seed)
+        return final([given.get(i, leaf) for i, leaf in enumerate(leaves)], data, seed)
 
     return jax.jvp(loss, ([leaves[i] for i in real],), ([towards[i] for i in real],))
 

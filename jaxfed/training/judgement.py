@@ -59,7 +59,8 @@ def _steps(spec: Spec) -> list[np.ndarray]:
 def candidates(longest: int) -> list[int]:
     """Blocks to try, in ascending order; ``longest`` is the most hospitals of a device.
 
-    1, 2, 4, 8, 16 on a CPU, where larger ones only fall out of the caches; elsewhere powers of 2 and all of them.
+    1, 2, 4, 8, 16 on a CPU, where larger ones only fall out of the caches; elsewhere powers of 2 and all of
+    them.
     """
     most = 16 if jax.default_backend() == "cpu" else longest
     blocks = [2**i for i in range(max(longest, 1).bit_length()) if 2**i <= min(longest, most)]
@@ -85,7 +86,8 @@ def expected(steps: np.ndarray, placement: Placement, flop: float, block: int = 
     """Seconds of a round on the busiest device, by a model; arguments as in :func:`judged`.
 
     The sum over blocks of the steps of its longest member, each of
-    ``OPERATIONS + block * (HOSPITAL + flop / RATE)`` on a CPU core. On a GPU a step takes as long as launching its
+    ``OPERATIONS + block * (HOSPITAL + flop / RATE)`` on a CPU core. On a GPU a step takes as long as
+    launching its
     operations, until a block fills the card.
     """
     slots = placement.plan.slots
@@ -112,9 +114,7 @@ def traced_step(local: LocalTraining, hospitals: Dataset) -> Traced:
     return jax.jit(step).trace(jax.random.key(0), *jax.tree.map(shape, (hospitals.x, hospitals.y)))
 
 
-def fastest(
-    blocks: list[int], start: int, seconds: Callable[[int], float]
-) -> tuple[int, dict[int, float]]:
+def fastest(blocks: list[int], start: int, seconds: Callable[[int], float]) -> tuple[int, dict[int, float]]:
     """The fastest block, and the seconds of those that were timed.
 
     It climbs from ``start`` up the list while it gets faster, else down.

@@ -90,7 +90,9 @@ def _rounds(now: Progress, last: int, eval_every: int, saver: Saver, progress: b
     try:
         with bar:
             while now.done < last:
-                until = last if saver.every is None else min(last, (now.done // saver.every + 1) * saver.every)
+                until = (
+                    last if saver.every is None else min(last, (now.done // saver.every + 1) * saver.every)
+                )
                 # the old state is donated: it, its history and the count of rounds change together
                 with interrupt.deferred():
                     now.advance(marks, until)
@@ -103,5 +105,3 @@ def _rounds(now: Progress, last: int, eval_every: int, saver: Saver, progress: b
         # what is saved is what an uninterrupted run has here: no evaluation that is out of turn
         saver.save(now.done, now.checkpoint, always=True)
         now.evaluate()
-
-

@@ -1,6 +1,7 @@
 """Data sets on the devices, laid out alike, so that one program runs them all.
 
-A run has one data set, a sweep may have several. Each lies as the largest needs it, with empty places and rows that
+A run has one data set, a sweep may have several. Each lies as the largest needs it, with empty places and
+rows that
 nobody reads. Rows are put on the devices once, however many simulations with the same layout use a data set.
 """
 

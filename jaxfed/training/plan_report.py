@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
 from jaxfed.core.layout import memory
-from jaxfed.core.nn.rewrite import Form
-from jaxfed.training.federated import Federated
-from jaxfed.training.grouped import Grouped
+from jaxfed.training.placed import work_of
+from jaxfed.training.trainer import Trainer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +19,9 @@ class Planned:
         devices: how many, and ``kind`` of what.
         block: hospitals that run side by side on a device; where they have different models, the largest of
             ``blocks``.
-        how: whether the block was ``"given"``, ``"judged"`` from shapes, ``"measured"`` for this call, or
-            ``"remembered"`` from an earlier measurement.
+        how: whether the block was ``"given"`` or ``"judged"`` from shapes.
         form: of the model's operations, as :class:`jaxfed.Simulation` has it.
-        form_how: as ``how``; on a CPU, or without convolutions and pooling, it is not measured.
-        seconds: ``{form: {block: seconds of a round}}`` of what was measured.
+        form_how: as ``how``.
         blocks: ``{group: block}`` where hospitals have different models.
         slots: places for hospitals on each device.
         balance: work of the average device over that of the busiest; 1 is perfect.
@@ -39,7 +35,6 @@ class Planned:
     how: str
     form: str
     form_how: str
-    seconds: dict[Form, dict[int, float]]
     blocks: dict[str, int]
     slots: int
     balance: float
@@ -59,11 +54,6 @@ class Planned:
                 or [f"block     {self.block} hospitals side by side ({self.how})"]
             ),
             f"form      {self.form} operations ({self.form_how})",
-            *(
-                f"          {1e3 * time:.3g} ms a round with {form}, {block} side by side"
-                for form, column in self.seconds.items()
-                for block, time in sorted(column.items())
-            ),
             f"memory    {memory.in_words(self.rows)} of rows and {memory.in_words(self.own)} for a round, "
             f"of {memory.in_words(self.limit)} that each device may hold",
         ]
@@ -72,33 +62,25 @@ class Planned:
     __repr__ = __str__
 
 
-def planned(trainer: Federated | Grouped, rounds: int, eval_every: int) -> Planned:
-    """The plan of a run of so many rounds; measures what that run would measure."""
-    trainer = trainer.prepared(rounds, eval_every)
-    blocks: dict[str, int] = {}
-    if isinstance(trainer, Grouped):
-        placements, works = trainer.placements, trainer.work
-        train: Any = trainer.train
-        blocks = {name: plan.block for name, plan in zip(trainer.names, trainer.plans, strict=True)}
-    else:
-        placements, works, train = (trainer.placement,), [trainer.work], trainer.federation.train
-    layout, choice = placements[0].plan, trainer.choice
-    loads = np.zeros(layout.shards)
-    for placement, work in zip(placements, works, strict=True):
+def planned(trainer: Trainer) -> Planned:
+    """The plan of a run."""
+    spec, placed = trainer.spec, trainer.placed
+    loads = np.zeros(trainer.plan.devices_per_run)
+    for placement, work in zip(placed.placements[0], work_of(spec), strict=True):
         np.add.at(loads, placement.position // placement.plan.slots, work)
-    needed = memory.of_rounds(trainer.traced(trainer.start(0, None), eval_every), layout, train)
+    needed = trainer.needed_memory(trainer.input(0), trainer.slot(0))
+    several = spec.models is not None
     return Planned(
-        devices=trainer.devices,
-        kind=layout.devices[0].device_kind,
-        block=max(placement.plan.block for placement in placements),
-        how=choice.how,
-        form=choice.form,
-        form_how=choice.form_how,
-        seconds=choice.seconds,
-        blocks=blocks,
-        slots=sum(placement.plan.slots for placement in placements),
+        devices=trainer.plan.devices_per_run,
+        kind=trainer.plan.devices[0].device_kind,
+        block=trainer.plan.block,
+        how="judged" if spec.block is None else "given",
+        form=spec.chosen_form,
+        form_how="judged" if spec.form is None else "given",
+        blocks={name: p.block for name, p in zip(trainer.names, placed.plans, strict=True) if several},
+        slots=sum(plan.slots for plan in placed.plans),
         balance=float(loads.mean() / loads.max()),
         rows=needed.rows,
         own=needed.own,
-        limit=memory.limit(layout),
+        limit=memory.limit(trainer.plan),
     )

@@ -51,7 +51,8 @@ def stretch(done: int, marks: np.ndarray, until: int, budget: int) -> Stretch:
 
 
 class Pace:
-    """As much work in a call as takes :data:`SECONDS`; the first call of a program compiles and does not count."""
+    """As much work in a call as takes :data:`SECONDS`; the first call of a program compiles and does not
+    count."""
 
     def __init__(self) -> None:
         self._work, self._calls = 0.0, 0

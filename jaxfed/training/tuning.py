@@ -35,7 +35,8 @@ def tuned(spec: Spec, rounds: int) -> dict[str, Any]:
 
 
 def forms(spec: Spec) -> tuple[Form, ...]:
-    """Forms of the models' operations to try: the one given, or those that may be fastest on this platform."""
+    """Forms of the models' operations to try: the one given, or those that may be fastest on this
+    platform."""
     if spec.form is not None:
         return (spec.form,)
     steps = [traced_step(local, spec.hospitals) for local in spec.recipe.locals]

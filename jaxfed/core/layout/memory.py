@@ -52,8 +52,7 @@ def of_rounds(traced: Traced, plan: Plan, train: PyTree) -> Needed:
     """What rounds need.
 
     Args:
-        traced: ``advance.trace(...)`` of :mod:`jaxfed.core.engine.rounds` or
-        :mod:`jaxfed.core.engine.groups`. Arrays may
+        traced: ``advance.trace(...)`` of :mod:`jaxfed.core.engine.runs`. Arrays may
             be ``jax.ShapeDtypeStruct``; with those of the run itself nothing is traced twice.
         plan: of the hospitals, or of any group of them.
         train: the training rows among its arguments.
@@ -63,7 +62,7 @@ def of_rounds(traced: Traced, plan: Plan, train: PyTree) -> Needed:
 
 
 def share_of_rows(plan: Plan, count: int) -> int:
-    """What each device holds of so many bytes of rows: all of them, but cores read the same memory."""
+    """Bytes of rows charged to each device: all of them, except that CPU devices share one copy."""
     return count // len(plan.devices) if plan.devices[0].platform == "cpu" else count
 
 
@@ -104,8 +103,9 @@ def limit(plan: Plan) -> int:
 def check(traced: Traced, plan: Plan, train: PyTree, cut: Callable[[float], int] | None = None) -> None:
     """Refuse rounds that do not fit; the arguments are those of :func:`of_rounds`.
 
-    ``cut(share)`` is the block that needs at most this share of the bytes for the work on a block, 0 for
-    none; None where that is so many times the plan's.
+    ``cut(share)`` returns the largest block whose working memory is at most ``share`` of the present one's,
+    or 0.
+    By default memory is taken to grow linearly with the block.
 
     Raises:
         InvalidInput: says how many bytes are needed, how many there are, and which block would fit.

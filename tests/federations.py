@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxfed.aggregators import WeightedMean
+from jaxfed.aggregators import WeightedMean, as_chain
 from jaxfed.algorithms import FedAvg
+from jaxfed.core import hyperparameters
 from jaxfed.core.dataset import TRAIN, Dataset
-from jaxfed.core.engine import rounds as engine
-from jaxfed.core.layout import plan
+from jaxfed.core.engine import rounds
+from jaxfed.core.engine.recipe import COPIED, STATE, Recipe, RoundInfo
+from jaxfed.core.group_algorithm import ByGroup
+from jaxfed.core.layout.plan import Placement, Plan, place_groups
+from jaxfed.core.layout.store import TrainingData, training_data
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.optimizer import optimizer
@@ -65,59 +71,119 @@ def recipe(
     steps: int | None = None,
     batch_size: int | None = 4,
     l2: Any = None,
-) -> engine.Recipe:
+    weights: Any = None,
+) -> Recipe:
     """A recipe with defaults that are quick to compile."""
     model = model or MLP((4,), outputs=data.outputs, activation=nn.tanh)
     problem = Problem(l2, as_model(model), data.task)
     client = client or optimizer(optax.sgd, learning_rate=0.2)
     local = LocalTraining(problem, client, None if steps else epochs, steps, batch_size)
-    return engine.Recipe(
-        (algorithm or FedAvg()).for_model(local, data.x),
-        local,
-        aggregator or WeightedMean(),
+    return Recipe(
+        ByGroup((algorithm or FedAvg()).for_model(local, data.x)),
+        (local,),
+        as_chain(aggregator or WeightedMean()),
         participation or Everyone(),
+        weights,
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class Lab:
-    """A recipe, and hospitals laid on devices."""
+    """A recipe for hospitals of one or several groups of models, and the hospitals laid on devices.
 
-    recipe: engine.Recipe
+    ``of`` is the number of the group of each hospital.
+    """
+
+    recipe: Recipe
     data: Dataset
     devices: int = 1
     block: int = 1
+    of: Sequence[int] | None = None
 
     @property
-    def placement(self) -> plan.Placement:
-        work = np.asarray(self.recipe.local.work(self.data.counts[:, TRAIN]))
-        return plan.place(work, devices=self.devices, block=self.block)
+    def members(self) -> list[np.ndarray]:
+        of = np.zeros(len(self.data), int) if self.of is None else np.array(self.of)
+        return [np.flatnonzero(of == g) for g in range(len(self.recipe.locals))]
 
     @property
-    def federation(self) -> plan.Federation:
-        return plan.federate(self.data, self.placement)
+    def placements(self) -> list[Placement]:
+        local = hyperparameters.at_hospital(self.recipe.locals[0], ...)
+        work = np.asarray(local.work(self.data.counts[:, TRAIN]))
+        return place_groups(
+            [work[m] for m in self.members],
+            [self.block] * len(self.members),
+            devices=self.devices,
+            clients=len(self.data),
+        )
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        return tuple(placement.plan for placement in self.placements)
+
+    @property
+    def input(self) -> Recipe:
+        return hyperparameters.padded(self.recipe, len(self.data))
+
+    @property
+    def training_data(self) -> tuple[TrainingData, ...]:
+        """Of each group, without the axis over data sets."""
+        return tuple(
+            jax.tree.map(lambda leaf: leaf[0], training_data([self.data], [place], [members]))
+            for place, members in zip(self.placements, self.members, strict=True)
+        )
 
     def start(self, seed: int = 0, initial: Any = None) -> State:
         if initial is None:
-            return engine.start(self.recipe, self.placement.plan, self.federation, seed)
-        return engine.start_from(self.recipe, self.placement.plan, initial, jax.random.key(seed))
+            return rounds.start(self.input, self.plans, self.training_data, seed)
+        initial = initial if self.of is not None else (initial,)
+        return rounds.start_from(self.input, self.plans, self.training_data, initial, jax.random.key(seed))
 
-    def advance(self, state: State, rounds: int, capacity: int = 4) -> tuple[State, engine.Log]:
-        return engine.advance(
-            self.recipe, self.placement.plan, self.federation, state, rounds, capacity=capacity
-        )
+    def advance(self, state: State, count: int, capacity: int = 4) -> tuple[State, RoundInfo]:
+        return repeated(self.input, self.plans, self.training_data, state, count, capacity)
 
-    def rounds(self, rounds: int, seed: int = 0, initial: Any = None, capacity: int = 4):  # type: ignore[no-untyped-def]
-        """Server state, client states ``[C, ...]`` and log ``[R, C]``, in the data set's order."""
-        state, log = self.advance(self.start(seed, initial), rounds, capacity)
-        position = self.placement.position
-        seen = jax.tree.map(lambda leaf: np.asarray(leaf)[:rounds, position], log._replace(kept=None))
-        seen = seen._replace(kept=np.asarray(log.kept)[:rounds])
+    def rounds(self, count: int, seed: int = 0, initial: Any = None, capacity: int = 4):  # type: ignore[no-untyped-def]
+        """Server state, client states ``[C, ...]`` and what is seen ``[R, C]``, in the data set's order.
+
+        Of a single group its own states; of several a tuple.
+        """
+        state, info = self.advance(self.start(seed, initial), count, capacity)
+        seen = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], info)
         server = jax.tree.map(np.asarray, state.server)
-        return server, self.placement.by_hospital(state.clients), seen
+        clients = [
+            place.by_hospital(client.algorithm)
+            for place, client in zip(self.placements, state.clients, strict=True)
+        ]
+        if self.of is None:
+            return server.group[0], clients[0], seen
+        return server, clients, seen
 
     def replace(self, **changes: Any) -> Lab:
         return dataclasses.replace(self, **changes)
+
+
+@partial(jax.jit, static_argnames=("plans", "capacity"))
+def repeated(recipe: Recipe, plans: Any, data: Any, state: State, count: Any, capacity: int) -> Any:
+    """``count`` rounds, and what is seen of them, with room for ``capacity``."""
+
+    def on_device(recipe: Recipe, data: Any, state: State) -> Any:
+        step = partial(rounds.round_on_device, recipe, plans, data)
+        shapes = jax.eval_shape(step, state)[1]
+        seen = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), shapes)
+
+        def body(r: Any, carry: Any) -> Any:
+            state, seen = carry
+            state, info = step(state)
+            return state, jax.tree.map(lambda rows, row: rows.at[r].set(row), seen, info)
+
+        return jax.lax.fori_loop(0, count, body, (state, seen))
+
+    return jax.shard_map(
+        on_device,
+        mesh=plans[0].mesh,
+        in_specs=(COPIED, COPIED, STATE),
+        out_specs=(STATE, COPIED),
+        check_vma=False,
+    )(recipe, data, state)
 
 
 def same(a: Any, b: Any, rtol: float | None = None, atol: float = 1e-6) -> None:

@@ -8,14 +8,17 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
-from federations import hospitals
+from federations import Lab, hospitals
 
-from jaxfed.aggregators import WeightedMean
+from jaxfed.aggregators import WeightedMean, as_chain
 from jaxfed.algorithms import FedAvg, mixed
 from jaxfed.core.dataset import Dataset
-from jaxfed.core.engine.groups import GroupRecipe
+from jaxfed.core.engine.recipe import Recipe
+from jaxfed.core.group_algorithm import Parts
+from jaxfed.core.hyperparameters import at_hospital
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.optimizer import optimizer
@@ -23,7 +26,6 @@ from jaxfed.core.problem import Problem
 from jaxfed.core.types import State
 from jaxfed.models import MLP
 from jaxfed.participation import Everyone
-from jaxfed.training.grouped import Grouped
 
 SGD = optimizer(optax.sgd, learning_rate=0.2)
 OF = ("small", "large", "small", "large", "large")  # the group of each of the five hospitals
@@ -60,9 +62,11 @@ class GroupLab:
     batch_size: int | None = None
     devices: int = 1
     block: int = 1
+    aggregator: Any = dataclasses.field(default_factory=WeightedMean)
+    weights: Any = None
 
     @property
-    def trainer(self) -> Grouped:
+    def recipe(self) -> Recipe:
         locals = tuple(
             LocalTraining(
                 Problem(None, as_model(model), self.data.task),
@@ -73,36 +77,33 @@ class GroupLab:
             )
             for model in self.models.values()
         )
-        names = tuple(self.models)
-        return Grouped(
-            unplaced=GroupRecipe(self.algorithm, locals, WeightedMean(), self.participation),
-            hospitals=self.data,
-            names=names,
-            group=np.array([names.index(name) for name in self.of]),
-            parameters=(1,) * len(names),
-            splits=("test",),
-            description={},
-            identity=dict,
-            wanted_devices=self.devices,
-            wanted_blocks=(self.block,) * len(names),
-        )
+        return Recipe(self.algorithm, locals, as_chain(self.aggregator), self.participation, self.weights)
+
+    @property
+    def lab(self) -> Lab:
+        of = [[*self.models].index(name) for name in self.of]
+        return Lab(self.recipe, self.data, self.devices, self.block, of)
 
     def rounds(self, rounds: int, seed: int = 0) -> tuple[State, dict[str, Any], dict[str, np.ndarray]]:
-        """The state, the models ``[hospitals of a group, ...]`` of each group, and the log ``[R, C]``."""
-        trainer = self.trainer
-        state, log = trainer.advance(trainer.start(seed, None), rounds, 4)
-        return state, self.deployed(state), trainer.logged(log, rounds)[0]
+        """The state, the models ``[hospitals of a group, ...]`` of each group, and what is seen ``[R, C]``."""
+        state, info = self.lab.advance(self.lab.start(seed), rounds)
+        seen = {**info.clients, "present": info.present, "rejected": info.rejected}
+        return state, self.deployed(state), {name: np.asarray(v)[:rounds] for name, v in seen.items()}
 
     def deployed(self, state: State) -> dict[str, Any]:
         """The models of each group; also where all of a group are the same, one for each hospital."""
-        found = self.trainer.variables(state)
-        if self.trainer.personal:
-            return found.params
-        count = {name: list(self.of).count(name) for name in self.models}
-        return {
-            name: jax.tree.map(lambda leaf: np.broadcast_to(leaf, (count[name], *leaf.shape)), params)  # noqa: B023
-            for name, params in found.params.items()
-        }
+        algorithm, models = jax.tree.map(jnp.asarray, self.algorithm), {}
+        for g, (name, members, place) in enumerate(
+            zip(self.models, self.lab.members, self.lab.placements, strict=True)
+        ):
+            server = Parts(state.server.common, state.server.group[g])
+            clients = place.by_hospital(state.clients[g].algorithm)
+
+            def model(hospital: Any, client: Any, server: Parts = server) -> Any:
+                return at_hospital(algorithm, hospital).variables(server, client).params
+
+            models[name] = jax.tree.map(np.asarray, jax.vmap(model)(members, clients))
+        return models
 
     def each(self, found: dict[str, Any]) -> list[Any]:
         """The models of :meth:`rounds`, one for each hospital in the data set's order, in float64."""
@@ -113,7 +114,7 @@ class GroupLab:
         ]
 
     def start(self) -> State:
-        return self.trainer.start(0, None)
+        return self.lab.start(0)
 
     def replace(self, **changes: Any) -> GroupLab:
         return dataclasses.replace(self, **changes)

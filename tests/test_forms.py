@@ -6,12 +6,12 @@ import optax
 import pytest
 from federations import same
 from flax import linen as nn
+from jaxfed.training.federated import Federated
 
 import jaxfed
 from jaxfed.models import logistic
 from jaxfed.runtime import cache as choices
 from jaxfed.training import autotune as tuning
-from jaxfed.training.federated import Federated
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -13,6 +13,7 @@ import optax
 import pytest
 from algorithms.catalogue import CATALOGUE
 from federations import hospitals, recipe, same
+from jaxfed.training.federated import Federated
 
 import jaxfed
 from jaxfed import CheckpointError, FedAvg, InvalidInput, LocalOnly, Poisson, Simulation
@@ -24,7 +25,6 @@ from jaxfed.storage.checkpoint import Checkpoint, decode, encode, read
 from jaxfed.storage.fingerprint import digest, in_words, settings
 from jaxfed.storage.leaves import flatten, restore
 from jaxfed.training import loop, progress
-from jaxfed.training.federated import Federated
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 RATE = jaxfed.optimizer(optax.sgd, learning_rate=0.3)

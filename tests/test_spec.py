@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 from federations import hospitals
+from jaxfed.core.engine.groups import GroupRecipe
+from jaxfed.training.setup import trainer_of
 
 import jaxfed
 from jaxfed.algorithms.mixed import FedMD
-from jaxfed.core.engine.groups import GroupRecipe
 from jaxfed.core.errors import InvalidInput
 from jaxfed.models import logistic, mlp
 from jaxfed.spec.checks import check_spec
 from jaxfed.spec.spec import ALL, Spec
-from jaxfed.training.setup import trainer_of
 
 
 def test_a_specification_checks_nothing_and_a_simulation_does():

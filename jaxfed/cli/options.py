@@ -15,7 +15,7 @@ import pandas as pd
 import jaxfed
 from jaxfed.core.errors import InvalidInput, did_you_mean
 from jaxfed.core.optimizer import Optimizer
-from jaxfed.core.types import Algorithm
+from jaxfed.core.algorithm import Algorithm
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from federations import hospitals, recipe, same
 from groups import CATALOGUE, MEME, OF, PUBLIC, GroupLab, models
+from jaxfed.training.federated import Federated
 
 from jaxfed.algorithms import mixed
 from jaxfed.algorithms.mixed import dsfl, feddf
 from jaxfed.core.engine import groups
 from jaxfed.core.tasks import BINARY, MULTICLASS
 from jaxfed.participation import Poisson
-from jaxfed.training.federated import Federated
 
 ROUNDS = 3
 HALF, ALL = Poisson(jnp.float32(0.6)), Poisson(jnp.float32(1.0))  # one program

@@ -5,8 +5,10 @@ from jaxfed.algorithms import FedAvg, FedSGD, LocalOnly
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.hyperparameters import per_hospital, schedule
+from jaxfed.core.metrics.metric import Metric
 from jaxfed.core.optimizer import optimizer
 from jaxfed.core.pytree import pytree
+from jaxfed.core.task import Task
 from jaxfed.core.types import Variables
 from jaxfed.participation import Cyclic, Everyone, FixedCohort, Poisson
 from jaxfed.results.compare import compare
@@ -29,9 +31,11 @@ __all__ = [
     "Halving",
     "InvalidInput",
     "LocalOnly",
+    "Metric",
     "Poisson",
     "Run",
     "Simulation",
+    "Task",
     "Variables",
     "aggregators",
     "algorithms",

@@ -270,7 +270,7 @@ class Simulation(Spec):
             )
         recipe = dataclasses.replace(trainer.recipe, algorithm=FedAvg())
         state = engine.start_from(recipe, trainer.held_placement.plan, variables, jax.random.key(0))
-        history = History.of(self.evaluation_hospitals, self.splits)
+        history = History.of(self.evaluation_hospitals, self.splits, scoring=self.measure.scoring)
         return history.evaluation(0, *trainer.measure(state, recipe)).hospitals_frame(split)
 
     def costs(self) -> pd.DataFrame:

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 from federations import hospitals
 
+from jaxfed.core.tasks import BINARY
 from jaxfed.records.history import History, across_hospitals
 
 NAN = float("nan")
+SCORING = BINARY.scoring
 
 
 def test_across_hospitals():
     values = np.array([0.5, 0.9, NAN, 0.7, 0.1])
-    found = across_hospitals("auroc", values, np.array([1, 2, 5, 1, 0]))  # the last has no rows
+    found = across_hospitals("auroc", values, np.array([1, 2, 5, 1, 0]), SCORING)  # the last has no rows
     assert found["auroc"] == pytest.approx(0.7)
     assert found["auroc_weighted"] == pytest.approx((0.5 + 1.8 + 0.7) / 4)
     assert found["auroc_sd"] == pytest.approx(np.sqrt(0.08 / 3))
@@ -22,13 +24,13 @@ def test_across_hospitals():
 
 
 def test_across_hospitals_where_less_is_better():
-    found = across_hospitals("log_loss", np.array([0.5, 0.9, 0.7]), np.ones(3))
+    found = across_hospitals("log_loss", np.array([0.5, 0.9, 0.7]), np.ones(3), SCORING)
     assert (found["log_loss_worst"], found["log_loss_best"]) == (0.9, 0.5)
     assert found["log_loss_p10"] == pytest.approx(0.86)
 
 
 def test_across_hospitals_without_any():
-    found = across_hospitals("auroc", np.array([NAN, NAN]), np.ones(2))
+    found = across_hospitals("auroc", np.array([NAN, NAN]), np.ones(2), SCORING)
     assert found.pop("auroc_undefined") == 2
     assert np.isnan(list(found.values())).all()
 
@@ -42,7 +44,7 @@ def test_across_hospitals_of_many_at_once(name):
     values[0, 0] = NAN
     values[0, 1, :6] = NAN
     weight = np.array([3, 1, 0, 2, 5, 4, 1])
-    found = across_hospitals(name, values, weight)
+    found = across_hospitals(name, values, weight, SCORING)
     bad, good, percent = (np.nanmin, np.nanmax, 10) if name == "auroc" else (np.nanmax, np.nanmin, 90)
     for place in np.ndindex(3, 40):
         row = np.where(weight > 0, values[place], NAN).astype(float)

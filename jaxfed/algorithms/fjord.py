@@ -24,7 +24,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 
 from jaxfed.algorithms import checks
@@ -32,7 +31,6 @@ from jaxfed.algorithms.server import Weighting
 from jaxfed.algorithms.submodel.slices import Sliced, Slices, decode, encode, held_units
 from jaxfed.algorithms.submodel.widths import Axes
 from jaxfed.core import tree
-from jaxfed.core.dataset import Task
 from jaxfed.core.hyperparameters import Number, PerHospital
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.problem import Batch, Gradient, Problem
@@ -59,19 +57,8 @@ class Distilled(Sliced):
         (teacher, stats), (student, _) = (
             self.model.apply(model, batch.x, train=True, key=batch.key, mask=batch.mask) for model in models
         )
-        soft = soft_losses(self.task, student, jax.lax.stop_gradient(teacher))
-        return self.losses(teacher, batch.y) + soft, stats
-
-
-def soft_losses(task: Task, student: Array, teacher: Array) -> Array:
-    """Each row's cross-entropy with the teacher's probabilities; for regression the squared distance."""
-    if task == "multiclass":
-        return optax.softmax_cross_entropy(student, jax.nn.softmax(teacher))
-    if task == "binary":
-        losses = optax.sigmoid_binary_cross_entropy(student, jax.nn.sigmoid(teacher))
-    else:
-        losses = jnp.square(student - teacher)
-    return losses.reshape(len(losses), -1).mean(-1)
+        soft = self.task.soft(student, jax.lax.stop_gradient(teacher))
+        return self.losses(teacher, batch.y, batch.mask) + soft, stats
 
 
 @pytree

@@ -56,7 +56,7 @@ class HeteroFL(Slices):
 
     def for_model(self, local: LocalTraining, x: PyTree) -> HeteroFL:
         """With the model's hidden widths; there are no labels to mask where there are no classes."""
-        masked = self.masked_loss and local.problem.task == "multiclass"
+        masked = self.masked_loss and local.problem.task.output_per_class
         return dataclasses.replace(self, axes=find_axes(local.problem, x), masked_loss=masked)
 
     def init(self, variables: Variables, key: Array, places: int) -> tuple[Any, Labels]:

@@ -119,7 +119,7 @@ def _arm(
     )
     fields = {method.field: method.grid, "seed": range(seeds)}
     sweep = sim.sweep(fields, rounds, eval_every=eval_every, progress=False)
-    last = sweep.data["log_loss_pooled"].sel(split="validation").isel(round=-1)
+    last = sweep.data[sweep.loss].sel(split="validation").isel(round=-1)
     best = int(last.fillna(np.inf).mean("seed").to_numpy().argmin())
     sizes = sim.costs()
     record = {
@@ -127,15 +127,15 @@ def _arm(
         "bytes per round": int(sizes[["upload", "download"]].to_numpy().sum()),
         "ms per round": 1e3 * sweep.provenance["seconds_per_round"],
     }
-    return _curves(sweep.data.isel({method.field: best})), record
+    return _curves(sweep.data.isel({method.field: best}), sweep.primary, sweep.loss), record
 
 
-def _curves(data: xarray.Dataset) -> pd.DataFrame:
+def _curves(data: xarray.Dataset, first: str, loss: str) -> pd.DataFrame:
     """One row per seed and evaluated round."""
-    metric = data["auroc" if "auroc" in data else "accuracy"].sel(split="test")
+    metric = data[first].sel(split="test")
     columns = {
-        "validation log loss": data["log_loss_pooled"].sel(split="validation"),
-        "log loss": data["log_loss_pooled"].sel(split="test"),
+        "validation log loss": data[loss].sel(split="validation"),
+        "log loss": data[loss].sel(split="test"),
         "score": metric.mean("hospital"),
         "worst decile": metric.quantile(0.1, "hospital"),
     }

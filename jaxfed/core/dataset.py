@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 
 from jaxfed.core.errors import InvalidInput, Problems
+from jaxfed.core.task import Task
+from jaxfed.core.tasks import as_task
 
-Task = Literal["binary", "multiclass", "regression"]
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 
@@ -33,7 +34,8 @@ class Dataset:
         split: ``[N]`` int8; 0 train, 1 validation, 2 test.
         hospitals: ``C`` unique names. Random numbers belong to the name, so the order of hospitals
             changes no draw.
-        task: ``"binary"``, ``"multiclass"`` or ``"regression"``.
+        task: ``"binary"``, ``"multiclass"``, ``"regression"`` or a :class:`jaxfed.Task`; stored as the
+            task, which is equal to its name.
         classes: class names in the order of their numbers; empty for regression.
         features: names of the columns of ``x`` when it is one matrix ``[N, d]``, else empty.
         truth: per-row arrays ``[N]`` that a generator knows and a hospital does not (``p``, ``eta``).
@@ -52,6 +54,7 @@ class Dataset:
     name: str = "data"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "task", as_task(self.task))
         problems = Problems("Dataset")
         leaves = [*jax.tree.leaves(self.x), self.y, self.split, *self.truth.values()]
         problems.check(
@@ -94,9 +97,7 @@ class Dataset:
     @property
     def outputs(self) -> int:
         """Width of the model's output: 1 (binary: one logit), classes, or the width of ``y``."""
-        if self.task == "multiclass":
-            return len(self.classes)
-        return 1 if self.y.ndim == 1 else int(self.y.shape[1])
+        return self.task.width(self.y, len(self.classes))
 
     def __len__(self) -> int:
         return len(self.hospitals)
@@ -104,7 +105,7 @@ class Dataset:
     def __repr__(self) -> str:
         train, validation, test = self.counts.sum(0)
         low, mid, high = np.percentile(self.size, [0, 50, 100]).astype(int)
-        kind = self.task if self.task != "multiclass" else f"{len(self.classes)} classes"
+        kind = f"{len(self.classes)} classes" if self.task.output_per_class else self.task.name
         return (
             f"Dataset({self.name!r}: {len(self)} hospitals, {len(self.y)} rows "
             f"({low} / {mid} / {high} smallest / median / largest hospital), {kind}, "

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 
-from jaxfed.core.dataset import Task
 from jaxfed.core.hyperparameters import Number
 from jaxfed.core.nn.flax_models import LinenModel, NnxModel
 from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.pytree import pytree
+from jaxfed.core.task import Task
+from jaxfed.core.tasks import as_task
 from jaxfed.core.types import PyTree, Shard, Variables
 
 Kind = TypeVar("Kind", bound="Problem")
@@ -62,6 +62,9 @@ class Problem:
     loss: Loss | None = dataclasses.field(default=None, metadata={"static": True})
     chunk: int = dataclasses.field(default=128, metadata={"static": True})
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "task", as_task(self.task))
+
     def extended(self, kind: type[Kind], **more: Any) -> Kind:
         """This as a problem of another kind, with ``more`` of its fields."""
         return kind(
@@ -94,9 +97,9 @@ class Problem:
         """What the model's ``features`` method gives, ``[B, d]``, in evaluation mode."""
         return self.model.features(variables, x)
 
-    def losses(self, outputs: Array, y: Array) -> Array:
-        """The loss of each example, ``[B]``, without the penalty."""
-        return (self.loss or LOSSES[self.task])(outputs, y)
+    def losses(self, outputs: Array, y: Array, mask: Array | None = None) -> Array:
+        """The loss of each example, ``[B]``, without the penalty; ``mask [B]`` says which are real."""
+        return self.task.losses(outputs, y, mask) if self.loss is None else self.loss(outputs, y)
 
     def row_losses(self, variables: Variables, batch: Batch) -> tuple[Array, PyTree]:
         """The loss of each row in training mode, ``[B]``, and the ``stats`` after it.
@@ -104,7 +107,7 @@ class Problem:
         Algorithms with a loss of their own per row (a term on features, a second model) override this.
         """
         outputs, stats = self.model.apply(variables, batch.x, train=True, key=batch.key, mask=batch.mask)
-        return self.losses(outputs, batch.y), stats
+        return self.losses(outputs, batch.y, batch.mask), stats
 
     def penalty(self, params: PyTree) -> Array:
         """``l2 / 2 ||kernels||^2``."""
@@ -126,7 +129,7 @@ class Problem:
             index = c * self.chunk + jnp.arange(self.chunk)
             mask = index < shard.size
             x, y = shard.take(jnp.where(mask, index, 0))
-            losses = jnp.where(mask, self.losses(self.predict(variables, x), y), 0)
+            losses = jnp.where(mask, self.losses(self.predict(variables, x), y, mask), 0)
             return shard.keep(c < chunks, total + losses.sum(), total)
 
         nothing = jnp.zeros((), jnp.result_type(float))
@@ -172,21 +175,3 @@ class Problem:
             penalty, slope = jax.value_and_grad(self.penalty)(variables.params)
             loss, params = jax.tree.map(jnp.add, (loss, params), (penalty, slope))
         return Gradient(loss, params, total.stats)
-
-
-def _binary(outputs: Array, y: Array) -> Array:
-    logits = outputs[..., 0] if outputs.ndim > 1 else outputs
-    return optax.sigmoid_binary_cross_entropy(logits, y.astype(logits.dtype))
-
-
-def _multiclass(outputs: Array, y: Array) -> Array:
-    # one-hot: the gradient of an indexed lookup is a scatter, which is slow on a CPU
-    return optax.softmax_cross_entropy(outputs, jax.nn.one_hot(y, outputs.shape[-1], dtype=outputs.dtype))
-
-
-def _regression(outputs: Array, y: Array) -> Array:
-    y = y.reshape(outputs.shape).astype(outputs.dtype)
-    return jnp.mean(jnp.square(outputs - y).reshape(outputs.shape[0], -1), axis=-1)
-
-
-LOSSES: dict[str, Any] = {"binary": _binary, "multiclass": _multiclass, "regression": _regression}

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean, listed
+from jaxfed.core.task import Task
 from jaxfed.data.features import gather_features
 from jaxfed.data.labels import gather_labels
 from jaxfed.data.missing import METHODS, impute
@@ -21,7 +22,7 @@ def from_arrays(
     *,
     split: Split = (0.7, 0.1, 0.2),
     seed: int = 0,
-    task: str | None = None,
+    task: Task | str | None = None,
     classes: Sequence[Any] | None = None,
     features: Sequence[str] | None = None,
     impute: str | None = None,
@@ -38,8 +39,8 @@ def from_arrays(
         split: fractions (train, validation, test), drawn inside each hospital, stratified by label
             and keyed by (seed, hospital); or ``{hospital: [n]}`` of 0/1/2; or None: all training.
         seed: of the split.
-        task: ``"binary"``, ``"multiclass"`` or ``"regression"``; by default from the labels
-            (regression is never guessed).
+        task: ``"binary"``, ``"multiclass"``, ``"regression"`` or a :class:`jaxfed.Task`; by default from
+            the labels (only the first two are ever guessed).
         classes: names of the classes in the order of their numbers; needed where labels are text.
         features: names of the columns of a single matrix; chooses columns of tables.
         impute: ``"mean"``, ``"median"``, ``"zero"`` or ``"flag"`` replaces missing and infinite
@@ -68,7 +69,7 @@ def gather(
     hospitals: Mapping[Any, tuple[Any, Any]],
     split: Split,
     seed: int,
-    task: str | None,
+    task: Task | str | None,
     classes: Sequence[Any] | None,
     features: Sequence[str] | None,
     how: str | None,
@@ -91,9 +92,9 @@ def gather(
     problems.check(not pairs or bool(size.any()), "no hospital has rows; give at least one that has")
     if x is None or isinstance(split, Mapping):
         problems.raise_if_any()
-    parts = split_hospitals(labels, split, seed, kind != "regression", problems)
+    parts = split_hospitals(labels, split, seed, kind.has_classes, problems)
     problems.raise_if_any()
-    if kind != "regression":
+    if kind.has_classes:
         lone = [hospital for hospital, y in labels.items() if len(y) and (y == y[0]).all()]
         for hospital in lone:
             notices.add("all labels are of one class; AUROC is undefined there", hospital)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean, listed
+from jaxfed.core.task import Task
 from jaxfed.data.arrays import gather
 from jaxfed.data.convert import not_numeric, numeric
 from jaxfed.data.notices import Notices
@@ -25,7 +26,7 @@ def from_frame(
     split: Split | str = (0.7, 0.1, 0.2),
     seed: int = 0,
     impute: str | None = None,
-    task: str | None = None,
+    task: Task | str | None = None,
     classes: Sequence[Any] | None = None,
     name: str = "table",
 ) -> Dataset:
@@ -42,7 +43,8 @@ def from_frame(
         impute: ``"mean"``, ``"median"``, ``"zero"`` or ``"flag"`` for missing values, a column that
             a hospital does not have among them; None refuses them. See
             :func:`~jaxfed.data.missing.impute`.
-        task: ``"binary"``, ``"multiclass"`` or ``"regression"``; by default from the labels.
+        task: ``"binary"``, ``"multiclass"``, ``"regression"`` or a :class:`jaxfed.Task`; by default
+            from the labels.
         classes: names of the classes in the order of their numbers.
         name: what the data are called.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxfed.core.dataset import TEST, TRAIN, Dataset
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
+from jaxfed.core.tasks import BINARY
 from jaxfed.data import scaling
 from jaxfed.data.download import find_files
 from jaxfed.data.sklearn_extra import needs_sklearn
@@ -85,7 +86,7 @@ def heart_disease(
         size=np.array([len(table["num"]) for table in tables.values()]),
         split=np.zeros(len(y), np.int8),
         hospitals=tuple(tables),
-        task="binary",
+        task=BINARY,
         classes=("no disease", "disease"),
         features=features,
         name="heart disease",

@@ -31,8 +31,8 @@ def heterogeneity(dataset: Dataset) -> pd.DataFrame:
     Raises:
         InvalidInput: a regression dataset has no label shares.
     """
-    if dataset.task == "regression":
-        raise InvalidInput("heterogeneity: task='regression' has no classes to compare")
+    if not dataset.task.has_classes:
+        raise InvalidInput(f"heterogeneity: task={dataset.task.name!r} has no classes to compare")
     K = max(len(dataset.classes), int(dataset.y.max()) + 1)
     counts = np.bincount(dataset.owner * K + dataset.y, minlength=len(dataset) * K)
     counts = counts.reshape(len(dataset), K)
@@ -42,7 +42,7 @@ def heterogeneity(dataset: Dataset) -> pd.DataFrame:
     middle = (share + pool) / 2
     js = np.sqrt(np.maximum(_relative(share, middle) + _relative(pool, middle), 0) / 2)
     table = pd.DataFrame({"n": dataset.size, "share": n / n.sum()})
-    if dataset.task == "binary":
+    if dataset.task.two_classes:
         table["prevalence"] = share[:, 1]
     else:
         for k in range(K):

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from jaxfed.core.dataset import Task
 from jaxfed.core.errors import Problems, did_you_mean, listed
+from jaxfed.core.task import Task
+from jaxfed.core.tasks import BINARY, MULTICLASS, TASKS
 from jaxfed.data.convert import to_array
 from jaxfed.data.notices import Notices
 from jaxfed.data.precision import narrow
 
-TASKS = get_args(Task)
 # Larger numbers are taken for ids or amounts; classes= lifts the limit.
 MOST = 10_000
 
 
 def gather_labels(
     given: Mapping[str, Any],
-    task: str | None,
+    task: Task | str | None,
     classes: Sequence[Any] | None,
     problems: Problems,
     notices: Notices,
@@ -32,11 +32,14 @@ def gather_labels(
     numbered by their place in ``classes``. Without ``task``, labels up to 1 are binary, others
     multiclass; regression is never guessed.
     """
-    if task is not None and task not in TASKS:
-        problems.add(f"task={task!r}: {did_you_mean(task, TASKS)}")
+    if isinstance(task, str) and task in TASKS:
+        task = TASKS[task]
+    elif task is not None and not isinstance(task, Task):
+        problems.add(f"task={task!r}: {did_you_mean(task, [*TASKS])}, or give a jaxfed.Task")
         task = None
-    if task == "regression":
-        return _real(given, classes, problems, notices), "regression", ()
+    if task is not None and not task.has_classes:
+        labels = _real(given, classes, task, problems, notices)
+        return _checked(labels, task, problems), task, ()
     names = None if classes is None else tuple(map(str, classes))
     if names is not None:
         problems.check(
@@ -46,27 +49,36 @@ def gather_labels(
     before = problems.count
     labels = {name: _numbers(name, y, names, problems, notices) for name, y in given.items()}
     if problems.count > before:
-        return labels, "binary", names or ()
-    return labels, *_infer(labels, task, names, problems, notices)
+        return labels, task or BINARY, names or ()
+    found, called = _infer(labels, task, names, problems, notices)
+    return _checked(labels, found, problems), found, called
+
+
+def _checked(labels: dict[str, np.ndarray], task: Task, problems: Problems) -> dict[str, np.ndarray]:
+    """The labels, once the task has looked at each hospital's."""
+    for name, y in labels.items():
+        wrong = task.check(y) if task.check is not None and len(y) else None
+        problems.check(wrong is None, f"hospital {name!r}: {wrong}")
+    return labels
 
 
 def _infer(
     labels: Mapping[str, np.ndarray],
-    task: str | None,
+    task: Task | None,
     names: tuple[str, ...] | None,
     problems: Problems,
     notices: Notices,
 ) -> tuple[Task, tuple[str, ...]]:
     rows = sum(map(len, labels.values()))
     counts = np.bincount(np.concatenate([np.zeros(0, np.int64), *labels.values()]))
-    if task == "binary":
+    if task is not None and task.two_classes:
         for name, y in labels.items():
-            _check_range(name, y, 2, "task='binary'", problems)
+            _check_range(name, y, 2, f"task={task.name!r}", problems)
         problems.check(
             names is None or len(names) == 2,
-            f"task='binary' with {len(names or ())} classes; give two, or task='multiclass'",
+            f"task={task.name!r} with {len(names or ())} classes; give two, or task='multiclass'",
         )
-        return "binary", names or ("0", "1")
+        return task, names or ("0", "1")
     K = len(names) if names is not None else max(len(counts), 2)
     empty = [names[k] if names else k for k in range(min(K, len(counts))) if not counts[k]]
     if empty and rows and names is None:
@@ -75,8 +87,8 @@ def _infer(
             "number the classes from 0, or name them all with classes="
         )
     if K == 2 and task is None:
-        return "binary", names or ("0", "1")
-    return "multiclass", names or tuple(map(str, range(K)))
+        return BINARY, names or ("0", "1")
+    return task or MULTICLASS, names or tuple(map(str, range(K)))
 
 
 def _numbers(
@@ -165,9 +177,13 @@ def _named(name: str, text: np.ndarray, names: tuple[str, ...] | None, problems:
 
 
 def _real(
-    given: Mapping[str, Any], classes: Sequence[Any] | None, problems: Problems, notices: Notices
+    given: Mapping[str, Any],
+    classes: Sequence[Any] | None,
+    task: Task,
+    problems: Problems,
+    notices: Notices,
 ) -> dict[str, np.ndarray]:
-    problems.check(classes is None, "classes has no meaning with task='regression'; leave it out")
+    problems.check(classes is None, f"classes has no meaning with task={task.name!r}; leave it out")
     labels = {}
     for name, raw in given.items():
         whose = f"hospital {name!r}: y"

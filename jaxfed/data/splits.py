@@ -34,7 +34,7 @@ def resplit(dataset: Dataset, split: Split = (0.7, 0.1, 0.2), seed: int = 0) -> 
     problems = Problems("resplit")
     stop = np.cumsum(dataset.size)
     labels = {name: dataset.y[a:b] for name, a, b in zip(dataset.hospitals, dataset.start, stop, strict=True)}
-    parts = split_hospitals(labels, split, seed, dataset.task != "regression", problems)
+    parts = split_hospitals(labels, split, seed, dataset.task.has_classes, problems)
     problems.raise_if_any()
     return dataset.replace(split=parts)
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import Problems, did_you_mean
+from jaxfed.core.tasks import BINARY
 from jaxfed.data.population import PRESETS, SIZE, Population, Risk, keyed, sigmoid
 from jaxfed.data.splits import Split, split_hospitals
 
@@ -127,7 +128,7 @@ def synthetic_ehr(
         size=size,
         split=parts,
         hospitals=names,
-        task="binary",
+        task=BINARY,
         classes=("alive", "died"),
         features=tuple(f"x{j:02d}" for j in range(features)),
         truth={"p": p, "eta": eta} | ({"type": kind} if population.types else {}),

@@ -1,6 +1,8 @@
-"""Metrics of every hospital, masked and under jit."""
+"""Metrics of every hospital, masked and under jit; tasks, and what users add to either."""
 
-from jaxfed.evaluation.auroc import auroc_by_segment
-from jaxfed.evaluation.metrics import MEASURES
+from jaxfed.core.metrics.auroc import auroc_by_segment
+from jaxfed.core.metrics.metric import Metric
+from jaxfed.core.task import Task
+from jaxfed.core.tasks import BINARY, MULTICLASS, REGRESSION
 
-__all__ = ["MEASURES", "auroc_by_segment"]
+__all__ = ["BINARY", "MULTICLASS", "REGRESSION", "Metric", "Task", "auroc_by_segment"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxfed.records.history import NAMES, At, History
+from jaxfed.records.history import At, History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def draw_convergence(axes: Axes, histories: Mapping[str, History], metric: str |
         )  # fmt: skip
         axes.plot(frame["round"], frame[f"{metric}_worst"], color=colour, lw=1, ls=":", label=worst)
     axes.set_xlabel("rounds")
-    axes.set_ylabel(f"{split} {NAMES.get(metric, metric)} of the hospitals")
+    axes.set_ylabel(f"{split} {_label(histories, metric)} of the hospitals")
     axes.set_title("Convergence" + ("" if worst else ": mean, 10-90 %, worst (dotted)"))
     axes.legend(frameon=False)
 
@@ -83,7 +83,7 @@ def draw_hospitals(
         )
     axes.set_xscale("log")
     axes.set_xlabel("training rows of the hospital")
-    axes.set_ylabel(f"{split} {NAMES.get(metric, metric)}")
+    axes.set_ylabel(f"{split} {_label(histories, metric)}")
     axes.set_title("Every hospital")
     axes.legend(frameon=False)
 
@@ -91,6 +91,10 @@ def draw_hospitals(
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG."""
     figure.savefig(path, dpi=150)
+
+
+def _label(histories: Mapping[str, History], metric: str) -> str:
+    return next(iter(histories.values())).scoring.label(metric)
 
 
 def _chosen(histories: Mapping[str, History], metric: str | None, split: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from jaxfed.core.metrics.metric import Scoring
 from jaxfed.records import ranking as choice
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Settings:
             (mean over living seeds, NaN without any); ``seeds`` that live; ``dead``; ``died``, the round in
             which the first seed did. Best first, where there are validation rows to choose on.
         rows: the table of the sweep for the split that is shown, with the number of the ``setting``.
+        scoring: what the metrics mean.
         metric, split: what is shown.
         best: the first setting, or None where none could be chosen on validation rows.
     """
@@ -37,6 +39,7 @@ class Settings:
     fields: list[str]
     table: pd.DataFrame
     rows: pd.DataFrame
+    scoring: Scoring
     metric: str
     split: str
     best: choice.Best | None
@@ -49,12 +52,12 @@ class Settings:
     @property
     def label(self) -> str:
         """What is shown, in words."""
-        return f"{self.split} {choice.label(self.metric)}"
+        return f"{self.split} {choice.label(self.metric, self.scoring)}"
 
     @property
     def higher(self) -> bool:
         """Whether more is better."""
-        return choice.higher_is_better(self.metric)
+        return self.scoring.higher_is_better(self.metric)
 
     @property
     def colours(self) -> str:
@@ -95,28 +98,31 @@ class Settings:
         return last if sum(name.rpartition(".")[2] == last for name in self.fields) == 1 else field
 
 
-def settings_of(frame: pd.DataFrame, swept: Sequence[str], metric: str, split: str) -> Settings:
+def settings_of(
+    frame: pd.DataFrame, swept: Sequence[str], scoring: Scoring, metric: str, split: str
+) -> Settings:
     """The settings of a sweep, chosen by ``metric`` on validation rows and shown on ``split``.
 
     Args:
         frame: see :meth:`jaxfed.sweep.Sweep.to_frame`.
         swept: names of the fields, the seed included.
+        scoring: what the metrics mean.
         metric: a column of the table.
         split: which rows are shown.
     """
     fields = [name for name in swept if name != choice.SEED]
     frame = frame.assign(setting=choice.numbered(frame, fields))
     choose_on = "validation" if "validation" in frame["split"].to_numpy() else None
-    on_split = choice.ranked(frame, fields, metric, split).set_index("setting")
+    on_split = choice.ranked(frame, fields, scoring, metric, split).set_index("setting")
     order, best = sorted(on_split.index), None
     if choose_on:
-        ranks = choice.ranked(frame, fields, metric, choose_on)
+        ranks = choice.ranked(frame, fields, scoring, metric, choose_on)
         order = list(ranks["setting"])
-        best = choice.best_of(frame, swept, metric, choose_on) if ranks["seeds"].iloc[0] else None
+        best = choice.best_of(frame, swept, scoring, metric, choose_on) if ranks["seeds"].iloc[0] else None
     firsts = frame.drop_duplicates("setting").set_index("setting")
     table = firsts.loc[order, fields].join(on_split[["score", "seeds", "dead"]])
     table["died"] = frame.groupby("setting")["diverged"].min()
-    return Settings(fields, table, frame[frame["split"] == split], metric, split, best)
+    return Settings(fields, table, frame[frame["split"] == split], scoring, metric, split, best)
 
 
 def shown(value: Any) -> str:

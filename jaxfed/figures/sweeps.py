@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.errors import Problems, did_you_mean
+from jaxfed.core.metrics.metric import Scoring
 from jaxfed.figures.curves import curves_figure
 from jaxfed.figures.heatmap import heatmap_figure
 from jaxfed.figures.parallel import parallel_figure
@@ -24,6 +25,7 @@ KINDS = ("heatmap", "curves", "parallel")
 def sweep_figure(
     frame: pd.DataFrame,
     swept: Mapping[str, np.ndarray],
+    scoring: Scoring,
     metric: str,
     split: str,
     kind: str | None = None,
@@ -35,6 +37,7 @@ def sweep_figure(
     Args:
         frame: see :meth:`jaxfed.sweep.Sweep.to_frame`.
         swept: the fields with the values they take, the seed included.
+        scoring: what the metrics mean.
         metric, split, kind, x, y: what is shown.
     """
     fields = [name for name in swept if name != SEED]
@@ -42,7 +45,7 @@ def sweep_figure(
     if kind is None:
         kind = "heatmap" if x or y or len(varied) == 2 else "parallel" if len(varied) > 2 else "curves"
     _check(frame, metric, split, kind, x, y, fields)
-    settings = settings_of(frame, [*swept], metric, split)
+    settings = settings_of(frame, [*swept], scoring, metric, split)
     if kind == "curves":
         return curves_figure(settings)
     if kind == "parallel":

@@ -9,14 +9,12 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from jaxfed.core.dataset import SPLITS, Dataset, Task
+from jaxfed.core.dataset import SPLITS, Dataset
+from jaxfed.core.metrics.metric import Scoring
 
 Arrays = dict[str, np.ndarray]
 At = Literal["last", "best"]
-PRIMARY: dict[Task, str] = {"binary": "auroc", "multiclass": "accuracy", "regression": "r2"}
 GROUPS = ("single", "pooled", "training")
-HIGHER_IS_BETTER = {"auroc", "accuracy", "r2"}
-NAMES = {"auroc": "AUROC", "log_loss": "log loss", "brier": "Brier score", "r2": "R²", "mse": "MSE"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -24,7 +22,9 @@ class History:
     """E evaluations, R rounds, C hospitals, S splits.
 
     Attributes:
-        hospitals, task, splits: what the axes are.
+        hospitals, splits: what the axes are.
+        task: name of the task.
+        scoring: what the metrics mean.
         rows: ``[C, 3]`` rows in train, validation and test.
         rate: ``[C, S]`` share of positives (binary), else NaN.
         trainees: names of the hospitals of ``training``.
@@ -37,7 +37,8 @@ class History:
     """
 
     hospitals: tuple[str, ...]
-    task: Task
+    task: str
+    scoring: Scoring
     splits: tuple[str, ...]
     rows: np.ndarray
     rate: np.ndarray
@@ -49,22 +50,32 @@ class History:
     kept: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
 
     @classmethod
-    def of(cls, dataset: Dataset, splits: tuple[str, ...], trainees: tuple[str, ...] = ()) -> History:
-        """An empty history of the evaluation of these hospitals, and of the training of ``trainees``."""
+    def of(
+        cls,
+        dataset: Dataset,
+        splits: tuple[str, ...],
+        trainees: tuple[str, ...] = (),
+        scoring: Scoring | None = None,
+    ) -> History:
+        """An empty history of the evaluation of these hospitals, and of the training of ``trainees``.
+
+        ``scoring`` None is that of the task, without users' metrics.
+        """
+        scoring = scoring or dataset.task.scoring
         rate = np.full((len(dataset), len(splits)), np.nan)
-        if dataset.task == "binary":
+        if scoring.prevalence:
             for s, name in enumerate(splits):
                 inside = dataset.split == SPLITS.index(name)
                 owner = dataset.owner[inside]
                 n = np.bincount(owner, minlength=len(dataset))
                 positive = np.bincount(owner, dataset.y[inside], minlength=len(dataset))
                 rate[:, s] = np.where(n > 0, positive / np.maximum(n, 1), np.nan)
-        return cls(dataset.hospitals, dataset.task, splits, dataset.counts, rate, trainees)
+        return cls(dataset.hospitals, dataset.task.name, scoring, splits, dataset.counts, rate, trainees)
 
     @property
     def primary(self) -> str:
         """The metric that figures show first."""
-        return PRIMARY[self.task]
+        return self.scoring.first
 
     def evaluation(self, round: int, single: Arrays, pooled: Arrays) -> History:
         """With one more evaluation, ``name: [C, S]`` and ``name: [S]``."""
@@ -108,7 +119,7 @@ class History:
         """
         if at == "last" or "validation" not in self.splits:
             return len(self.evaluated) - 1
-        loss = self.pooled["log_loss" if "log_loss" in self.pooled else "mse"]
+        loss = self.pooled[self.scoring.loss]
         values = loss[:, self.splits.index("validation")]
         return int(np.nanargmin(values)) if np.isfinite(values).any() else len(values) - 1
 
@@ -129,7 +140,7 @@ class History:
             },
             index=pd.Index(self.hospitals, name="hospital"),
         )
-        if self.task == "binary":
+        if self.scoring.prevalence:
             frame["prevalence"] = self.rate[:, s]
         for name, values in self.single.items():
             frame[name] = values[e, :, s]
@@ -149,7 +160,7 @@ class History:
                 record: dict[str, object] = {"round": int(done), "split": split}
                 weight = self.rows[:, SPLITS.index(split)]
                 for name, values in self.single.items():
-                    record.update(across_hospitals(name, values[e, :, s], weight))
+                    record.update(across_hospitals(name, values[e, :, s], weight, self.scoring))
                     record[f"{name}_pooled"] = float(self.pooled[name][e, s])
                 before = int(self.evaluated[e - 1]) if e else int(done)
                 record.update(self._training_between(before, int(done)))
@@ -170,7 +181,9 @@ class History:
         }
 
 
-def across_hospitals(name: str, values: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
+def across_hospitals(
+    name: str, values: np.ndarray, weight: np.ndarray, scoring: Scoring
+) -> dict[str, np.ndarray]:
     """A metric ``[..., C]`` in a few numbers ``[...]``; hospitals without it are left out and counted.
 
     Args:
@@ -187,7 +200,7 @@ def across_hospitals(name: str, values: np.ndarray, weight: np.ndarray) -> dict[
     with np.errstate(invalid="ignore"):  # an infinite metric has no spread
         square = np.where(known, values - mean[..., None], 0) ** 2
     ordered = np.sort(np.where(known, values, np.nan), axis=-1)  # NaN goes last
-    better = name in HIGHER_IS_BETTER
+    better = scoring.higher_is_better(name)
     low, high = (_quantile(ordered, count, q) for q in (0.0, 1.0))
     found = {
         name: mean,

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
-from jaxfed.records.history import HIGHER_IS_BETTER, NAMES, At
+from jaxfed.core.metrics.metric import Scoring, parts
+from jaxfed.records.history import At
 
 SEED = "seed"
 # Of several hospitals in one number, where less or more is clearly better.
@@ -34,6 +35,7 @@ class Best:
         metric, by: what they were chosen by: a column of ``Sweep.to_frame()``, and a split.
         seeds: how many seeds the numbers are means of.
         dead: how many of these settings' seeds died (or were stopped) before that round.
+        scoring: what the metrics mean.
         rows: their rows of ``Sweep.to_frame()`` at that round, one for each living seed and split.
     """
 
@@ -43,6 +45,7 @@ class Best:
     by: str
     seeds: int
     dead: int
+    scoring: Scoring
     rows: pd.DataFrame
 
     def value(self, metric: str | None = None, split: str = "test") -> float:
@@ -63,7 +66,7 @@ class Best:
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={plain(value)}" for name, value in self.settings.items())
         found = [f"{split} {self.value(split=split):.4g}" for split in self.rows["split"].unique()]
-        name = label(self.metric)
+        name = label(self.metric, self.scoring)
         return f"Best({settings or 'the seed alone'}; {name}: {', '.join(found)}; {self.counted()})"
 
     def counted(self) -> str:
@@ -71,7 +74,9 @@ class Best:
         return f"{self.seeds} seed{'s' * (self.seeds > 1)}" + f", {self.dead} more died" * (self.dead > 0)
 
 
-def ranked(frame: pd.DataFrame, fields: Sequence[str], metric: str, by: str, at: At = "last") -> pd.DataFrame:
+def ranked(
+    frame: pd.DataFrame, fields: Sequence[str], scoring: Scoring, metric: str, by: str, at: At = "last"
+) -> pd.DataFrame:
     """Settings, best first: ``setting`` (its number in the table), ``round``, ``score``, ``seeds``, ``dead``.
 
     Living seeds are averaged; settings with fewer dead seeds go first, whatever the others score.
@@ -84,15 +89,17 @@ def ranked(frame: pd.DataFrame, fields: Sequence[str], metric: str, by: str, at:
     groups = score.groupby([part["setting"], part["round"]])
     table = groups.agg(score="mean", seeds="count", total="size").reset_index()
     table["dead"] = table.pop("total") - table["seeds"]
-    order = np.lexsort((table["score"] * (-1 if higher_is_better(metric) else 1), table["dead"]))
+    order = np.lexsort((table["score"] * (-1 if scoring.higher_is_better(metric) else 1), table["dead"]))
     return table.iloc[order].drop_duplicates("setting").reset_index(drop=True)
 
 
-def ranking(frame: pd.DataFrame, fields: Sequence[str], metric: str, by: str, at: At) -> pd.DataFrame:
+def ranking(
+    frame: pd.DataFrame, fields: Sequence[str], scoring: Scoring, metric: str, by: str, at: At
+) -> pd.DataFrame:
     """:func:`ranked` with the fields' values and the score on test rows."""
     frame = frame.assign(setting=numbered(frame, fields))
     own = [name for name in fields if name != SEED]
-    order = ranked(frame, fields, metric, by, at)
+    order = ranked(frame, fields, scoring, metric, by, at)
     firsts = frame.drop_duplicates("setting").set_index("setting")
     table = firsts.loc[order["setting"], own].reset_index(drop=True)
     living = frame[(frame["split"] == by) & np.isfinite(frame[metric])][["configuration", "round"]]
@@ -106,9 +113,11 @@ def ranking(frame: pd.DataFrame, fields: Sequence[str], metric: str, by: str, at
     return table.assign(seeds=order["seeds"], dead=order["dead"])
 
 
-def best_of(frame: pd.DataFrame, fields: Sequence[str], metric: str, by: str, at: At = "last") -> Best:
+def best_of(
+    frame: pd.DataFrame, fields: Sequence[str], scoring: Scoring, metric: str, by: str, at: At = "last"
+) -> Best:
     """The first of :func:`ranked`."""
-    first = ranked(frame, fields, metric, by, at).iloc[0]
+    first = ranked(frame, fields, scoring, metric, by, at).iloc[0]
     if not first["seeds"]:
         died = frame["diverged"].min()
         when = f"; the first died in round {died:g}" if np.isfinite(died) else ""
@@ -126,6 +135,7 @@ def best_of(frame: pd.DataFrame, fields: Sequence[str], metric: str, by: str, at
         by=by,
         seeds=int(first["seeds"]),
         dead=int(first["dead"]),
+        scoring=scoring,
         rows=rows.reset_index(drop=True),
     )
 
@@ -151,18 +161,18 @@ def check_choice(metric: str, by: str, frame: pd.DataFrame) -> None:
 
 def metrics_in(frame: pd.DataFrame) -> list[str]:
     """Columns that can be chosen by."""
-    return [str(name) for name in frame if f"{_parts(str(name))[0]}_pooled" in frame]
+    return [str(name) for name in frame if _chosen_by(str(name), frame)]
 
 
-def higher_is_better(metric: str) -> bool:
-    """Whether more of a column is better."""
-    return _parts(metric)[0] in HIGHER_IS_BETTER
+def _chosen_by(column: str, frame: pd.DataFrame) -> bool:
+    name, kind = parts(column)
+    return kind in KINDS and f"{name}_pooled" in frame
 
 
-def label(metric: str) -> str:
+def label(metric: str, scoring: Scoring) -> str:
     """A column in words, as ``AUROC, worst hospital``."""
-    name, kind = _parts(metric)
-    return f"{NAMES.get(name, name)}, {KINDS[kind]}"
+    name, kind = parts(metric)
+    return f"{scoring.label(name)}, {KINDS[kind]}"
 
 
 def numbered(frame: pd.DataFrame, fields: Sequence[str]) -> pd.Series:
@@ -178,10 +188,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.floating):
         return float(str(value))
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _parts(metric: str) -> tuple[str, str]:
-    for kind in sorted(KINDS, key=len, reverse=True):
-        if kind and metric.endswith(kind):
-            return metric.removesuffix(kind), kind
-    return metric, ""

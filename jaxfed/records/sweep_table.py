@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from jaxfed.core.metrics.metric import Scoring
+from jaxfed.core.tasks import known_scoring
 from jaxfed.records.history import across_hospitals
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 AXES = ("round", "split", "hospital")
 CONFIG = "config"  # the one dimension of a sweep that is no grid
 POOLED = "_pooled"
+SCORING = "scoring"  # the attribute of a sweep that says what its metrics mean
 
 
 def fields_of(data: Dataset) -> dict[str, np.ndarray]:
@@ -30,6 +33,12 @@ def metrics_of(data: Dataset) -> tuple[str, ...]:
     return tuple(str(name) for name, values in data.data_vars.items() if {"round", *AXES} <= {*values.dims})
 
 
+def scoring_of(data: Dataset) -> Scoring | None:
+    """What the metrics mean: as noted in the attributes, else by their names; None where neither tells."""
+    noted = data.attrs.get(SCORING)
+    return known_scoring(metrics_of(data)) if noted is None else Scoring.from_json(noted)
+
+
 def configurations(data: Dataset) -> pd.DataFrame:
     """One row per configuration: its number, its fields, ``diverged`` and ``rounds_done``."""
     died = data["diverged"]
@@ -43,7 +52,7 @@ def configurations(data: Dataset) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def tidy(data: Dataset) -> pd.DataFrame:
+def tidy(data: Dataset, scoring: Scoring) -> pd.DataFrame:
     """See :meth:`jaxfed.sweep.Sweep.to_frame`."""
     table, axes = configurations(data), data["diverged"].dims
     K, E, S, C = len(table), *(data.sizes[name] for name in AXES)
@@ -55,7 +64,7 @@ def tidy(data: Dataset) -> pd.DataFrame:
     for name in metrics_of(data):
         single = data[name].transpose(*axes, *AXES).to_numpy().reshape(K, E, S, C)
         pooled = data[name + POOLED].transpose(*axes, *AXES[:2]).to_numpy().reshape(K, E, S)
-        columns |= across_hospitals(name, np.where(dead[:, :, None, None], np.nan, single), weight)
+        columns |= across_hospitals(name, np.where(dead[:, :, None, None], np.nan, single), weight, scoring)
         columns[name + POOLED] = np.where(dead[:, :, None], np.nan, pooled).astype(np.float64)
     where = np.indices((K, E, S)).reshape(3, -1)
     frame = table.iloc[where[0]].reset_index(drop=True)

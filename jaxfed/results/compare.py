@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from jaxfed.records.history import HIGHER_IS_BETTER, At
+from jaxfed.records.history import At
 
 if TYPE_CHECKING:
     from jaxfed.results.run import Run
@@ -42,7 +42,7 @@ def _row(run: Run, split: str, at: At, against: Run | None) -> dict[str, float]:
     metric, e = history.primary, history.chosen(at)
     frame = run.to_frame()
     row = frame[frame["split"] == split].iloc[e]
-    loss = "log_loss" if "log_loss" in history.single else "mse"
+    loss = history.scoring.loss
     found = {
         "round": row["round"],
         metric: row[metric],
@@ -65,5 +65,5 @@ def _gain(run: Run, against: Run, metric: str, split: str, at: At) -> float:
         return float("nan")
     ours, theirs = (r.hospitals(split, at)[metric].to_numpy() for r in (run, against))
     both = ~np.isnan(ours) & ~np.isnan(theirs)
-    better = ours > theirs if metric in HIGHER_IS_BETTER else ours < theirs
+    better = ours > theirs if run.history.scoring.higher_is_better(metric) else ours < theirs
     return float(better[both].mean()) if both.any() else float("nan")

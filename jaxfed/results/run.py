@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from jaxfed.core.metrics.metric import Scoring
+from jaxfed.core.tasks import as_task
 from jaxfed.core.types import State, Variables
 from jaxfed.records.history import At, History
 from jaxfed.storage.npz import load_arrays, load_tree, save_arrays, save_tree
@@ -83,6 +85,7 @@ class Run:
             "name": self.name,
             "personal": self.personal,
             "task": self.history.task,
+            "scoring": self.history.scoring.to_json(),
             "splits": self.history.splits,
             "hospitals": self.history.hospitals,
             "trainees": self.history.trainees,
@@ -119,6 +122,7 @@ class Run:
         history = History(
             hospitals=tuple(record["hospitals"]),
             task=record["task"],
+            scoring=_scoring(record),
             splits=tuple(record["splits"]),
             rows=arrays["rows"],
             rate=arrays["rate"],
@@ -149,13 +153,20 @@ class Run:
         frame = self.to_frame()
         split, metric = self.history.splits[-1], self.history.primary
         frame = frame[frame["split"] == split].iloc[[0, -1]]
-        second = "log_loss" if "log_loss" in frame else "mse"
+        second = self.history.scoring.loss
         columns = ["round", metric, f"{metric}_worst", f"{metric}_best", f"{metric}_pooled", second]
+        columns = [*dict.fromkeys(columns)]
         table = frame[columns].to_html(index=False, float_format="{:.3f}".format, border=0)
         return (
             f"<b>{self.name}</b>, {len(self.history.hospitals)} hospitals, {split}; "
             f"{_seconds(self.provenance)}{table}"
         )
+
+
+def _scoring(record: dict[str, Any]) -> Scoring:
+    """What the metrics mean; runs that were saved before they said so have one of jaxfed's tasks."""
+    noted = record.get("scoring")
+    return as_task(record["task"]).scoring if noted is None else Scoring.from_json(noted)
 
 
 def _seconds(provenance: dict[str, Any]) -> str:

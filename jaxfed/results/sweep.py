@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.errors import InvalidInput
+from jaxfed.core.metrics.metric import Scoring
 from jaxfed.records import ranking as choice
 from jaxfed.records import sweep_table as table
-from jaxfed.records.history import PRIMARY, At
+from jaxfed.records.history import At
 from jaxfed.records.ranking import Best, plain
 from jaxfed.storage import netcdf as files
 
@@ -49,6 +50,11 @@ class Sweep:
         if missing or not self.metrics:
             lacks = ", ".join(sorted(missing)) or "metrics"
             raise InvalidInput(f"Sweep: data lacks {lacks}; give what Simulation.sweep gives")
+        if table.scoring_of(self.data) is None:
+            raise InvalidInput(
+                f"Sweep: nothing says what {', '.join(self.metrics)} mean; keep the attribute "
+                f"{table.SCORING!r} of the data that Simulation.sweep gives"
+            )
 
     @cached_property
     def fields(self) -> dict[str, np.ndarray]:
@@ -61,6 +67,13 @@ class Sweep:
         return table.metrics_of(self.data)
 
     @cached_property
+    def scoring(self) -> Scoring:
+        """What the metrics mean."""
+        found = table.scoring_of(self.data)
+        assert found is not None, "checked when it was made"
+        return found
+
+    @cached_property
     def configurations(self) -> pd.DataFrame:
         """One row per configuration: its fields, the round in which it died or NaN, and rounds done."""
         return table.configurations(self.data)
@@ -68,12 +81,12 @@ class Sweep:
     @property
     def loss(self) -> str:
         """What the best settings are chosen by where nothing else is said: the loss over all rows."""
-        return ("log_loss" if "log_loss" in self.metrics else "mse") + table.POOLED
+        return self.scoring.loss + table.POOLED
 
     @property
     def primary(self) -> str:
         """The metric that reports show beside it."""
-        return next(name for name in (*PRIMARY.values(), *self.metrics) if name in self.metrics)
+        return self.scoring.first
 
     def to_frame(self) -> pd.DataFrame:
         """One row per configuration, evaluated round and split.
@@ -103,7 +116,7 @@ class Sweep:
         """
         metric = metric or self.loss
         choice.check_choice(metric, by, self._frame)
-        return choice.best_of(self._frame, [*self.fields], metric, by, at)
+        return choice.best_of(self._frame, [*self.fields], self.scoring, metric, by, at)
 
     def ranking(self, metric: str | None = None, by: str = "validation", at: At = "last") -> pd.DataFrame:
         """All settings, best first: a table with the rule and the arguments of :meth:`best`.
@@ -114,7 +127,7 @@ class Sweep:
         """
         metric = metric or self.loss
         choice.check_choice(metric, by, self._frame)
-        return choice.ranking(self._frame, [*self.fields], metric, by, at)
+        return choice.ranking(self._frame, [*self.fields], self.scoring, metric, by, at)
 
     def plot(
         self,
@@ -138,7 +151,8 @@ class Sweep:
         """
         from jaxfed.figures.sweeps import sweep_figure
 
-        return sweep_figure(self._frame, self.fields, metric or self.loss, split or self._split, kind, x, y)
+        metric, split = metric or self.loss, split or self._split
+        return sweep_figure(self._frame, self.fields, self.scoring, metric, split, kind, x, y)
 
     def save(self, path: str | Path) -> Path:
         """Write a netCDF file (``path`` ends in ``.nc``), or a folder with it, tables and a figure."""
@@ -173,7 +187,7 @@ class Sweep:
 
     @cached_property
     def _frame(self) -> pd.DataFrame:
-        return table.tidy(self.data)
+        return table.tidy(self.data, self.scoring)
 
     @property
     def _split(self) -> str:
@@ -207,9 +221,9 @@ class Sweep:
         text = pd.DataFrame(rows).to_html(index=False, border=0)
         if best:
             text += (
-                f"best on {best.by} rows by {choice.label(best.metric)}: {best.validation:.4g}; on test rows "
-                f"{best.test:.4g}, {choice.label(self.primary)} {best.value(self.primary):.4g}, "
-                f"{best.counted()}"
+                f"best on {best.by} rows by {choice.label(best.metric, self.scoring)}: "
+                f"{best.validation:.4g}; on test rows {best.test:.4g}, "
+                f"{choice.label(self.primary, self.scoring)} {best.value(self.primary):.4g}, {best.counted()}"
             )
         return f"<b>Sweep</b> of {self._size()}; {self._extent()}{self._seconds()}{text}"
 

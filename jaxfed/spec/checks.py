@@ -17,6 +17,7 @@ from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.optimizer import Optimizer
 from jaxfed.spec.groups import check_algorithm, check_groups
+from jaxfed.spec.metrics import check_metrics
 from jaxfed.spec.shapes import batch_of, outline
 from jaxfed.spec.spec import ALL, Spec
 
@@ -70,6 +71,7 @@ def check_spec(spec: Spec, like: Spec | None = None) -> None:
         f"devices={spec.devices}: jax has {available}; call jaxfed.use_cpu_devices({spec.devices}) before "
         "anything else uses jax, or give a smaller number",
     )
+    check_metrics(spec, problems)
     check_groups(spec, problems)
     if spec.models is None:
         try:
@@ -197,11 +199,10 @@ def _check_model(spec: Spec, name: str, local: LocalTraining, problems: Problems
         problems.add(f"{which}: it does not take rows of shape {shapes}: {type(error).__name__}: {error}")
         return None
     width = outputs.shape[-1] if outputs.ndim > 1 else 1
-    kind = "one logit per class" if dataset.task == "multiclass" else "one logit"
-    kind = "one number per target" if dataset.task == "regression" else kind
     problems.check(
         width == dataset.outputs,
-        f"{which}: its output has width {width}, but {dataset.task} data need {dataset.outputs} ({kind})",
+        f"{which}: its output has width {width}, but {dataset.task} data need {dataset.outputs} "
+        f"({dataset.task.output})",
     )
     if spec.loss is not None:
         try:

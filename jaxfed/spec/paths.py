@@ -16,7 +16,8 @@ from jaxfed.core.errors import InvalidInput
 from jaxfed.core.hyperparameters import PerHospital, Schedule
 from jaxfed.core.optimizer import Optimizer, optimizer
 
-APART = {"hospitals", "evaluate_on", "splits", "devices", "block", "models", "groups"}  # the same in a sweep
+# The same in a sweep.
+APART = {"hospitals", "evaluate_on", "splits", "devices", "block", "models", "groups", "metrics"}
 
 
 def replace(node: Any, path: str, value: Any) -> Any:

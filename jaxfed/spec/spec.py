@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,10 +18,12 @@ from jaxfed.core.engine.rounds import Recipe
 from jaxfed.core.group_algorithm import MixedAlgorithm
 from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.core.local import LocalTraining
+from jaxfed.core.metrics.metric import Metric, as_metric
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.optimizer import Optimizer, optimizer
 from jaxfed.core.problem import Loss, Problem
+from jaxfed.core.task import Measure
 from jaxfed.core.types import Aggregator, Algorithm, CoordinateRule, Participation
 from jaxfed.models import mlp
 from jaxfed.participation import Everyone
@@ -63,6 +65,8 @@ class Spec:
             algorithms of :mod:`jaxfed.algorithms.mixed`.
         groups: which hospital has which of the ``models``: ``{hospital: group}``, or one group for each
             hospital in the data set's order.
+        metrics: your own beside those of the task, ``{"f2": f2}``: functions ``(outputs [N, ...], y [N, ...],
+            mask [N]) -> scalar`` of which more is better, or :class:`jaxfed.Metric` to say otherwise.
     """
 
     hospitals: Dataset
@@ -84,6 +88,7 @@ class Spec:
     models: Mapping[str, Any] | None = None
     groups: Mapping[str, str] | Sequence[str] | None = None
     weights: PerHospital | None = None
+    metrics: Mapping[str, Metric | Callable[..., Any]] | None = None
 
     def describe(self) -> dict[str, Any]:
         """The configuration as plain text and numbers."""
@@ -99,6 +104,12 @@ class Spec:
     def evaluation_hospitals(self) -> Dataset:
         """The hospitals that are evaluated."""
         return self.evaluate_on or self.hospitals
+
+    @property
+    def measure(self) -> Measure:
+        """What is measured: the metrics of the task, and :attr:`metrics`."""
+        own = {} if self.metrics is None else self.metrics
+        return Measure(self.hospitals.task, tuple((name, as_metric(metric)) for name, metric in own.items()))
 
     @cached_property
     def local_trainings(self) -> dict[str, LocalTraining]:

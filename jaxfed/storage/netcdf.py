@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 NAME = "sweep.nc"
 MARK = "jaxfed_sweep_format"
+TEXTS = ("fields", "config", "provenance")
 
 
 def write(
@@ -53,14 +54,13 @@ def read(path: Path) -> tuple[Dataset, dict[str, Any], dict[str, Any]]:
             f"{path} has format {found} and this jaxfed reads format {FORMAT}; "
             + ("give what Sweep.save wrote" if found is None else "use the jaxfed that wrote it")
         )
-    fields, config, provenance = (
-        json.loads(stored.attrs[name]) for name in ("fields", "config", "provenance")
-    )
+    fields, config, provenance = (json.loads(stored.attrs[name]) for name in TEXTS)
     # netCDF sorts coordinates, has no 64-bit integers, and gives strings back as objects
     names = [*fields, *(name for name in stored.coords if name not in fields)]
     data = xarray.Dataset(
         {name: _widened(stored[name].variable) for name in stored.data_vars},
         coords={name: _widened(stored[name].variable) for name in names},
+        attrs={name: value for name, value in stored.attrs.items() if name not in (MARK, *TEXTS)},
     )
     return data, config, provenance
 

@@ -17,7 +17,6 @@ import numpy as np
 
 from jaxfed.core.engine import runs as slots
 from jaxfed.core.types import State
-from jaxfed.evaluation import MEASURES
 from jaxfed.runtime.timings import Clock
 from jaxfed.sweep.programs import Group
 from jaxfed.sweep.record import Record
@@ -111,7 +110,7 @@ class Lane:
             plan=layout.plan,
             held_plan=layout.held_plan,
             together=self.group.together,
-            measure=MEASURES[spec.hospitals.task],
+            measure=spec.measure,
             splits=len(spec.splits),
         )
         return new, *jax.tree.map(np.asarray, (single, pooled))

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from jaxfed.core.errors import Problems
-from jaxfed.records.history import HIGHER_IS_BETTER
 from jaxfed.sweep.record import Record
 from jaxfed.sweep.space import Axes
 from jaxfed.sweep.trials import SEED, Trial
@@ -93,7 +92,7 @@ class Halving:
     def _scores(self, record: Record, mark: int) -> np.ndarray:
         """``[K]``, lower is better."""
         split = record.splits.index("validation")
-        metric = self.metric or ("log_loss" if "log_loss" in record.pooled else "mse") + "_pooled"
+        metric = self.metric or record.scoring.loss + "_pooled"
         name = metric.removesuffix("_pooled")
         if metric != name:
             values = record.pooled[name][:, mark, split]
@@ -102,4 +101,4 @@ class Halving:
             known = ~np.isnan(single)
             total = np.where(known, single, 0).sum(1)
             values = np.where(known.any(1), total / np.maximum(known.sum(1), 1), np.nan)
-        return -values if name in HIGHER_IS_BETTER else values
+        return -values if record.scoring.higher_is_better(name) else values

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import Problems
 from jaxfed.core.optional import needs
+from jaxfed.core.task import Measure
 from jaxfed.records import ranking as choice
 from jaxfed.results.sweep import Sweep
 
@@ -24,8 +24,8 @@ class Tunable(Protocol):
     """What can be tuned: a :class:`jaxfed.Simulation`, or anything that sweeps like one."""
 
     @property
-    def hospitals(self) -> Dataset:
-        """Those that train."""
+    def measure(self) -> Measure:
+        """What is measured."""
         ...
 
     @property
@@ -77,9 +77,9 @@ def tune(
         ImportError: optuna is not installed.
     """
     optuna = needs("optuna", "optuna", "tune")
-    loss = ("mse" if sim.hospitals.task == "regression" else "log_loss") + "_pooled"
-    metric = metric or loss
-    direction = "maximize" if choice.higher_is_better(metric) else "minimize"
+    scoring = sim.measure.scoring
+    metric = metric or scoring.loss + "_pooled"
+    direction = "maximize" if scoring.higher_is_better(metric) else "minimize"
     problems = Problems("tune")
     for name, value in (("trials", trials), ("batch", batch), ("seeds", seeds)):
         problems.check(isinstance(value, int) and value > 0, f"{name}={value!r}: give a whole number >= 1")

@@ -9,7 +9,9 @@ import numpy as np
 
 from jaxfed.core.dataset import SPLITS
 from jaxfed.core.dataset import Dataset as Data
+from jaxfed.core.metrics.metric import Scoring
 from jaxfed.records.history import Arrays
+from jaxfed.records.sweep_table import SCORING
 from jaxfed.sweep.space import Axes
 from jaxfed.sweep.trials import Trial
 
@@ -27,6 +29,7 @@ class Record:
         splits: S names.
         single: ``name: [K, E, C, S]``, NaN where nothing was measured.
         pooled: ``name: [K, E, S]``.
+        scoring: what the metrics mean.
         done: ``[K]`` rounds done; -1 before the first evaluation.
         died: ``[K]`` rounds done when it died, 0 while it lives.
     """
@@ -36,17 +39,18 @@ class Record:
     splits: tuple[str, ...]
     single: Arrays
     pooled: Arrays
+    scoring: Scoring
     done: np.ndarray
     died: np.ndarray
     _known: dict[Data, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, trials: list[Trial], marks: np.ndarray) -> Record:
+    def of(cls, trials: list[Trial], marks: np.ndarray, scoring: Scoring) -> Record:
         """With nothing in it."""
         names = dict.fromkeys(h for data in _evaluation_hospitals(trials) for h in data.hospitals)
         K = len(trials)
         splits = trials[0].spec.splits
-        return cls(marks, tuple(names), splits, {}, {}, np.full(K, -1), np.zeros(K, np.int64))
+        return cls(marks, tuple(names), splits, {}, {}, scoring, np.full(K, -1), np.zeros(K, np.int64))
 
     def measured(self, k: int, mark: int, hospitals: Data, single: Arrays, pooled: Arrays) -> None:
         """Note an evaluation of configuration ``k``: ``[C', S]`` of these hospitals, and ``[S]``."""
@@ -97,7 +101,7 @@ class Record:
             variables["rows"] = (["split", "hospital"], rows[0])
         else:
             variables["rows"] = ([*dims, "split", "hospital"], np.stack(rows).reshape(*shape, *rows[0].shape))
-        return xarray.Dataset(variables, coords)
+        return xarray.Dataset(variables, coords, {SCORING: self.scoring.to_json()})
 
     def _rows(self, trials: list[Trial]) -> list[np.ndarray]:
         """``[S, C]`` rows of the evaluated hospitals: once, or of each trial."""

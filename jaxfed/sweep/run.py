@@ -8,15 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import Problems
 from jaxfed.core.optional import needs
-from jaxfed.evaluation import MEASURES
 from jaxfed.results.sweep import Sweep
 from jaxfed.runtime.provenance import provenance
 from jaxfed.spec.spec import Spec
@@ -68,7 +65,7 @@ def sweep(
     rungs = [rounds] if halving is None else halving.rungs(rounds)
     marks = np.union1d(np.arange(0, rounds + 1, eval_every), [0, *rungs])
     course = Course(axes, trials, groups_of(trials, together, memory), rungs, halving)
-    now = Progress(Record.of(trials, marks), np.ones(len(axes), bool))
+    now = Progress(Record.of(trials, marks, spec.measure.scoring), np.ones(len(axes), bool))
     saver = Saver(None, None, None)
     if checkpoint is not None:
         how = {"mode": mode, "rounds": rounds, "eval_every": eval_every, "seed": seed, "halving": halving}
@@ -124,8 +121,4 @@ def _check(spec: Spec, halving: Any, together: Any, rounds: int, problems: Probl
 
 def metrics_of(spec: Spec) -> list[str]:
     """Names of the metrics that are measured."""
-    data = spec.hospitals
-    y = jnp.zeros((2, *data.y.shape[1:]), data.y.dtype)
-    outputs, losses, segment = jnp.zeros((2, data.outputs)), jnp.zeros(2), jnp.zeros(2, jnp.int32)
-    measure: Any = MEASURES[data.task]
-    return [*jax.eval_shape(lambda *rows: measure(*rows, 1), outputs, losses, y, segment)]
+    return spec.measure.names(spec.hospitals.y, spec.hospitals.outputs)

@@ -19,9 +19,10 @@ from jaxfed.core.engine import evaluate as predict
 from jaxfed.core.engine import rounds as engine
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.layout import memory, plan
+from jaxfed.core.metrics.metric import Metric
 from jaxfed.core.nn.rewrite import Form, default_form
+from jaxfed.core.task import Measure
 from jaxfed.core.types import State, Variables
-from jaxfed.evaluation import MEASURES
 from jaxfed.records.history import Arrays, History
 from jaxfed.runtime import cache as choices
 from jaxfed.training import autotune as tuning
@@ -42,6 +43,7 @@ class Federated:
         held_block: ``block`` for the hospitals that are evaluated, where it is another.
         measurement: how ``block`` and the form of the model's operations were found, where one of them was
             measured.
+        metrics: users' own, ``(name, metric)``.
     """
 
     unplaced: engine.Recipe
@@ -54,6 +56,12 @@ class Federated:
     block: int | None = None
     held_block: int | None = None
     measurement: tuning.Choice | None = None
+    metrics: tuple[tuple[str, Metric], ...] = ()
+
+    @property
+    def measured_by(self) -> Measure:
+        """The metrics of the hospitals that are evaluated."""
+        return Measure(self.hospitals.task, self.metrics)
 
     @property
     def name(self) -> str:
@@ -162,7 +170,7 @@ class Federated:
 
     def history(self) -> History:
         """A history with nothing in it."""
-        return History.of(self.subjects, self.splits, self.hospitals.hospitals)
+        return History.of(self.subjects, self.splits, self.hospitals.hospitals, self.measured_by.scoring)
 
     def start(self, seed: int, initial: Variables | None) -> State:
         """The state before the first round."""
@@ -191,7 +199,7 @@ class Federated:
             self.federation,
             self.held,
             state,
-            measure=MEASURES[self.hospitals.task],
+            measure=self.measured_by,
             splits=len(self.splits),
         )
         return self.held_placement.by_hospital(single), jax.tree.map(np.asarray, pooled)

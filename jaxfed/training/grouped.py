@@ -19,9 +19,10 @@ from jaxfed.core.engine import groups
 from jaxfed.core.engine.rounds import Log
 from jaxfed.core.group_algorithm import Parts
 from jaxfed.core.layout import memory, plan
+from jaxfed.core.metrics.metric import Metric
 from jaxfed.core.nn.rewrite import default_form
+from jaxfed.core.task import Measure
 from jaxfed.core.types import State, Variables
-from jaxfed.evaluation import MEASURES
 from jaxfed.records.history import Arrays, History
 from jaxfed.training import autotune as tuning
 
@@ -43,6 +44,7 @@ class Grouped:
         identity: gives the configuration in words that are exact, see :mod:`jaxfed.storage.fingerprint`.
         wanted_devices: how many of jax's devices to use; None for all.
         wanted_blocks: of each group; None for those that are judged from shapes.
+        metrics: users' own, ``(name, metric)``.
     """
 
     unplaced: groups.GroupRecipe
@@ -55,6 +57,12 @@ class Grouped:
     identity: Callable[[], dict[str, str]]
     wanted_devices: int | None = None
     wanted_blocks: tuple[int, ...] | None = None
+    metrics: tuple[tuple[str, Metric], ...] = ()
+
+    @property
+    def measured_by(self) -> Measure:
+        """The metrics of the hospitals that are evaluated."""
+        return Measure(self.hospitals.task, self.metrics)
 
     @property
     def name(self) -> str:
@@ -110,7 +118,7 @@ class Grouped:
 
     def history(self) -> History:
         """A history with nothing in it."""
-        return History.of(self.hospitals, self.splits, self.hospitals.hospitals)
+        return History.of(self.hospitals, self.splits, self.hospitals.hospitals, self.measured_by.scoring)
 
     def start(self, seed: int, initial: Mapping[str, Variables] | None) -> State:
         """The state before the first round; ``initial`` has variables for every group."""
@@ -139,7 +147,7 @@ class Grouped:
             self.federations,
             self.held,
             state,
-            measure=MEASURES[self.hospitals.task],
+            measure=self.measured_by,
             splits=len(self.splits),
         )
         by_group = [place.by_hospital(one) for one, place in zip(single, self.placements, strict=True)]

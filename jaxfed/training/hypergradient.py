@@ -24,11 +24,10 @@ from jax import Array
 
 from jaxfed.core.engine import evaluate as predict
 from jaxfed.core.engine import rounds as engine
-from jaxfed.core.engine.evaluate import Measure
 from jaxfed.core.errors import InvalidInput, Problems
 from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.core.layout.plan import Federation, HeldOut, Plan
-from jaxfed.evaluation import MEASURES
+from jaxfed.core.task import Measure
 from jaxfed.spec import paths
 from jaxfed.spec.spec import Spec
 from jaxfed.training.federated import Federated
@@ -67,8 +66,8 @@ def gradient(
         rounds=rounds,
         plan=trainer.placement.plan,
         held_plan=trainer.held_placement.plan,
-        measure=MEASURES[spec.hospitals.task],
-        metric="mse" if spec.hospitals.task == "regression" else "log_loss",
+        measure=Measure(spec.hospitals.task),
+        metric=spec.hospitals.task.loss,
         split=spec.splits.index(split),
         splits=len(spec.splits),
     )

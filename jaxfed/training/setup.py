@@ -31,6 +31,7 @@ def _federated(spec: Spec) -> Federated:
         identity=partial(settings, spec),
         wanted_devices=spec.devices,
         block=spec.block,
+        metrics=spec.measure.metrics,
     )
 
 
@@ -48,4 +49,5 @@ def _grouped(spec: Spec) -> Grouped:
         identity=partial(settings, spec),
         wanted_devices=spec.devices,
         wanted_blocks=None if spec.block is None else (spec.block,) * len(names),
+        metrics=spec.measure.metrics,
     )

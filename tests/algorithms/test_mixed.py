@@ -12,8 +12,9 @@ from federations import hospitals, recipe, same
 from groups import CATALOGUE, MEME, OF, PUBLIC, GroupLab, models
 
 from jaxfed.algorithms import mixed
-from jaxfed.algorithms.mixed import dsfl, feddf, fml
+from jaxfed.algorithms.mixed import dsfl, feddf
 from jaxfed.core.engine import groups
+from jaxfed.core.tasks import BINARY, MULTICLASS
 from jaxfed.participation import Poisson
 from jaxfed.training.federated import Federated
 
@@ -250,16 +251,14 @@ def test_one_logit_is_two_classes():
     np.testing.assert_allclose(
         mixed.DSFL.distance(jnp.array(two(t)), both), mixed.DSFL.distance(t, p), rtol=1e-5
     )
-    np.testing.assert_allclose(
-        feddf.divergence("multiclass")(two(t), two(z)), feddf.divergence("binary")(t, z), rtol=1e-5
-    )
+    np.testing.assert_allclose(MULTICLASS.soft(two(t), two(z)), BINARY.soft(t, z), rtol=1e-5)
     for other in (z, z[:, 0]):
         np.testing.assert_allclose(
-            fml.divergence("multiclass", two(z), two(t)), fml.divergence("binary", other, t), rtol=1e-4
+            MULTICLASS.divergence(two(t), two(z)), BINARY.divergence(t, other), rtol=1e-4
         )
     q = papers.sigmoid(t)
     by_hand = (p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)))[:, 0]
-    np.testing.assert_allclose(fml.divergence("binary", z, t), by_hand, rtol=1e-4)
+    np.testing.assert_allclose(BINARY.divergence(t, z), by_hand, rtol=1e-4)
 
 
 def test_adam_is_annealed_along_a_cosine():

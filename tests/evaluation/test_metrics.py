@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from jaxfed.evaluation import MEASURES, auroc_by_segment
+from jaxfed.evaluation import BINARY, MULTICLASS, REGRESSION, auroc_by_segment
 
 auroc = jax.jit(auroc_by_segment, static_argnames="segments")
 
@@ -92,7 +92,7 @@ def test_binary_metrics(rows):
     losses = np.logaddexp(0, logit) - y * logit
     outside = (segment < 0) | (segment > 4)
     logit[outside], losses[outside] = np.nan, np.nan  # rows that are left out may hold anything
-    found = jax.jit(MEASURES["binary"], static_argnums=4)(logit[:, None], losses, y, segment, 5)
+    found = jax.jit(BINARY.measures, static_argnums=4)(logit[:, None], losses, y, segment, 5)
     assert set(found) == {"auroc", "log_loss", "brier", "accuracy"}
     for s in (0, 1, 2, 4):
         own = segment == s
@@ -106,7 +106,7 @@ def test_binary_metrics(rows):
 def test_a_model_that_says_nan_is_not_called_right_or_wrong(rows):
     score, y, segment = rows
     logit = np.where(segment == 1, np.nan, score)
-    found = MEASURES["binary"](logit[:, None], logit, y, segment, 5)
+    found = BINARY.measures(logit[:, None], logit, y, segment, 5)
     assert np.isnan([values[1] for values in found.values()]).all()
     assert np.isfinite([values[0] for values in found.values()]).all()
 
@@ -119,7 +119,7 @@ def test_multiclass_metrics():
     p /= p.sum(1, keepdims=True)
     losses = -np.log(p[np.arange(60), y])
     logits[segment == 2] = np.nan
-    found = MEASURES["multiclass"](logits, losses.astype(np.float32), y, segment, 2)
+    found = MULTICLASS.measures(logits, losses.astype(np.float32), y, segment, 2)
     for s in (0, 1):
         own = segment == s
         loss = sk.log_loss(y[own], p[own], labels=range(4))
@@ -138,7 +138,7 @@ def test_regression_metrics(outputs):
     segment = np.repeat([0, 1, 2, 7], [40, 40, 1, 9]).astype(np.int32)
     said[segment == 7] = np.nan
     shaped = y[:, 0] if outputs == 1 else y
-    found = MEASURES["regression"](said, np.zeros(90), shaped, segment, 4)
+    found = REGRESSION.measures(said, np.zeros(90), shaped, segment, 4)
     for s in (0, 1):
         a, b = y[segment == s].astype(np.float64), said[segment == s].astype(np.float64)
         assert found["mse"][s] == pytest.approx(sk.mean_squared_error(a, b), rel=1e-5)
@@ -154,7 +154,7 @@ def test_means_of_half_precision_outputs_are_counted_in_full():
     """bfloat16 counts no further than 256."""
     logit = jnp.where(jnp.arange(3000) % 3 == 0, 1.0, -1.0).astype(jnp.bfloat16)[:, None]
     y, segment = jnp.ones(3000, jnp.int32), jnp.zeros(3000, jnp.int32)
-    found = MEASURES["binary"](logit, jnp.ones(3000, jnp.bfloat16), y, segment, 1)
+    found = BINARY.measures(logit, jnp.ones(3000, jnp.bfloat16), y, segment, 1)
     assert found["accuracy"][0] == pytest.approx(1 / 3, abs=1e-3)
     assert found["log_loss"][0] == pytest.approx(1, abs=1e-3)
 
@@ -165,7 +165,7 @@ def test_means_of_many_rows_in_32_bits():
     logit = rng.normal(size=(n, 1)).astype(np.float32)
     y = (rng.random(n) < 0.3).astype(np.int32)
     losses = np.logaddexp(0, logit[:, 0]) - y * logit[:, 0]
-    found = MEASURES["binary"](logit, losses, y, np.zeros(n, np.int32), 1)
+    found = BINARY.measures(logit, losses, y, np.zeros(n, np.int32), 1)
     assert found["log_loss"][0] == pytest.approx(losses.mean(dtype=np.float64), rel=3e-6)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,7 +1,5 @@
 """The adapter for Optuna, on made-up sweeps: asked in batches, run as a zip, told."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import optuna
 import pytest
@@ -10,6 +8,8 @@ from optuna.trial import TrialState
 from sweeps import made
 
 from jaxfed.core.errors import InvalidInput
+from jaxfed.core.task import Measure
+from jaxfed.core.tasks import BINARY
 from jaxfed.sweep import tune
 
 STEP, MU = "client_optimizer.learning_rate", "algorithm.mu"
@@ -31,7 +31,7 @@ class MadeUp:
     def __init__(self):
         self.calls = []
         self.splits = ("validation", "test")
-        self.hospitals = SimpleNamespace(task="binary")
+        self.measure = Measure(BINARY)
 
     def sweep(self, fields, rounds, *, mode, eval_every):
         assert mode == "zip"

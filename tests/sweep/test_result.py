@@ -10,6 +10,7 @@ from sweeps import HOSPITALS, ROWS, made
 
 from jaxfed.core import optional as extras
 from jaxfed.core.errors import InvalidInput
+from jaxfed.core.tasks import BINARY
 from jaxfed.records.history import History
 from jaxfed.sweep import Sweep
 
@@ -55,6 +56,7 @@ def test_the_table_is_that_of_single_runs():
     history = History(
         hospitals=HOSPITALS,
         task="binary",
+        scoring=BINARY.scoring,
         splits=("validation", "test"),
         rows=rows,
         rate=nothing,

@@ -66,8 +66,9 @@ class DSFL(Distilling):
     def problems(self, groups: Mapping[str, LocalTraining], variables: Any, x: PyTree) -> list[str]:
         """Whether there are classes, and public rows."""
         found = super().problems(groups, variables, x)
-        if any(local.problem.task == "regression" for local in groups.values()):
-            found.append("regression has no probabilities to agree on; give FedMD or FedDF")
+        without = [local.problem.task for local in groups.values() if not local.problem.task.has_classes]
+        if without:
+            found.append(f"{without[0]} has no probabilities to agree on; give FedMD or FedDF")
         if self.temperature is not None:
             found += checks.shared("temperature", self.temperature, above=True)
         return found

@@ -95,7 +95,7 @@ class FedDF(MixedAlgorithm):
             return model
         training = dataclasses.replace(
             local,
-            problem=dataclasses.replace(local.problem, l2=None, loss=divergence(local.problem.task)),
+            problem=dataclasses.replace(local.problem, l2=None, loss=local.problem.task.soft),
             optimizer=self.optimizer or optimizer(annealed_adam, learning_rate=1e-3, steps=self.steps),
             epochs=None,
             steps=self.steps,
@@ -115,20 +115,3 @@ class FedDF(MixedAlgorithm):
         """Whether there are public rows, and the numbers of the distillation make sense."""
         found = missing(type(self).__name__, self.public, None, x)
         return found + checks.count("steps", self.steps, 0) + checks.count("batch_size", self.batch_size)
-
-
-def divergence(task: str) -> Any:
-    """The distance of outputs from other outputs for each row, up to a constant: static, per example."""
-    return {"binary": _of_two, "multiclass": _of_classes, "regression": _squared}[task]
-
-
-def _of_two(outputs: Array, targets: Array) -> Array:
-    return optax.sigmoid_binary_cross_entropy(outputs, jax.nn.sigmoid(targets)).reshape(len(outputs))
-
-
-def _of_classes(outputs: Array, targets: Array) -> Array:
-    return optax.softmax_cross_entropy(outputs, jax.nn.softmax(targets))
-
-
-def _squared(outputs: Array, targets: Array) -> Array:
-    return jnp.square(outputs - targets).reshape(len(outputs), -1).mean(-1)

@@ -93,7 +93,7 @@ class FedProto(MixedAlgorithm):
     def begin(self, local: LocalTraining, variables: Variables, x: PyTree, key: Array) -> Prototypes:
         """No class has a prototype."""
         outputs = jax.eval_shape(local.problem.predict, variables, x)
-        classes = 2 if local.problem.task == "binary" else outputs.shape[-1]
+        classes = 2 if local.problem.task.two_classes else outputs.shape[-1]
         dtype = jnp.result_type(float)
         return Prototypes(jnp.zeros((classes, _width(local, variables, x)), dtype), jnp.zeros(classes, dtype))
 
@@ -138,8 +138,9 @@ class FedProto(MixedAlgorithm):
     ) -> list[str]:
         """No classes, no features, or not as many in every group."""
         found = checks.number("lam", self.lam)
-        if any(local.problem.task == "regression" for local in groups.values()):
-            return [*found, "regression has no classes to have prototypes of; give FedMD, FedDF or FML"]
+        numbers = [local.problem.task for local in groups.values() if not local.problem.task.has_classes]
+        if numbers:
+            return [*found, f"{numbers[0]} has no classes to have prototypes of; give FedMD, FedDF or FML"]
         without = [name for name, local in groups.items() if not local.problem.model.has_features]
         if without:
             return [

@@ -61,25 +61,9 @@ class Mutual(Problem):
         total = jnp.zeros(())
         for name, other, share in (("private", "meme", self.alpha), ("meme", "private", self.beta)):
             told = jax.lax.stop_gradient(outputs[other])
-            own_loss = self.losses(outputs[name], batch.y)
-            total = total + share * own_loss + (1 - share) * divergence(self.task, told, outputs[name])
+            own_loss = self.losses(outputs[name], batch.y, batch.mask)
+            total = total + share * own_loss + (1 - share) * self.task.divergence(outputs[name], told)
         return total, stats
-
-
-def divergence(task: str, told: Array, outputs: Array) -> Array:
-    """KL( p(told) || p(outputs) ) of each row; the squared difference in regression."""
-    if task == "regression":
-        return jnp.square(told - outputs).reshape(len(outputs), -1).mean(-1)
-    if task == "binary":  # of the two classes with logits 0 and z
-        told, outputs = (
-            jnp.concatenate([jnp.zeros_like(z), z], -1) for z in (_column(told), _column(outputs))
-        )
-    p, q = jax.nn.log_softmax(told), jax.nn.log_softmax(outputs)
-    return (jnp.exp(p) * (p - q)).sum(-1)
-
-
-def _column(logits: Array) -> Array:
-    return logits.reshape(len(logits), 1)
 
 
 @pytree

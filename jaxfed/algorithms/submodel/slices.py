@@ -88,7 +88,7 @@ class Sliced(Problem):
         # a unit that is not there has nothing to count
         keep = (self.factor.stats, stats, variables.stats)
         stats = jax.tree.map(lambda here, new, old: jnp.where(here != 0, new, old), *keep)
-        return self.losses(outputs, batch.y), stats
+        return self.losses(outputs, batch.y, batch.mask), stats
 
 
 @pytree

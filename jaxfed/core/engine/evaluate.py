@@ -16,12 +16,11 @@ from jax import Array
 
 from jaxfed.core import hyperparameters as values
 from jaxfed.core import keys
-from jaxfed.core.dataset import Task
 from jaxfed.core.engine.exchange import shard, side_by_side
 from jaxfed.core.engine.rounds import COPIED, SHARDED, STATE, Recipe
 from jaxfed.core.layout.plan import DEVICES, Federation, HeldOut, Plan
 from jaxfed.core.local import LocalTraining
-from jaxfed.core.problem import LOSSES
+from jaxfed.core.task import Task
 from jaxfed.core.types import Metrics, PyTree, State, Variables
 
 # (outputs [N, ...], losses [N], y [N, ...], segment [N], segments) -> name: [segments]
@@ -91,11 +90,12 @@ def measured(
     """Metrics ``[S, splits]`` of this device's hospitals, group by group, and ``[splits]`` of all rows."""
     single, rows = [], []
     for outputs, plan, held in zip(said, plans, helds, strict=True):
-        losses = LOSSES[task](outputs, held.rows.y)  # also where training has another
         segments = plan.slots * splits
+        inside = held.segment < segments
+        losses = task.losses(outputs, held.rows.y, inside)  # also where training has another
         found = measure(outputs, losses, held.rows.y, held.segment, segments)
         single.append({name: value.reshape(plan.slots, splits) for name, value in found.items()})
-        split = jnp.where(held.segment < segments, held.segment % splits, splits)
+        split = jnp.where(inside, held.segment % splits, splits)
         rows.append((outputs, losses, held.rows.y, split))
     together = jax.tree.map(lambda *parts: jnp.concatenate(parts), *rows)
     outputs, losses, y, split = jax.lax.all_gather(together, DEVICES, tiled=True)

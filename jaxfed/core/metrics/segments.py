@@ -26,3 +26,15 @@ def segment_means(values: Array, segment: Array, segments: int) -> Array:
     rest = mean(values - first[place])
     means = first + jnp.where(jnp.isfinite(first), rest, 0)
     return jnp.where(count > 0, means, jnp.nan)[:segments]
+
+
+def named_means(segment: Array, segments: int, **values: Array) -> dict[str, Array]:
+    """Means of each segment of several values ``[N]``, all in one reduction: ``name: [segments]``."""
+    means = segment_means(jnp.stack([*values.values()], axis=-1), segment, segments)
+    return dict(zip(values, means.T, strict=True))
+
+
+def right(said: Array, y: Array, outputs: Array) -> Array:
+    """``[N]``: 1 where ``said`` is ``y``, else 0; NaN, not wrong, where the model says nothing."""
+    broken = jnp.isnan(outputs).reshape(len(outputs), -1).any(-1)
+    return jnp.where(broken, jnp.nan, (said == y).astype(outputs.dtype))

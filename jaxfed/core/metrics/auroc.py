@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxfed.evaluation.segments import segment_means
+from jaxfed.core.metrics.segments import segment_means
 
 
 def auroc_by_segment(score: Array, y: Array, segment: Array, segments: int) -> Array:

@@ -1,0 +1,1 @@
+"""Metrics of segments of a flat store, under jit, and what their names mean."""

@@ -1,0 +1,36 @@
+"""jaxfed's tasks, and the names by which they can be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from jaxfed.core.errors import InvalidInput
+from jaxfed.core.metrics.metric import Scoring
+from jaxfed.core.task import Task
+from jaxfed.core.tasks.binary import BINARY
+from jaxfed.core.tasks.multiclass import MULTICLASS
+from jaxfed.core.tasks.regression import REGRESSION
+
+TASKS = {task.name: task for task in (BINARY, MULTICLASS, REGRESSION)}
+
+__all__ = ["BINARY", "MULTICLASS", "REGRESSION", "TASKS", "as_task", "known_scoring"]
+
+
+def as_task(task: Task | str) -> Task:
+    """A task, or jaxfed's of that name.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    if isinstance(task, Task):
+        return task
+    if not isinstance(task, str) or task not in TASKS:
+        raise InvalidInput(f"task={task!r}: give one of {', '.join(map(repr, TASKS))}, or a jaxfed.Task")
+    return TASKS[task]
+
+
+def known_scoring(metrics: Iterable[str]) -> Scoring | None:
+    """What metrics mean of which only names are known: that of jaxfed's task that has such ones, or None."""
+    names = {*metrics}
+    fits = [task.scoring for task in TASKS.values() if {task.loss, task.first} <= names]
+    return fits[0] if fits else None

@@ -84,9 +84,9 @@ def gather(
     labels, kind, classes = gather_labels(ys, task, classes, problems, notices)
     for (hospital, y), n in zip(labels.items(), size, strict=True):
         given = len(y) if problems.count == found else _rows(ys[hospital])
-        problems.check(
+        problems.hospital(hospital).check(
             x is None or given is None or given == n,
-            f"hospital {hospital!r}: x has {n} rows and y has {given}; give one label per row",
+            f"x has {n} rows and y has {given}; give one label per row",
         )
     problems.check(not pairs or bool(size.any()), "no hospital has rows; give at least one that has")
     if x is None or isinstance(split, Mapping):
@@ -142,7 +142,7 @@ def _pairs(where: str, hospitals: Any, problems: Problems) -> dict[str, tuple[An
         if isinstance(pair, (tuple, list)) and len(pair) == 2:
             pairs[str(key)] = (pair[0], pair[1])
         else:
-            problems.add(f"hospital {str(key)!r}: got {type(pair).__name__}; give a pair (x, y)")
+            problems.hospital(str(key)).add(f"got {type(pair).__name__}; give a pair (x, y)")
     for text, keys in same.items():
         problems.check(
             len(keys) == 1,

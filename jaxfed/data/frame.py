@@ -78,7 +78,7 @@ def from_frame(
     code, ids = pd.factorize(_whole(df[hospital]))
     rows = {str(ids[c]): np.flatnonzero(code == c) for c in range(len(ids))}
     if part is not None:
-        numbers = part_numbers(df[part], f"column {part!r}", problems)
+        numbers = part_numbers(df[part], f"column {part!r}: ", problems)
         problems.raise_if_any()
         parts: Split = {key: numbers[own] for key, own in rows.items()}
     else:

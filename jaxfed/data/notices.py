@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
-from collections.abc import Iterable, Sequence
+
+from jaxfed.core.errors import did_you_mean as did_you_mean
+from jaxfed.core.errors import listed as listed
 
 
 class DataWarning(UserWarning):
@@ -27,18 +28,3 @@ class Notices:
         for kind, hospitals in self._found.items():
             whose = f" (hospital {listed(hospitals)})" if hospitals else ""
             warnings.warn(f"{self._where}: {kind}{whose}", DataWarning, stacklevel=stacklevel)
-
-
-def listed(names: Iterable[object], most: int = 8) -> str:
-    """``'a', 'b' and 3 more``: names for a message, cut to a readable number."""
-    every = [repr(name) if isinstance(name, str) else str(name) for name in names]
-    hidden = len(every) - most
-    if hidden <= 0:
-        return ", ".join(every)
-    return f"{', '.join(every[:most])} and {hidden} more"
-
-
-def did_you_mean(given: object, known: Sequence[str]) -> str:
-    """``did you mean 'mild'?`` for a near miss, else the list of what there is."""
-    near = difflib.get_close_matches(str(given), known, n=2)
-    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {list(known)}"

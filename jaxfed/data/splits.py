@@ -137,9 +137,10 @@ def _given(
     problems.check(not absent, f"split has no entry for hospital {listed(absent)}; give one each")
     parts = []
     for name, y in labels.items():
-        part = part_numbers(split.get(name, np.zeros(len(y), np.int8)), f"hospital {name!r}", problems)
+        own = problems.hospital(name)
+        part = part_numbers(split.get(name, np.zeros(len(y), np.int8)), "", own)
         if len(part) != len(y):
-            problems.add(f"hospital {name!r}: split has {len(part)} entries for {len(y)} rows")
+            own.add(f"split has {len(part)} entries for {len(y)} rows")
             part = np.zeros(len(y), np.int8)
         parts.append(part)
     return parts
@@ -154,6 +155,6 @@ def part_numbers(values: Any, whose: str, problems: Problems) -> np.ndarray:
     strange = sorted({repr(key) for key in keys if key not in known})
     problems.check(
         not strange,
-        f"{whose}: split has the values {', '.join(strange[:5])}; use 0, 1, 2 or {list(SPLITS)}",
+        f"{whose}split has the values {', '.join(strange[:5])}; use 0, 1, 2 or {list(SPLITS)}",
     )
     return np.array([known.get(key, 0) for key in keys], np.int8)

@@ -207,9 +207,10 @@ def _check_features(dataset: Dataset, problems: Problems) -> None:
         np.add.at(table, dataset.owner, bad)
         for c, j in zip(*np.nonzero(table), strict=True):
             feature = repr(dataset.features[j]) if len(dataset.features) > j else f"number {j}"
-            problems.add(
-                f"hospital {dataset.hospitals[c]!r}: feature {feature} has {table[c, j]} missing or infinite "
-                "values; use jaxfed.data.impute(hospitals, 'mean') or drop it"
+            problems.hospital(dataset.hospitals[c]).add(
+                f"feature {feature} has {table[c, j]} missing or infinite "
+                "values; use jaxfed.data.impute(hospitals, 'mean') or drop it",
+                kind=f"feature {feature}",
             )
 
 

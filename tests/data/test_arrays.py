@@ -69,7 +69,8 @@ def test_impute_needs_a_known_method_and_some_value():
     assert "did you mean 'median'" in _error({"a": (x, y)}, impute="medain")
     x[:, 1] = np.nan
     assert "feature 'q' has no value" in _error({"a": (x, y)}, impute="mean", features=list("pqr"))
-    assert (from_arrays({"a": (x, y)}, impute="zero").x[:, 1] == 0).all()
+    with pytest.warns(DataWarning, match=r"1 are not measured everywhere; they are filled in .*'a'"):
+        assert (from_arrays({"a": (x, y)}, impute="zero").x[:, 1] == 0).all()
 
 
 def test_feature_counts_that_differ_are_listed():

@@ -5,11 +5,14 @@ This is the one place where a new one is added. Calls are Python, or lines for t
 
 # ruff: noqa: E501 (a table)
 
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pandas as pd
 import pytest
 
 import jaxfed
+from jaxfed import data
 from jaxfed.core.errors import InvalidInput
 from jaxfed.data import from_arrays
 
@@ -30,6 +33,10 @@ def arrays(y=Y, x=X, hospitals=2, **options):
     return from_arrays({f"h{i}": (x, y) for i in range(hospitals)}, **options)
 
 
+def sim(**changes):
+    return jaxfed.Simulation(arrays(), **{"model": jaxfed.models.logistic(), **changes})
+
+
 ERRORS = [
     # labels
     ("text labels in 300 hospitals", lambda: arrays(np.where(Y, "yes", "no"), hospitals=300),
@@ -44,6 +51,29 @@ ERRORS = [
     ("negative labels", lambda: arrays(Y - 1), ["labels negative (-1)", "task='regression'"]),
     ("x and y of different lengths in 300 hospitals", lambda: arrays(Y[:9], hospitals=300),
      ["x has 10 rows and y has 9; give one label per row (also hospital 'h1'"]),
+    # numbers and names of other kinds
+    ("a step size as text", lambda: jaxfed.optimizer(optax.sgd, learning_rate="0.1"), ["learning_rate='0.1': give a number"]),
+    ("momentum as text", lambda: jaxfed.optimizer(optax.adam, learning_rate=0.1, b1="0.9"), ["b1='0.9': give a number"]),
+    ("a step size of True", lambda: jaxfed.optimizer(optax.sgd, learning_rate=True), ["learning_rate=True"]),
+    ("a step size of jnp.nan", lambda: jaxfed.optimizer(optax.sgd, learning_rate=jnp.array(jnp.nan)), ["give a finite number"]),
+    ("a negative step size of a hospital", lambda: jaxfed.optimizer(optax.sgd, learning_rate=jaxfed.per_hospital([0.1, -1])),
+     ["learning_rate=PerHospital", "give a number >= 0"]),
+    ("a negative l2 of a hospital", lambda: sim(l2=jaxfed.per_hospital([0.1, -1])), ["l2=PerHospital", "give a number >= 0"]),
+    ("an l2 of jnp.nan", lambda: sim(l2=jnp.array(jnp.nan)), ["l2=", "give a number >= 0"]),
+    ("an l2 as text", lambda: sim(l2="0.1"), ["l2='0.1': give a number >= 0"]),
+    ("text per hospital", lambda: jaxfed.per_hospital(["1", "x"]), ["per_hospital(['1', 'x']): give a number for each"]),
+    ("a hospital twice, as 1 and as '1'", lambda: jaxfed.per_hospital({1: 0.1, "1": 0.2}), ["two numbers for ['1']"]),
+    ("half a hospital", lambda: data.iid(Y, 2.5), ["iid: hospitals=2.5: give a whole number"]),
+    ("half a hospital of unequal size", lambda: data.zipf_sizes(Y, 2.5), ["zipf_sizes: hospitals=2.5"]),
+    ("half a class", lambda: data.classes_per_hospital(Y, 2, classes=1.5), ["classes=1.5: give a whole number"]),
+    ("alpha as text", lambda: data.dirichlet(Y, 2, alpha="0.5"), ["dirichlet: alpha='0.5': give a number"]),
+    ("a seed that is none", lambda: data.dirichlet(Y, 2, seed="7"), ["seed='7'"]),
+    ("a generator as x", lambda: arrays(x=(row for row in X)), ["x is a generator", "give a list or an array"]),
+    ("the values of a dictionary as y", lambda: arrays(dict(enumerate(Y)).values()), ["y is a dict_values"]),
+    ("a seed that is too large in a sweep", lambda: sim().sweep({"seed": [2**31]}, 1), ["seed=2147483648", "below 2**31"]),
+    ("another word for a round", lambda: sim().run(0, progress=False).hospitals(at="beste"), ["at='beste': did you mean 'best'"]),
+    ("two entries of split for one hospital", lambda: from_arrays({"1": (X, Y)}, split={1: [0] * 10, "1": [0] * 10}),
+     ["split: two entries for '1'"]),
 ]  # fmt: skip
 
 
@@ -54,3 +84,17 @@ def test_an_error_says_what_to_do(what, call, words):
     for part in words:
         assert part in str(caught.value)
     assert len(str(caught.value).splitlines()) <= 13
+
+
+def test_ids_that_are_no_text_name_hospitals_everywhere():
+    hospitals = from_arrays({1: (X, Y), 2: (X, Y)}, split={1: [0] * 8 + [1, 2], 2: [0] * 8 + [1, 2]})
+    assert hospitals.select([2, 1]).hospitals == ("2", "1")
+    assert len(hospitals.rows(2)[1]) == 10
+    how = jaxfed.Simulation(
+        hospitals,
+        models={"a": jaxfed.models.logistic(), "b": jaxfed.models.mlp(2)},
+        groups={1: "a", 2: "b"},
+        algorithm=jaxfed.algorithms.mixed.ByGroup(jaxfed.LocalOnly()),
+        epochs=jaxfed.per_hospital({1: 1, 2: 2}),
+    )
+    assert how.groups == {1: "a", 2: "b"}

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.errors import Problems
-from jaxfed.data.convert import to_array, to_matrix
+from jaxfed.data.convert import NO_ARRAYS, to_array, to_matrix
 from jaxfed.data.notices import Notices, listed
 from jaxfed.data.precision import narrow
 
@@ -94,7 +94,7 @@ def _leaf(
 def _flatten(x: Any) -> tuple[dict[str, Any], Any]:
     """``{path: leaf}`` and the structure; lists and tables are arrays, not trees."""
     leaves, treedef = jax.tree_util.tree_flatten_with_path(
-        x, is_leaf=lambda node: node is None or isinstance(node, list) or _flat_tuple(node)
+        x, is_leaf=lambda node: node is None or isinstance(node, (list, *NO_ARRAYS)) or _flat_tuple(node)
     )
     paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
     named = {f"x/{path}" if path else "x": leaf for path, (_, leaf) in zip(paths, leaves, strict=True)}

@@ -155,8 +155,9 @@ def _check_training(sim: Simulation, problems: Problems) -> None:
         remedy = "give jaxfed.per_hospital(...) of numbers >= 0, not all of them 0, or None"
         problems.check(fine, f"weights={sim.weights!r}: {remedy}")
         problems.check(sim.models is None, "weights: not with models=...; leave it out")
-    if sim.l2 is not None and not isinstance(sim.l2, (PerHospital, Schedule, jax.Array)):
-        fine = isinstance(sim.l2, (int, float)) and not isinstance(sim.l2, bool) and 0 <= sim.l2 < np.inf
+    if sim.l2 is not None and not isinstance(sim.l2, (Schedule, jax.core.Tracer)):
+        given = np.asarray(sim.l2.values if isinstance(sim.l2, PerHospital) else sim.l2)
+        fine = given.dtype.kind in "iuf" and bool(((given >= 0) & (given < np.inf)).all())
         problems.check(fine, f"l2={sim.l2!r}: give a number >= 0, or None")
 
 

@@ -123,7 +123,10 @@ def _by_hospital(sim: Simulation) -> list[str]:
     hospitals = sim.hospitals.hospitals
     if sim.groups is None:
         return [next(iter(sim._locals))] * len(hospitals)
-    return [sim.groups[h] for h in hospitals] if isinstance(sim.groups, Mapping) else list(sim.groups)
+    if not isinstance(sim.groups, Mapping):
+        return list(sim.groups)
+    named = {str(hospital): group for hospital, group in sim.groups.items()}
+    return [named[hospital] for hospital in hospitals]
 
 
 def _check_members(sim: Simulation, problems: Problems) -> None:
@@ -136,6 +139,7 @@ def _check_members(sim: Simulation, problems: Problems) -> None:
         )
         return
     if isinstance(given, Mapping):
+        given = {str(hospital): group for hospital, group in given.items()}
         for name in given:
             problems.check(name in hospitals, f"groups: no hospital {name!r}; {_near(name, hospitals)}")
         without = [name for name in hospitals if name not in given]

@@ -5,6 +5,8 @@ This is the one place where a new one is added. Calls are Python, or lines for t
 
 # ruff: noqa: E501 (a table)
 
+from functools import cache
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -35,6 +37,12 @@ def arrays(y=Y, x=X, hospitals=2, **options):
 
 def sim(**changes):
     return jaxfed.Simulation(arrays(), **{"model": jaxfed.models.logistic(), **changes})
+
+
+@cache
+def run(splits=("validation", "test"), **options):
+    given = arrays(split=(0.6, 0.2, 0.2), **options)
+    return jaxfed.Simulation(given, model=jaxfed.models.logistic(), splits=splits).run(1, progress=False)
 
 
 ERRORS = [
@@ -74,6 +82,16 @@ ERRORS = [
     ("another word for a round", lambda: sim().run(0, progress=False).hospitals(at="beste"), ["at='beste': did you mean 'best'"]),
     ("two entries of split for one hospital", lambda: from_arrays({"1": (X, Y)}, split={1: [0] * 10, "1": [0] * 10}),
      ["split: two entries for '1'"]),
+    # runs side by side
+    ("nothing to compare", lambda: jaxfed.compare({}), ["compare: no runs; give {name: run}"]),
+    ("no run", lambda: jaxfed.compare({"a": 3}), ["'a' is int; give a Run"]),
+    ("an unknown run to compare with", lambda: jaxfed.compare({"local": run(), "other": run()}, against="locl"),
+     ["against='locl': did you mean 'local'"]),
+    ("other hospitals", lambda: jaxfed.compare({"a": run(), "b": run(hospitals=3)}),
+     ["runs 'a' and 'b' are of different hospitals ('h2')"]),
+    ("another task", lambda: jaxfed.compare({"a": run(), "b": run(task="regression")}), ["different task ('binary', 'regression')"]),
+    ("a split that one run lacks", lambda: jaxfed.compare({"a": run(), "b": run(splits=("validation",))}),
+     ["split='test': run 'b' was evaluated on validation"]),
 ]  # fmt: skip
 
 

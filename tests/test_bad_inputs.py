@@ -5,6 +5,10 @@ This is the one place where a new one is added. Calls are Python, or lines for t
 
 # ruff: noqa: E501 (a table)
 
+import errno
+import os
+import shlex
+import warnings
 from functools import cache
 
 import jax.numpy as jnp
@@ -14,7 +18,7 @@ import pandas as pd
 import pytest
 
 import jaxfed
-from jaxfed import data
+from jaxfed import cli, data
 from jaxfed.core.errors import InvalidInput
 from jaxfed.data import from_arrays
 
@@ -116,3 +120,182 @@ def test_ids_that_are_no_text_name_hospitals_everywhere():
         epochs=jaxfed.per_hospital({1: 1, 2: 2}),
     )
     assert how.groups == {1: "a", 2: "b"}
+
+
+SMALL = "--hospitals 4 --rounds 1 --hidden 4 --devices 1 --no-baselines"
+ROWS = "".join(
+    f"{site},{i % 7},{i * 37 % 11},{i * 5 % 3 % 2}\n" for site in ("007", "7", "NA") for i in range(20)
+)
+GOOD = "site,age,crp,died\n" + ROWS
+FILES = {
+    "good.csv": GOOD,
+    "semicolon.csv": GOOD.replace(",", ";"),
+    "comma.csv": GOOD.replace(",", ";").replace(";1;", ";1,5;"),
+    "caret.csv": GOOD.replace(",", "^"),
+    "codes.csv": GOOD.replace(",5,", ",?,"),
+    "text.csv": GOOD.replace(",0\n", ",no\n").replace(",1\n", ",yes\n"),
+    "ward.csv": "site,ward,crp,died\n" + "".join(f"{h},{w},{i},{i % 2}\n" for h in ("007", "7", "NA") for i, w in enumerate(["icu", "er"] * 10)),
+    "days.csv": "site,age,died\n" + "".join(f"{h},{i},{i}\n" for h in "ab" for i in range(40)),
+    "two.csv": "site,age,died\n" + "".join(f"{h},{i},{i % 2}\n" for h in range(300) for i in range(2)),
+    "alike.csv": "site,age,died\n" + "".join(f"{h},{i},{h}\n" for h in range(2) for i in range(20)),
+    "one.csv": "site,age,died\na,1,0\n",
+    "ragged.csv": GOOD + "7,1\n",
+    "empty.csv": "",
+    "header.csv": "site,age,died\n",
+    "latin.csv": GOOD.replace("007", "Köln").encode("latin-1"),
+    "good.xlsx": "no spreadsheet",
+    "text/a.txt": "a file where a folder could be",
+    "other/summary.csv": "run",
+}  # fmt: skip
+
+LINES = [
+    # what is read
+    ("an unknown name", "run --data eicu", ["--data eicu: give synthetic, heart, breast-cancer, digits, or a table"]),
+    ("no such file", "run --data nowhere.csv", ["nowhere.csv: there is no such file"]),
+    ("a folder", "run --data text", ["text is a folder; give a file in it"]),
+    ("another kind of file", "run --data text/a.doc", ["give a table, one of .csv, .tsv"]),
+    ("an empty file", "run --data empty.csv", ["empty.csv is empty"]),
+    ("column names alone", "run --data header.csv", ["no rows"]),
+    ("a line that is short", "run --data ragged.csv", ["line 62 has 2 fields and the first line 4"]),
+    ("another encoding", "run --data latin.csv", ["latin.csv is not UTF-8 text; pass --encoding latin-1"]),
+    ("another separator", "run --data caret.csv", ["no hospital column 'site'", "read the file with the --sep"]),
+    ("decimal commas", "run --data comma.csv", ["(decimal commas, as '1,5'); pass --decimal ','"]),
+    ("no spreadsheet", "run --data good.xlsx", ["good.xlsx cannot be read as .xlsx"]),
+    ("codes for missing", "run --data codes.csv", ["(codes, as '?'); if they mean that a value is missing, pass --missing '?'"]),
+    ("a column of text", "run --data ward.csv", ["columns 'ward' are not numbers", "leave them out with --drop ward"]),
+    ("labels as text", "run --data text.csv", ["y holds text ('no', 'yes'); pass --classes no yes, the names"]),
+    ("amounts as labels", "run --data days.csv", ["40 different whole numbers", "pass --task regression if they are amounts"]),
+    ("a column that is not there", "run --data good.csv --label dead", ["no label column 'dead'; did you mean 'died'"]),
+    ("a patient column that is not there", "run --data good.csv --patient mrn", ["no patient column 'mrn'"]),
+    ("a split that is none", "run --data good.csv --split 0.5 x 0.1", ["--split 0.5 x 0.1: give three fractions"]),
+    ("fractions of more than 1", "run --data good.csv --split 0.5 0.5 0.5", ["three fractions (train, validation, test) that add up to 1"]),
+    ("options of a table without one", "run --drop age --split 0.5 0.1 0.4", ["--drop, --split: that is for tables", "--data is synthetic"]),
+    # nothing to report
+    ("one row", "run --data one.csv", ["no hospital has test rows (the largest hospital has 1 rows)", "--split 0.5 0.1 0.4"]),
+    ("300 hospitals of 2 rows", "run --data two.csv", ["no hospital has test rows"]),
+    ("only training rows", "run --data good.csv --split 1 0 0", ["no hospital has test rows"]),
+    ("hospitals of one class", "run --data alike.csv", ["no hospital has test rows of both classes"]),
+    # numbers
+    ("nobody trains", "run --cohort 0", ["FixedCohort(size=0): give a whole number from 1 to 4"]),
+    ("nobody trains in a sweep", "sweep --cohort 0 --vary epochs=1,2", ["FixedCohort(size=0)"]),
+    ("no width", "run --hidden 0", ["mlp(0): give whole numbers of at least 1"]),
+    ("no channels", "run --data digits --model cnn --hidden 0", ["cnn(0, 64): give whole numbers of at least 1"]),
+    ("images that are none", "run --model cnn", ["cnn takes images [height, width, channels], not rows of shape (20,)", "mlp"]),
+    ("too many convolutions", "run --data digits --model cnn --hidden 4 4 4 4", ["halves images 4 times", "give fewer convolutions"]),
+    ("epochs 0", "run --epochs 0", ["epochs=0: give a whole number >= 1"]),
+    # folders
+    ("results in a file", "run --out text/a.txt", ["--out text/a.txt: text/a.txt is a file; give the name of a folder"]),
+    ("results below a file", "run --out text/a.txt/b", ["text/a.txt is a file"]),
+    ("results nowhere", "run --out=", ["--out: the name is empty"]),
+    ("results that cannot be written", "run --out /proc/jaxfed", ["--out /proc/jaxfed: ", "give a folder that can be written"]),
+    ("results of another run", "run --out other", ["--out other holds other results (of what, it does not say); add --overwrite, or give --out other-2"]),
+    ("checkpoints in a file", "run --checkpoint text/a.txt", ["--checkpoint text/a.txt: text/a.txt is a file"]),
+    ("checkpoints nowhere", "sweep --checkpoint= --vary epochs=1", ["--checkpoint: the name is empty"]),
+    ("a benchmark in a file", "bench algorithms --out text/a.txt", ["text/a.txt is a file"]),
+]  # fmt: skip
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    for name, content in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    (tmp_path / "text" / "a.doc").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def typed(monkeypatch, line):
+    words = shlex.split(line)
+    small = [word for word in shlex.split(SMALL) if words[0] == "run" or word != "--no-baselines"]
+    given = {word.split("=")[0] for word in words}
+    keep, skip = [], False
+    for word in small if words[0] != "bench" else []:
+        skip = word in given if word.startswith("--") else skip
+        keep += [] if skip else [word]
+    monkeypatch.setattr("sys.argv", ["jaxfed", words[0], *words[1:], *keep])
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        cli.main()
+
+
+@pytest.mark.parametrize(("what", "line", "words"), LINES, ids=[row[0] for row in LINES])
+def test_the_command_line_says_what_to_type(files, monkeypatch, what, line, words):
+    with pytest.raises(SystemExit) as caught:
+        typed(monkeypatch, line)
+    message = str(caught.value)
+    assert message.startswith("jaxfed: ")
+    for part in words:
+        assert part in message
+
+
+def test_what_an_error_names_can_be_typed(files, monkeypatch, capsys):
+    """Each remedy, typed, makes a run; ids are text as written; warnings are lines without code."""
+    lines = [
+        "run --data good.csv",
+        "run --data semicolon.csv",
+        "run --data comma.csv --decimal ,",
+        "run --data caret.csv --sep ^",
+        "run --data codes.csv --missing '?' -9",
+        "run --data text.csv --classes no yes",
+        "run --data ward.csv --drop ward",
+        "run --data days.csv --task regression",
+        "run --data latin.csv --encoding latin-1",
+        "run --data good.csv --features crp --impute none --standardize local",
+    ]
+    for i, line in enumerate(lines):
+        typed(monkeypatch, f"{line} --out out{i}")
+        names = pd.read_csv(f"out{i}/fedavg/hospitals_test.csv", dtype=str, keep_default_na=False)["hospital"]
+        sites = ["a", "b"] if "days" in line else ["Köln" if "latin" in line else "007", "7", "NA"]
+        assert names.tolist() == sites
+    warned = capsys.readouterr().err
+    assert "jaxfed: warning: from_frame: '007' and '7' differ only in" in warned
+    assert ".py" not in warned
+    assert len(warned.splitlines()) == warned.count("jaxfed: warning: ")
+
+
+def test_results_of_another_run_stay(files, monkeypatch):
+    typed(monkeypatch, "run --out a")
+    before = (files / "a" / "summary.csv").read_text()
+    with pytest.raises(SystemExit) as caught:
+        typed(monkeypatch, "run --out a --learning-rate 0.5")
+    assert "--out a holds other results (learning_rate 0.05 there, 0.5 here)" in str(caught.value)
+    assert (files / "a" / "summary.csv").read_text() == before
+    typed(monkeypatch, "run --out a")
+    typed(monkeypatch, "run --out a --learning-rate 0.5 --overwrite")
+    with pytest.raises(SystemExit, match=r"there, 0\.05 here"):
+        typed(monkeypatch, "run --out a")
+
+
+def test_a_fault_is_one_line_and_with_debug_a_traceback(monkeypatch):
+    def fail(options):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("jaxfed.cli.run.load", fail)
+    with pytest.raises(SystemExit) as caught:
+        typed(monkeypatch, "run")
+    assert (
+        str(caught.value)
+        == "jaxfed: ZeroDivisionError: division by zero; the same command with --debug shows where"
+    )
+    with pytest.raises(ZeroDivisionError):
+        typed(monkeypatch, "run --debug")
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(files, monkeypatch):
+    typed(monkeypatch, "run --rounds 2 --every 1 --checkpoint kept --out a")
+    before = {path: path.read_bytes() for path in files.glob("kept/fedavg/*")}
+    replace = os.replace
+
+    def full(source, target):
+        if "round-00000003" in str(target):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(source, target)
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(SystemExit) as caught:
+        typed(monkeypatch, "run --rounds 4 --every 1 --checkpoint kept --out a")
+    assert "No space left on device; what was saved before is as it was" in str(caught.value)
+    assert {path: path.read_bytes() for path in files.glob("kept/fedavg/*")} == before
+    monkeypatch.setattr("os.replace", replace)
+    typed(monkeypatch, "run --rounds 4 --every 1 --checkpoint kept --out a")

@@ -144,7 +144,10 @@ def _choose(
         named += [("feature", column) for column in features]
     for role, column in named:
         if column not in columns:
-            problems.add(f"no {role} column {column!r}; {did_you_mean(column, names)}")
+            hint = (
+                "; it is the only column: read the file with the sep= that it has" if len(names) == 1 else ""
+            )
+            problems.add(f"no {role} column {column!r}; {did_you_mean(column, names)}{hint}")
     both = [role for role in used if list(used.values()).count(used[role]) > 1]
     if both:
         problems.add(f"column {used[both[0]]!r} is given as {' and as '.join(both)}; give different columns")

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
-from jaxfed.core.errors import Problems
+from jaxfed.core.errors import InvalidInput, Problems
 from jaxfed.core.group_algorithm import MixedAlgorithm
 from jaxfed.core.hyperparameters import PerHospital, Schedule, differs
 from jaxfed.core.local import LocalTraining
@@ -127,6 +127,7 @@ def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> Non
     """Raise one error that lists what is wrong with the arguments for checkpoints."""
     problems = Problems("checkpoint")
     fine = checkpoint is None or isinstance(checkpoint, str | os.PathLike)
+    fine = fine and checkpoint != ""
     problems.check(fine, f"checkpoint={checkpoint!r}: give the name of a folder, or None")
     problems.check(resume is None or checkpoint is None, "checkpoint and resume: give one of them")
     problems.check(every is None or checkpoint is not None, f"every={every!r}: give checkpoint=folder too")
@@ -245,7 +246,8 @@ def _check_model(sim: Simulation, name: str, local: LocalTraining, problems: Pro
         variables, outputs = outline(sim, local)
     except Exception as error:  # whatever a user's model raises
         shapes = jax.tree.map(lambda leaf: leaf.shape[1:], dataset.x)
-        problems.add(f"{which}: it does not take rows of shape {shapes}: {type(error).__name__}: {error}")
+        why = f"{type(error).__name__}: {error}" if not isinstance(error, InvalidInput) else str(error)
+        problems.add(f"{which}: it does not take rows of shape {shapes}: {why}")
         return None
     width = outputs.shape[-1] if outputs.ndim > 1 else 1
     kind = "one logit per class" if dataset.task == "multiclass" else "one logit"

@@ -20,7 +20,7 @@ import pytest
 import jaxfed
 from jaxfed import cli, data
 from jaxfed.core.errors import InvalidInput
-from jaxfed.data import from_arrays
+from jaxfed.data import DataWarning, from_arrays
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -299,3 +299,46 @@ def test_a_full_disk_leaves_the_checkpoint_before(files, monkeypatch):
     assert {path: path.read_bytes() for path in files.glob("kept/fedavg/*")} == before
     monkeypatch.setattr("os.replace", replace)
     typed(monkeypatch, "run --rounds 4 --every 1 --checkpoint kept --out a")
+
+
+def test_rejected_uploads_and_empty_rounds_are_shown(files, monkeypatch, capsys):
+    data = arrays(split=(0.5, 0.2, 0.3))
+    how = {"model": jaxfed.models.logistic(), "participation": jaxfed.Poisson(1e-6)}
+    empty = jaxfed.Simulation(data, **how).run(3, progress=False)
+    assert "; 3 rounds had no hospital; " in repr(empty)
+    assert "3 rounds had no hospital" in empty._repr_html_()
+    assert "rounds had" not in repr(run())
+    far = from_arrays(dict.fromkeys("ab", (1e6 * X, 1e6 * X[:, 0])), task="regression")
+    with pytest.warns(DataWarning, match="are far from 1"):
+        diverged = jaxfed.Simulation(
+            far, steps=40, client_optimizer=jaxfed.optimizer(optax.sgd, learning_rate=10.0)
+        )
+    assert "2 uploads were not finite and left out" in repr(diverged.run(1, progress=False))
+    (files / "far.csv").write_text(GOOD.replace(",0\n", ",1e15\n"))
+    typed(monkeypatch, "run --data far.csv --task regression --learning-rate 1e9 --out a --baselines")
+    said = capsys.readouterr().out
+    assert "FedAvg: 3 uploads were not finite and left out" in said
+
+
+@pytest.mark.parametrize(
+    ("hospitals", "splits", "words"),
+    [
+        (
+            lambda: arrays(split=None),
+            ("validation", "test"),
+            "no hospital has validation or test rows, so that nothing",
+        ),
+        (lambda: arrays(Y[:1], X[:1], hospitals=40), ("test",), "no hospital has test rows"),
+        (
+            lambda: from_arrays({"a": (X, 0 * Y), "b": (X, 0 * Y + 1)}),
+            ("test",),
+            "no hospital has test rows of both classes",
+        ),
+    ],
+)
+def test_evaluations_of_nothing_are_warned_of(hospitals, splits, words):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        given = hospitals()
+    with pytest.warns(UserWarning, match=words):
+        jaxfed.Simulation(given, model=jaxfed.models.logistic(), splits=splits)

@@ -78,6 +78,9 @@ def report(runs: dict[str, jaxfed.Run], hospitals: jaxfed.Dataset, out: Path) ->
     metric = next(iter(runs.values())).history.primary
     print(f"\nTest {metric} of the hospitals, at each run's best round on validation rows")
     print(table.to_string(formatters=_formats(table)))
+    for name, run in runs.items():
+        if run.trouble():
+            print(f"{name}: {run.trouble().rstrip('; ')}")
     if hospitals.truth:
         oracle = jaxfed.data.truth_table(hospitals, "test")["auroc"]
         print(

@@ -4,12 +4,44 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
+
+from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import did_you_mean as did_you_mean
 from jaxfed.core.errors import listed as listed
 
 
 class DataWarning(UserWarning):
     """The data can be used, but something about them is unusual; the message says what to check."""
+
+
+FAR = 30.0  # times 1, the scale for which models are initialised and step sizes are usual
+SEEN = 10_000  # rows that are looked at
+
+
+def warn_scales(dataset: Dataset, stacklevel: int) -> None:
+    """Warn where columns of a matrix, or targets, are so large that steps of usual size diverge."""
+    x, step = dataset.x, max(1, len(dataset.y) // SEEN)
+    large = []
+    if isinstance(x, np.ndarray) and x.ndim == 2:
+        size = np.sqrt(np.square(x[::step], dtype=np.float64).mean(axis=0))
+        names = dataset.features or [f"feature {j}" for j in range(x.shape[1])]
+        large = [f"{names[j]!r} ({size[j]:.3g})" for j in np.argsort(-size)[:4] if size[j] > FAR]
+    if large:
+        warnings.warn(
+            f"features {', '.join(large)} are far from 1 (in brackets their root mean square), and steps of "
+            "usual size may not train a model; pass the data through jaxfed.data.standardize first",
+            DataWarning,
+            stacklevel=stacklevel,
+        )
+    target = float(np.sqrt(np.square(dataset.y[::step], dtype=np.float64).mean()))
+    if dataset.task == "regression" and target > FAR:
+        warnings.warn(
+            f"labels are far from 1 (their root mean square is {target:.3g}), and steps of usual size may "
+            "diverge; predict a multiple of them, such as y / y.std()",
+            DataWarning,
+            stacklevel=stacklevel,
+        )
 
 
 class Notices:

@@ -18,6 +18,7 @@ from jaxfed.core.local import LocalTraining
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.optimizer import Optimizer
+from jaxfed.data.notices import warn_scales
 from jaxfed.spec import groups as grouping
 from jaxfed.spec.shapes import batch_of, outline, variables_of
 
@@ -82,6 +83,8 @@ def check_simulation(sim: Simulation, like: Simulation | None = None) -> None:
     problems.raise_if_any()
     _check_shapes(sim, problems)
     problems.raise_if_any()
+    if like is None or sim.hospitals is not like.hospitals:
+        warn_scales(sim.hospitals, stacklevel=5)
     if like is None or sim.subjects is not like.subjects:
         _warn_untested(sim)
 
@@ -270,8 +273,32 @@ def _check_model(sim: Simulation, name: str, local: LocalTraining, problems: Pro
     return variables
 
 
+def _warn_unmeasured(sim: Simulation) -> None:
+    """Where all metrics would be NaN, or the first one in every hospital."""
+    data = sim.subjects
+    inside = np.isin(data.split, [SPLITS.index(name) for name in sim.splits])
+    which = " or ".join(sim.splits)
+    if not inside.any():
+        warnings.warn(
+            f"no hospital has {which} rows, so that nothing is measured; give jaxfed.data.resplit(hospitals, "
+            "(0.7, 0.1, 0.2)), or splits=('train',)",
+            stacklevel=6,
+        )
+    elif data.task == "binary":
+        cell = data.owner[inside] * len(SPLITS) + data.split[inside]
+        rows = np.bincount(cell, minlength=len(data) * len(SPLITS))
+        positive = np.bincount(cell, data.y[inside], minlength=len(rows))
+        if not ((positive > 0) & (positive < rows)).any():
+            warnings.warn(
+                f"no hospital has {which} rows of both classes, so that no AUROC is defined; give a "
+                "split with more of these rows, or larger hospitals",
+                stacklevel=6,
+            )
+
+
 def _warn_untested(sim: Simulation) -> None:
     counts = sim.subjects.counts
+    _warn_unmeasured(sim)
     for name in sim.splits:
         none = [
             h for h, n in zip(sim.subjects.hospitals, counts[:, SPLITS.index(name)], strict=True) if not n

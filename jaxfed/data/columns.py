@@ -83,17 +83,36 @@ def without_codes(
     if pd.api.types.is_numeric_dtype(values.dtype):
         hit = values.isin(list(numbers)).fillna(False).astype(bool)
         return (values.mask(hit) if hit.any() else values), {numbers[float(v)] for v in values[hit].unique()}
-    written = values.map(_text, na_action="ignore").astype(object)
-    hit = written.isin(list(texts))
-    return (values.astype(object).mask(hit) if hit.any() else values), set(written[hit].unique())
+    given = list(values.astype(object))
+    written = [None if _blank(value) else _text(value) for value in given]
+    hits = {text for text in written if text in texts}
+    if not hits:
+        return values, set()
+    left = [None if text in hits else value for value, text in zip(given, written, strict=True)]
+    return pd.Series(left, values.index, dtype=object), {str(text) for text in hits}
 
 
 def numeric_text(values: pd.Series, codes: set[str]) -> pd.Series:
     """A column of text as numbers, where ``codes`` stood among them and no other text does."""
     if not codes or pd.api.types.is_numeric_dtype(values.dtype):
         return values
-    parsed = pd.to_numeric(values, errors="coerce")
-    return parsed if parsed.notna().sum() == values.notna().sum() else values
+    given = list(values.astype(object))
+    if not all(_blank(value) or _parses(str(value)) for value in given):
+        return values
+    numbers = [np.nan if _blank(value) else float(str(value)) for value in given]
+    return pd.Series(numbers, values.index, dtype=float)
+
+
+def _blank(value: Any) -> bool:
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
+
+
+def _parses(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _text(value: Any) -> str:
@@ -105,10 +124,13 @@ def _plain(values: pd.Series) -> pd.Series:
     """Objects that are all numbers, as numbers."""
     if values.dtype != object:
         return values
-    present = values.dropna()
-    if not all(isinstance(v, (bool, int, float, np.number, np.bool_)) for v in present):
+    given = list(values)
+    if not all(_blank(v) or isinstance(v, (bool, int, float, np.number, np.bool_)) for v in given):
         return values
-    return pd.Series([np.nan if pd.isna(v) else float(v) for v in values], values.index, dtype=float)
+    try:
+        return pd.Series([np.nan if _blank(v) else float(v) for v in given], values.index, dtype=float)
+    except (OverflowError, TypeError):  # a whole number beyond all floats; a complex one
+        return values
 
 
 def _is_number(values: pd.Series) -> bool:
@@ -119,14 +141,14 @@ def _kind(values: pd.Series) -> tuple[str, list[str]]:
     """What a column holds that is no number, and some of it."""
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         return "dates", [str(value) for value in values.dropna().unique()[:3]]
-    present = values.dropna()
-    number = pd.to_numeric(present.astype(object), errors="coerce").notna()
-    other = [str(value).strip() for value in present[~number].unique()[:10_000]]
+    present = [value for value in values.astype(object) if not _blank(value)]
+    texts = list(dict.fromkeys(str(value).strip() for value in present))
+    other = [text for text in texts if not _parses(text)][:10_000]
     if not other:
-        return "numbers as text", [str(value) for value in present.unique()[:3]]
+        return "numbers as text", texts[:3]
     for kind, pattern in KINDS.items():
         some = [value for value in other if pattern.fullmatch(value)]
         if len(some) > 0.5 * len(other):
             return kind, some[:FEW]
-    rare = len(other) <= FEW and number.mean() >= 0.5
+    rare = len(other) <= FEW and sum(_parses(str(value)) for value in present) >= 0.5 * len(present)
     return ("codes", other) if rare else ("text", other[:3])

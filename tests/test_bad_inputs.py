@@ -342,3 +342,14 @@ def test_evaluations_of_nothing_are_warned_of(hospitals, splits, words):
         given = hospitals()
     with pytest.warns(UserWarning, match=words):
         jaxfed.Simulation(given, model=jaxfed.models.logistic(), splits=splits)
+
+
+def test_rows_to_evaluate_on_must_have_the_training_numbers():
+    train = data.standardize(arrays())
+    own = data.standardize(arrays(x=X + 5))
+    how = {"model": jaxfed.models.logistic()}
+    for other in (own, arrays()):
+        with pytest.warns(UserWarning, match=r"evaluate_on: .* give jaxfed\.data\.transform_like"):
+            jaxfed.Simulation(train, evaluate_on=other, **how)
+    jaxfed.Simulation(train, evaluate_on=data.transform_like(arrays(), train), **how)
+    jaxfed.Simulation(train, **how).pooled()

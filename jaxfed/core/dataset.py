@@ -40,6 +40,7 @@ class Dataset:
         name: what the data are called in tables and figures.
         patients: ``[N]`` text, ids of the patients where some have several rows: those of one are never split
             over train, validation and test; or None.
+        steps: what was done to ``x``, with its numbers; see :mod:`jaxfed.data.preparation`.
     """
 
     x: Any
@@ -53,6 +54,7 @@ class Dataset:
     truth: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     name: str = "data"
     patients: np.ndarray | None = None
+    steps: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         problems = Problems("Dataset")

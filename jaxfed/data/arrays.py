@@ -94,7 +94,7 @@ def gather(
             f"x has {n} rows and y has {given}; give one label per row",
         )
     problems.check(not pairs or bool(size.any()), "no hospital has rows; give at least one that has")
-    if x is None or isinstance(split, Mapping):
+    if x is None or isinstance(split, Mapping) or patients is not None:
         problems.raise_if_any()
     parts = split_hospitals(labels, split, seed, kind != "regression", problems, patients)
     problems.raise_if_any()

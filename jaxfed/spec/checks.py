@@ -172,6 +172,12 @@ def _check_subjects(sim: Simulation, problems: Problems) -> None:
     if not isinstance(sim.evaluate_on, Dataset):
         problems.add(f"evaluate_on={type(sim.evaluate_on).__name__}: give a Dataset, or None")
         return
+    if sim.hospitals.steps and [*map(id, sim.hospitals.steps)] != [*map(id, sim.evaluate_on.steps)]:
+        warnings.warn(
+            "evaluate_on: the training rows were imputed or standardised, and these not with the same numbers; "
+            "give jaxfed.data.transform_like(rows, hospitals)",
+            stacklevel=5,
+        )
     if sim.evaluate_on.x is not sim.hospitals.x:
         _check_features(sim.evaluate_on, problems)
     here, there = (

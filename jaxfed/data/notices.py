@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
-from jaxfed.core.dataset import Dataset
+from jaxfed.core.dataset import SPLITS, Dataset
 from jaxfed.core.errors import did_you_mean as did_you_mean
 from jaxfed.core.errors import listed as listed
 
@@ -42,6 +43,28 @@ def warn_scales(dataset: Dataset, stacklevel: int) -> None:
             DataWarning,
             stacklevel=stacklevel,
         )
+
+
+def warn_unmeasured(data: Dataset, splits: Sequence[str], stacklevel: int) -> None:
+    """Warn where all metrics would be NaN, or the AUROC of every hospital."""
+    inside = np.isin(data.split, [SPLITS.index(name) for name in splits])
+    which = " or ".join(splits)
+    if not inside.any():
+        warnings.warn(
+            f"no hospital has {which} rows, so that nothing is measured; give jaxfed.data.resplit(hospitals, "
+            "(0.7, 0.1, 0.2)), or splits=('train',)",
+            stacklevel=stacklevel,
+        )
+    elif data.task == "binary":
+        cell = data.owner[inside] * len(SPLITS) + data.split[inside]
+        rows = np.bincount(cell, minlength=len(data) * len(SPLITS))
+        positive = np.bincount(cell, data.y[inside], minlength=len(rows))
+        if not ((positive > 0) & (positive < rows)).any():
+            warnings.warn(
+                f"no hospital has {which} rows of both classes, so that no AUROC is defined; give a "
+                "split with more of these rows, or larger hospitals",
+                stacklevel=stacklevel,
+            )
 
 
 class Notices:

@@ -18,7 +18,7 @@ from jaxfed.core.local import LocalTraining
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.optimizer import Optimizer
-from jaxfed.data.notices import warn_scales
+from jaxfed.data.notices import warn_scales, warn_unmeasured
 from jaxfed.spec import groups as grouping
 from jaxfed.spec.shapes import batch_of, outline, variables_of
 
@@ -174,7 +174,7 @@ def _check_subjects(sim: Simulation, problems: Problems) -> None:
         return
     if sim.hospitals.steps and [*map(id, sim.hospitals.steps)] != [*map(id, sim.evaluate_on.steps)]:
         warnings.warn(
-            "evaluate_on: the training rows were imputed or standardised, and these not with the same numbers; "
+            "evaluate_on: the training rows were imputed or standardised, these not with the same numbers; "
             "give jaxfed.data.transform_like(rows, hospitals)",
             stacklevel=5,
         )
@@ -279,32 +279,9 @@ def _check_model(sim: Simulation, name: str, local: LocalTraining, problems: Pro
     return variables
 
 
-def _warn_unmeasured(sim: Simulation) -> None:
-    """Where all metrics would be NaN, or the first one in every hospital."""
-    data = sim.subjects
-    inside = np.isin(data.split, [SPLITS.index(name) for name in sim.splits])
-    which = " or ".join(sim.splits)
-    if not inside.any():
-        warnings.warn(
-            f"no hospital has {which} rows, so that nothing is measured; give jaxfed.data.resplit(hospitals, "
-            "(0.7, 0.1, 0.2)), or splits=('train',)",
-            stacklevel=6,
-        )
-    elif data.task == "binary":
-        cell = data.owner[inside] * len(SPLITS) + data.split[inside]
-        rows = np.bincount(cell, minlength=len(data) * len(SPLITS))
-        positive = np.bincount(cell, data.y[inside], minlength=len(rows))
-        if not ((positive > 0) & (positive < rows)).any():
-            warnings.warn(
-                f"no hospital has {which} rows of both classes, so that no AUROC is defined; give a "
-                "split with more of these rows, or larger hospitals",
-                stacklevel=6,
-            )
-
-
 def _warn_untested(sim: Simulation) -> None:
     counts = sim.subjects.counts
-    _warn_unmeasured(sim)
+    warn_unmeasured(sim.subjects, sim.splits, stacklevel=6)
     for name in sim.splits:
         none = [
             h for h, n in zip(sim.subjects.hospitals, counts[:, SPLITS.index(name)], strict=True) if not n

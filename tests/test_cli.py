@@ -15,6 +15,12 @@ SMALL = ["--hospitals", "4", "--rounds", "2", "--eval-every", "1", "--hidden", "
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
+@pytest.fixture(autouse=True)
+def results_stay_here(monkeypatch, tmp_path):
+    """Where no --out is typed, results go into the present folder."""
+    monkeypatch.chdir(tmp_path)
+
+
 def command(monkeypatch, *arguments):
     monkeypatch.setattr("sys.argv", ["jaxfed", *arguments])
     cli.main()
@@ -112,7 +118,7 @@ def test_a_command_that_was_cut_goes_on(monkeypatch, tmp_path, trained):
         return advance(self, state, count, capacity)
 
     monkeypatch.setattr(Federated, "advance", crash)
-    with pytest.raises(MemoryError):
+    with pytest.raises(SystemExit, match="jaxfed: out of memory"):
         command(monkeypatch, "run", *options, f"--checkpoint={begun}", "--every", "1")
     assert trained == {"FedAvg": 4, "LocalOnly": 2}
     monkeypatch.setattr(Federated, "advance", advance)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optax
-import pandas as pd
 
 import jaxfed
+from jaxfed.cli.tables import check_table, read
 from jaxfed.core.errors import InvalidInput, did_you_mean
 from jaxfed.core.optimizer import Optimizer
 from jaxfed.core.types import Algorithm
@@ -23,7 +23,7 @@ class FederationOptions:
     """A federation of hospitals and how it trains."""
 
     data: str = "synthetic"
-    """synthetic, heart, breast-cancer, digits, or a table (.csv or .parquet)."""
+    """synthetic, heart, breast-cancer, digits, or a table (.csv, .tsv, .csv.gz, .xlsx or .parquet)."""
     hospitals: int = 200
     """Number of hospitals (synthetic, breast-cancer, digits)."""
     preset: str = "icu-mortality"
@@ -34,6 +34,30 @@ class FederationOptions:
     """Column of a table that names the hospital."""
     label: str = "died"
     """Column of a table to predict."""
+    patient: str | None = None
+    """Column of a table that names the patient; all rows of a patient are in one part of the split."""
+    features: tuple[str, ...] = ()
+    """Columns of a table to learn from; all others where not given."""
+    drop: tuple[str, ...] = ()
+    """Columns of a table to leave out."""
+    task: Literal["binary", "multiclass", "regression"] | None = None
+    """What the label is; guessed where not given, but for regression."""
+    classes: tuple[str, ...] = ()
+    """Labels of a table in the order of the classes; of two the last is the positive one."""
+    missing: tuple[str, ...] = ()
+    """What means missing in a table, as ? or -9, beside empty fields and NA."""
+    impute: Literal["mean", "median", "zero", "flag", "none"] = "mean"
+    """What is put in place of missing values of a table; none refuses them."""
+    standardize: Literal["federated", "local", "none"] = "federated"
+    """Features of a table to mean 0 and deviation 1: over all hospitals, or each hospital by itself."""
+    split: tuple[str, ...] = ("0.7", "0.1", "0.2")
+    """Shares of training, validation and test rows of a table, or the column that says which is which."""
+    sep: str | None = None
+    """What separates columns of a text file, as ';'; seen from its first line where not given."""
+    decimal: str = "."
+    """Decimal mark of a text file: . or ,"""
+    encoding: str | None = None
+    """Encoding of a text file, as latin-1; UTF-8 where not given."""
     algorithm: str = "FedAvg"
     """What hospitals and server do, with its default settings; any name of jaxfed.algorithms."""
     head: tuple[str, ...] = ("head",)
@@ -62,23 +86,13 @@ class FederationOptions:
 
 def load(options: FederationOptions) -> jaxfed.Dataset:
     """The hospitals."""
-    data, seed = jaxfed.data, options.seed
+    check_table(options)
     make = generator(options)
     if make is not None:
         return make()
     if options.data == "heart":
-        return data.heart_disease(options.folder)
-    path = Path(options.data)
-    if path.suffix not in (".csv", ".parquet"):
-        raise InvalidInput(
-            f"--data {options.data}: give synthetic, heart, breast-cancer, digits, or a .csv or .parquet file"
-        )
-    if not path.exists():
-        raise FileNotFoundError(f"--data {path}: there is no such file")
-    frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    return data.standardize(
-        data.from_frame(frame, hospital=options.hospital, label=options.label, seed=seed, impute="mean")
-    )
+        return jaxfed.data.heart_disease(options.folder)
+    return read(options)
 
 
 def generator(options: FederationOptions) -> Callable[..., jaxfed.Dataset] | None:
@@ -101,7 +115,7 @@ def simulation_of(options: FederationOptions, hospitals: jaxfed.Dataset) -> jaxf
         client_optimizer=_sgd(options),
         epochs=options.epochs,
         batch_size=options.batch_size,
-        participation=jaxfed.FixedCohort(options.cohort) if options.cohort else jaxfed.Everyone(),
+        participation=jaxfed.FixedCohort(options.cohort) if options.cohort is not None else jaxfed.Everyone(),
         devices=options.devices,
     )
 

@@ -85,6 +85,7 @@ def _check_members(spec: Spec, problems: Problems) -> None:
         )
         return
     if isinstance(given, Mapping):
+        given = {str(hospital): group for hospital, group in given.items()}
         for name in given:
             problems.check(
                 name in hospitals, f"groups: no hospital {name!r}; {did_you_mean(name, hospitals)}"

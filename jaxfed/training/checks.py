@@ -59,6 +59,7 @@ def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> Non
     """Raise one error that lists what is wrong with the arguments for checkpoints."""
     problems = Problems("checkpoint")
     fine = checkpoint is None or isinstance(checkpoint, str | os.PathLike)
+    fine = fine and checkpoint != ""
     problems.check(fine, f"checkpoint={checkpoint!r}: give the name of a folder, or None")
     problems.check(resume is None or checkpoint is None, "checkpoint and resume: give one of them")
     problems.check(every is None or checkpoint is not None, f"every={every!r}: give checkpoint=folder too")

@@ -12,52 +12,22 @@ from typing import Any, Literal
 import optax
 
 import jaxfed
-from jaxfed.cli.tables import check_table, read
+from jaxfed.cli.tables import TableOptions, check_table, read
 from jaxfed.core.errors import InvalidInput, did_you_mean
 from jaxfed.core.optimizer import Optimizer
 from jaxfed.core.types import Algorithm
 
 
 @dataclasses.dataclass(frozen=True)
-class FederationOptions:
+class FederationOptions(TableOptions):
     """A federation of hospitals and how it trains."""
 
-    data: str = "synthetic"
-    """synthetic, heart, breast-cancer, digits, or a table (.csv, .tsv, .csv.gz, .xlsx or .parquet)."""
     hospitals: int = 200
     """Number of hospitals (synthetic, breast-cancer, digits)."""
     preset: str = "icu-mortality"
     """Heterogeneity of the synthetic hospitals: iid, mild, icu-mortality, strong, extreme."""
     folder: Path | None = None
     """Where the heart disease files are."""
-    hospital: str = "site"
-    """Column of a table that names the hospital."""
-    label: str = "died"
-    """Column of a table to predict."""
-    patient: str | None = None
-    """Column of a table that names the patient; all rows of a patient are in one part of the split."""
-    features: tuple[str, ...] = ()
-    """Columns of a table to learn from; all others where not given."""
-    drop: tuple[str, ...] = ()
-    """Columns of a table to leave out."""
-    task: Literal["binary", "multiclass", "regression"] | None = None
-    """What the label is; guessed where not given, but for regression."""
-    classes: tuple[str, ...] = ()
-    """Labels of a table in the order of the classes; of two the last is the positive one."""
-    missing: tuple[str, ...] = ()
-    """What means missing in a table, as ? or -9, beside empty fields and NA."""
-    impute: Literal["mean", "median", "zero", "flag", "none"] = "mean"
-    """What is put in place of missing values of a table; none refuses them."""
-    standardize: Literal["federated", "local", "none"] = "federated"
-    """Features of a table to mean 0 and deviation 1: over all hospitals, or each hospital by itself."""
-    split: tuple[str, ...] = ("0.7", "0.1", "0.2")
-    """Shares of training, validation and test rows of a table, or the column that says which is which."""
-    sep: str | None = None
-    """What separates columns of a text file, as ';'; seen from its first line where not given."""
-    decimal: str = "."
-    """Decimal mark of a text file: . or ,"""
-    encoding: str | None = None
-    """Encoding of a text file, as latin-1; UTF-8 where not given."""
     algorithm: str = "FedAvg"
     """What hospitals and server do, with its default settings; any name of jaxfed.algorithms."""
     head: tuple[str, ...] = ("head",)
@@ -78,8 +48,6 @@ class FederationOptions:
     """Hospitals per round; all where not given."""
     eval_every: int = 5
     """Rounds between evaluations."""
-    seed: int = 0
-    """Of the data, the initial model, cohorts and batches."""
     devices: int | None = None
     """jax devices to use; on a CPU one per core where not given."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,17 +12,48 @@ import jaxfed
 from jaxfed.core.dataset import SPLITS
 from jaxfed.core.errors import InvalidInput
 
-if TYPE_CHECKING:
-    from jaxfed.cli.options import FederationOptions
-
 NAMES = ("synthetic", "heart", "breast-cancer", "digits")
-TABLE = (
-    *("hospital", "label", "patient", "features", "drop", "task", "classes", "missing"),
-    *("impute", "standardize", "split", "sep", "decimal", "encoding"),
-)
 
 
-def check_table(options: FederationOptions) -> None:
+@dataclasses.dataclass(frozen=True)
+class TableOptions:
+    """Where the hospitals come from, and how a table of them is read."""
+
+    data: str = "synthetic"
+    """synthetic, heart, breast-cancer, digits, or a table (.csv, .tsv, .csv.gz, .xlsx or .parquet)."""
+    hospital: str = "site"
+    """Column of a table that names the hospital."""
+    label: str = "died"
+    """Column of a table to predict."""
+    patient: str | None = None
+    """Column of a table that names the patient; all rows of a patient are in one part of the split."""
+    features: tuple[str, ...] = ()
+    """Columns of a table to learn from; all others where not given."""
+    drop: tuple[str, ...] = ()
+    """Columns of a table to leave out."""
+    task: Literal["binary", "multiclass", "regression"] | None = None
+    """What the label is; guessed where not given, but for regression."""
+    classes: tuple[str, ...] = ()
+    """Labels of a table in the order of the classes; of two the last is the positive one."""
+    missing: tuple[str, ...] = ()
+    """What means missing in a table, as ? or -9, beside empty fields and NA."""
+    impute: Literal["mean", "median", "zero", "flag", "none"] = "mean"
+    """What is put in place of missing values of a table; none refuses them."""
+    standardize: Literal["federated", "local", "none"] = "federated"
+    """Features of a table to mean 0 and deviation 1: over all hospitals, or each hospital by itself."""
+    split: tuple[str, ...] = ("0.7", "0.1", "0.2")
+    """Shares of training, validation and test rows of a table, or the column that says which is which."""
+    sep: str | None = None
+    """What separates columns of a text file, as ';'; seen from its first line where not given."""
+    decimal: str = "."
+    """Decimal mark of a text file: . or ,"""
+    encoding: str | None = None
+    """Encoding of a text file, as latin-1; UTF-8 where not given."""
+    seed: int = 0
+    """Of the data, the initial model, cohorts and batches."""
+
+
+def check_table(options: TableOptions) -> None:
     """Raise where options of a table are given and there is none.
 
     Raises:
@@ -32,15 +63,15 @@ def check_table(options: FederationOptions) -> None:
         return
     given = [
         "--" + field.name
-        for field in dataclasses.fields(options)
-        if field.name in TABLE and getattr(options, field.name) != field.default
+        for field in dataclasses.fields(TableOptions)
+        if field.name not in ("data", "seed") and getattr(options, field.name) != field.default
     ]
     if given:
         what = ", ".join(given)
         raise InvalidInput(f"{what}: that is for tables, and --data is {options.data}; leave it out")
 
 
-def read(options: FederationOptions) -> jaxfed.Dataset:
+def read(options: TableOptions) -> jaxfed.Dataset:
     """The hospitals of a table.
 
     Raises:

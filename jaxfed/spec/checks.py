@@ -124,6 +124,7 @@ def check_run(sim: Simulation, rounds: Any, seed: Any, eval_every: Any, initial:
             found == shapes, f"initial has shapes {found}, the model needs {shapes}; give Variables{kind}"
         )
     problems.raise_if_any()
+    warn_unmeasured(sim.subjects, sim.splits, stacklevel=4)
 
 
 def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> None:
@@ -281,7 +282,6 @@ def _check_model(sim: Simulation, name: str, local: LocalTraining, problems: Pro
 
 def _warn_untested(sim: Simulation) -> None:
     counts = sim.subjects.counts
-    warn_unmeasured(sim.subjects, sim.splits, stacklevel=6)
     for name in sim.splits:
         none = [
             h for h, n in zip(sim.subjects.hospitals, counts[:, SPLITS.index(name)], strict=True) if not n

@@ -340,8 +340,10 @@ def test_evaluations_of_nothing_are_warned_of(hospitals, splits, words):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         given = hospitals()
-    with pytest.warns(UserWarning, match=words):
-        jaxfed.Simulation(given, model=jaxfed.models.logistic(), splits=splits)
+    how = jaxfed.Simulation(given, model=jaxfed.models.logistic(), splits=splits)
+    with pytest.warns(UserWarning, match=words) as caught:
+        how.run(0, progress=False)
+    assert caught[0].filename == __file__
 
 
 def test_rows_to_evaluate_on_must_have_the_training_numbers():

@@ -78,7 +78,8 @@ def without_codes(
     values: pd.Series, texts: set[str], numbers: dict[float, str]
 ) -> tuple[pd.Series, set[str]]:
     """A column with NaN in place of the codes, and the codes that stood in it."""
-    if not texts or pd.api.types.is_bool_dtype(values.dtype):
+    kind = values.dtype
+    if not texts or pd.api.types.is_bool_dtype(kind) or pd.api.types.is_complex_dtype(kind):
         return values, set()
     if pd.api.types.is_numeric_dtype(values.dtype):
         hit = values.isin(list(numbers)).fillna(False).astype(bool)

@@ -16,7 +16,7 @@ from jaxfed.core.local import LocalTraining
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.optimizer import Optimizer
-from jaxfed.data.notices import warn_scales, warn_unmeasured
+from jaxfed.data.notices import warn_scales
 from jaxfed.spec.groups import check_algorithm, check_groups
 from jaxfed.spec.metrics import check_metrics
 from jaxfed.spec.shapes import batch_of, outline
@@ -233,7 +233,6 @@ def _check_model(spec: Spec, name: str, local: LocalTraining, problems: Problems
 def _warn_untested(spec: Spec) -> None:
     evaluated = spec.evaluation_hospitals
     hospitals, counts = evaluated.hospitals, evaluated.counts
-    warn_unmeasured(evaluated, spec.splits, stacklevel=6)
     for name in spec.splits:
         none = [h for h, n in zip(hospitals, counts[:, SPLITS.index(name)], strict=True) if not n]
         if none and len(none) < len(counts):

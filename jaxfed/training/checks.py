@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxfed.core.errors import Problems
 from jaxfed.core.group_algorithm import MixedAlgorithm
+from jaxfed.data.notices import warn_unmeasured
 from jaxfed.spec.checks import check_count
 from jaxfed.spec.shapes import variables_of
 from jaxfed.spec.spec import ALL, Spec
@@ -53,6 +54,7 @@ def check_run(spec: Spec, rounds: Any, seed: Any, eval_every: Any, initial: Any,
             found == shapes, f"initial has shapes {found}, the model needs {shapes}; give Variables{kind}"
         )
     problems.raise_if_any()
+    warn_unmeasured(spec.evaluation_hospitals, spec.splits, stacklevel=4)
 
 
 def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> None:

@@ -20,7 +20,7 @@ import pytest
 import jaxfed
 from jaxfed import cli, data
 from jaxfed.core.errors import InvalidInput
-from jaxfed.data import DataWarning, from_arrays
+from jaxfed.data import DataWarning, from_arrays, from_frame
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -60,6 +60,8 @@ ERRORS = [
     ("many whole numbers without a task", lambda: arrays(np.arange(40), np.zeros((40, 2))),
      ["40 different whole numbers", "task='regression'", "task='multiclass'"]),
     ("a label that no class names", lambda: arrays(Y + 1, classes=["1", "3"]), ["not among classes=['1', '3']: '2'"]),
+    ("a list among the labels", lambda: from_frame(table(12, died=[[1], *["no"] * 11])), ["y holds text ('[1]', 'no')"]),
+    ("complex features with a code for missing", lambda: from_frame(table(12, age=[1j] * 12), missing=[0]), ["columns 'age' are not numbers"]),
     ("negative labels", lambda: arrays(Y - 1), ["labels negative (-1)", "task='regression'"]),
     ("x and y of different lengths in 300 hospitals", lambda: arrays(Y[:9], hospitals=300),
      ["x has 10 rows and y has 9; give one label per row (also hospital 'h1'"]),

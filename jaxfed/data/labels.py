@@ -211,7 +211,7 @@ def _strings(raw: Any) -> np.ndarray | None:
 
 def _named(text: np.ndarray, names: tuple[str, ...] | None, problems: Problems) -> np.ndarray:
     none = np.zeros(0, np.int32)
-    missing = np.array([not isinstance(value, str) and pd.isna(value) for value in text.flat], bool)
+    missing = np.array([bool(pd.api.types.is_scalar(v) and pd.isna(v)) for v in text.flat], bool)
     missing = missing.reshape(text.shape)
     seen = sorted({str(value) for value in text[~missing]})
     if names is None:

@@ -113,7 +113,7 @@ def _parses(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text  # which Python allows between digits
 
 
 def _text(value: Any) -> str:

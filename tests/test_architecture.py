@@ -106,7 +106,7 @@ def test_core_stands_on_its_own(path):
         assert name.split(".")[0] in FOUNDATIONS or name.startswith("jaxfed.core"), name
 
 
-@pytest.mark.parametrize("here", LAYERS)
+@pytest.mark.parametrize("here", sorted(LAYERS))
 def test_nobody_imports_upwards(here):
     for module in (module for module in MODULES if room(module) == here):
         for other in inside(MODULES[module]):

@@ -6,13 +6,19 @@ from collections import Counter
 import pandas as pd
 import pytest
 from federations import same
+from jaxfed.training.federated import Federated
 
 from jaxfed import cli
-from jaxfed.training.federated import Federated
 
 SMALL = ["--hospitals", "4", "--rounds", "2", "--eval-every", "1", "--hidden", "4", "--devices", "4"]
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+@pytest.fixture(autouse=True)
+def results_stay_here(monkeypatch, tmp_path):
+    """Where no --out is typed, results go into the present folder."""
+    monkeypatch.chdir(tmp_path)
 
 
 def command(monkeypatch, *arguments):
@@ -112,7 +118,7 @@ def test_a_command_that_was_cut_goes_on(monkeypatch, tmp_path, trained):
         return advance(self, state, count, capacity)
 
     monkeypatch.setattr(Federated, "advance", crash)
-    with pytest.raises(MemoryError):
+    with pytest.raises(SystemExit, match="jaxfed: out of memory"):
         command(monkeypatch, "run", *options, f"--checkpoint={begun}", "--every", "1")
     assert trained == {"FedAvg": 4, "LocalOnly": 2}
     monkeypatch.setattr(Federated, "advance", advance)

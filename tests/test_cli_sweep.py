@@ -17,6 +17,12 @@ KNOWN = ("rounds", "hidden", "algorithm", "eval_every", "baselines")
 STEP, MU = "client_optimizer.learning_rate", "algorithm.mu"
 
 
+@pytest.fixture(autouse=True)
+def results_stay_here(monkeypatch, tmp_path):
+    """Where no --out is typed, results go into the present folder."""
+    monkeypatch.chdir(tmp_path)
+
+
 def fields(*vary, **options):
     return fields_of(SweepOptions(vary=vary, **options))
 
@@ -199,7 +205,7 @@ client_optimizer.learning_rate = [0.01, 0.1]
     how = [str(file), "--devices", "4", "--eval-every", "1"]
     command(*how)
     monkeypatch.setattr(loop.Lane, "call", crash)
-    with pytest.raises(MemoryError):
+    with pytest.raises(SystemExit, match="jaxfed: out of memory"):
         command(*how, "--checkpoint", str(kept), "--every", "1")
     monkeypatch.setattr(loop.Lane, "call", call)
     file.unlink()

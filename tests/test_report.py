@@ -123,3 +123,18 @@ def test_the_convergence_benchmark_at_small_size(monkeypatch):
 def test_a_notebook_shows_a_figure_without_pyplot():
     figure, _ = subplots(1)
     assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_compare_pairs_hospitals_by_name():
+    """The same hospitals in another order change no gain."""
+    data = hospitals((9, 8, 7, 6, 12, 10), test=9)
+    how = {"model": jaxfed.models.logistic(), "devices": 1}
+    ours = jaxfed.Simulation(data, **how).run(3, progress=False)
+    here, there = (
+        jaxfed.Simulation(each, algorithm=jaxfed.LocalOnly(), **how).run(3, progress=False)
+        for each in (data, data.select(data.hospitals[::-1]))
+    )
+    a, b = (run.hospitals(at="best")["auroc"] for run in (ours, here))
+    by_name = float((a > b.loc[a.index]).mean())
+    gains = [jaxfed.compare({"a": ours, "b": other}, against="b")["gain"]["a"] for other in (here, there)]
+    assert gains == [by_name, by_name]

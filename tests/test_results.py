@@ -153,7 +153,8 @@ def test_plots(run):
 def test_a_metric_that_no_hospital_has_can_be_drawn():
     """One class everywhere: AUROC is undefined in every round."""
     data = hospitals(test=6)
-    run = run_of(data.replace(y=np.ones_like(data.y)))
+    with pytest.warns(UserWarning, match="no hospital has test rows of both classes"):
+        run = run_of(data.replace(y=np.ones_like(data.y)))
     assert np.isnan(run.summary()["auroc"])
     assert isinstance(run.plot(), Figure)
 

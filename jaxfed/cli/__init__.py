@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,27 +13,39 @@ import tyro
 import jaxfed
 from jaxfed.cli import toml
 from jaxfed.cli.bench import bench_command
+from jaxfed.cli.folders import check_names
+from jaxfed.cli.messages import line, show_warning
 from jaxfed.cli.resume import typed
 from jaxfed.cli.run import run_command
 from jaxfed.cli.sweep import SweepOptions, sweep_command
-from jaxfed.core.errors import InvalidInput
-from jaxfed.storage.checkpoint import CheckpointError
 
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Entry point of the ``jaxfed`` command."""
-    try:
-        sys.argv[1:] = typed(sys.argv[1:])
-        if sys.argv[1:2] == ["sweep"]:
-            known = {field.name for field in dataclasses.fields(SweepOptions)} - {"file", "vary"}
-            sys.argv[2:] = toml.expanded(sys.argv[2:], known)
-        commands: dict[str, Callable[..., Any]] = {
-            "run": run_command,
-            "sweep": sweep_command,
-            "bench": bench_command,
-        }
-        tyro.extras.subcommand_cli_from_dict(commands, description=jaxfed.__doc__)
-    except (InvalidInput, CheckpointError, FileNotFoundError, ImportError) as error:
-        sys.exit(f"jaxfed: {error}")
+    """Entry point of the ``jaxfed`` command; what is wrong is one line, with ``--debug`` a traceback."""
+    debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    with warnings.catch_warnings():
+        warnings.showwarning = show_warning
+        try:
+            _run()
+        except (Exception, KeyboardInterrupt) as error:
+            if debug:
+                raise
+            sys.exit(f"jaxfed: {line(error)}")
+
+
+def _run() -> None:
+    check_names(sys.argv[1:])
+    sys.argv[1:] = typed(sys.argv[1:])
+    if sys.argv[1:2] == ["sweep"]:
+        known = {field.name for field in dataclasses.fields(SweepOptions)} - {"file", "vary"}
+        sys.argv[2:] = toml.expanded(sys.argv[2:], known)
+    commands: dict[str, Callable[..., Any]] = {
+        "run": run_command,
+        "sweep": sweep_command,
+        "bench": bench_command,
+    }
+    description = f"{jaxfed.__doc__}\n\nWith --debug an error is shown with its traceback."
+    tyro.extras.subcommand_cli_from_dict(commands, description=description)

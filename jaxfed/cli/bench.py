@@ -10,6 +10,7 @@ import tyro
 
 import jaxfed
 from jaxfed.cli import methods as bench
+from jaxfed.cli.folders import claim
 from jaxfed.core.errors import InvalidInput
 from jaxfed.figures.methods import convergence_panels
 from jaxfed.figures.runs import save_figure
@@ -23,6 +24,7 @@ def bench_command(
     rounds: int = 40,
     seeds: int = 5,
     out: Path = Path("results/bench"),
+    overwrite: bool = False,
 ) -> None:
     """Compare how fast global methods converge on hospitals that differ.
 
@@ -33,15 +35,16 @@ def bench_command(
         rounds: communication rounds.
         seeds: number of seeds.
         out: folder for tables (CSV, JSON) and the figure.
+        overwrite: write over the results of another benchmark.
     """
     jaxfed.use_cpu_devices()
     unknown = sorted(set(methods) - set(bench.METHODS))
     if unknown:
         raise InvalidInput(f"methods {unknown}: there are {', '.join(bench.METHODS)}")
-    curves, summary = bench.run(list(methods) or None, hospitals=hospitals, rounds=rounds, seeds=seeds)
-    out.mkdir(parents=True, exist_ok=True)
-    curves.to_csv(out / "curves.csv", index=False, float_format="%.5g")
     settings = {"hospitals": hospitals, "rounds": rounds, "seeds": seeds}
+    claim(out, {"command": "bench", "methods": methods, **settings}, overwrite)
+    curves, summary = bench.run(list(methods) or None, hospitals=hospitals, rounds=rounds, seeds=seeds)
+    curves.to_csv(out / "curves.csv", index=False, float_format="%.5g")
     record = {
         "settings": settings,
         "provenance": provenance(),

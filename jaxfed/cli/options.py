@@ -10,30 +10,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optax
-import pandas as pd
 
 import jaxfed
+from jaxfed.cli.tables import TableOptions, check_table, read
+from jaxfed.core.algorithm import Algorithm
 from jaxfed.core.errors import InvalidInput, did_you_mean
 from jaxfed.core.optimizer import Optimizer
-from jaxfed.core.algorithm import Algorithm
 
 
 @dataclasses.dataclass(frozen=True)
-class FederationOptions:
+class FederationOptions(TableOptions):
     """A federation of hospitals and how it trains."""
 
-    data: str = "synthetic"
-    """synthetic, heart, breast-cancer, digits, or a table (.csv or .parquet)."""
     hospitals: int = 200
     """Number of hospitals (synthetic, breast-cancer, digits)."""
     preset: str = "icu-mortality"
     """Heterogeneity of the synthetic hospitals: iid, mild, icu-mortality, strong, extreme."""
     folder: Path | None = None
     """Where the heart disease files are."""
-    hospital: str = "site"
-    """Column of a table that names the hospital."""
-    label: str = "died"
-    """Column of a table to predict."""
     algorithm: str = "FedAvg"
     """What hospitals and server do, with its default settings; any name of jaxfed.algorithms."""
     head: tuple[str, ...] = ("head",)
@@ -54,31 +48,19 @@ class FederationOptions:
     """Hospitals per round; all where not given."""
     eval_every: int = 5
     """Rounds between evaluations."""
-    seed: int = 0
-    """Of the data, the initial model, cohorts and batches."""
     devices: int | None = None
     """jax devices to use; on a CPU one per core where not given."""
 
 
 def load(options: FederationOptions) -> jaxfed.Dataset:
     """The hospitals."""
-    data, seed = jaxfed.data, options.seed
+    check_table(options)
     make = generator(options)
     if make is not None:
         return make()
     if options.data == "heart":
-        return data.heart_disease(options.folder)
-    path = Path(options.data)
-    if path.suffix not in (".csv", ".parquet"):
-        raise InvalidInput(
-            f"--data {options.data}: give synthetic, heart, breast-cancer, digits, or a .csv or .parquet file"
-        )
-    if not path.exists():
-        raise FileNotFoundError(f"--data {path}: there is no such file")
-    frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    return data.standardize(
-        data.from_frame(frame, hospital=options.hospital, label=options.label, seed=seed, impute="mean")
-    )
+        return jaxfed.data.heart_disease(options.folder)
+    return read(options)
 
 
 def generator(options: FederationOptions) -> Callable[..., jaxfed.Dataset] | None:
@@ -101,7 +83,7 @@ def simulation_of(options: FederationOptions, hospitals: jaxfed.Dataset) -> jaxf
         client_optimizer=_sgd(options),
         epochs=options.epochs,
         batch_size=options.batch_size,
-        participation=jaxfed.FixedCohort(options.cohort) if options.cohort else jaxfed.Everyone(),
+        participation=jaxfed.FixedCohort(options.cohort) if options.cohort is not None else jaxfed.Everyone(),
         devices=options.devices,
     )
 

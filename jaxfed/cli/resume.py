@@ -13,7 +13,8 @@ from jaxfed.storage.folder import SUFFIX, check_config
 
 FILE = f"command{SUFFIX}"
 CHECKPOINTS = {"checkpoint", "every", "keep", "resume"}
-CHANGEABLE = {"rounds", "out", "baselines", "metric", "file", *CHECKPOINTS}  # when it goes on
+PLACES = {"out", "overwrite", "devices", *CHECKPOINTS}  # where results and checkpoints go, and on what
+CHANGEABLE = {"rounds", "out", "overwrite", "baselines", "metric", "file", *CHECKPOINTS}  # when it goes on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +57,11 @@ def typed(arguments: list[str]) -> list[str]:
     if then[0] != command:
         raise CheckpointError("configuration", f"--resume {folder}: that was jaxfed {then[0]}, not {command}")
     return [*_without(then, "--checkpoint"), "--checkpoint", str(folder)]  # it may have been moved
+
+
+def apart(options: CheckpointOptions) -> set[str]:
+    """Options that may differ where results are written over: what goes on may do so with more rounds."""
+    return PLACES | {"file"} if options.checkpoint is None else PLACES | CHANGEABLE
 
 
 def remember(options: CheckpointOptions) -> None:

@@ -12,8 +12,10 @@ import pandas as pd
 import tyro
 
 import jaxfed
+from jaxfed.cli.folders import check_writable, claim, described
 from jaxfed.cli.options import FederationOptions, load, simulation_of
-from jaxfed.cli.resume import CheckpointOptions, remember
+from jaxfed.cli.resume import CheckpointOptions, apart, remember
+from jaxfed.cli.tables import check_evaluation
 from jaxfed.figures.runs import comparison_figure, convergence_figure, hospitals_figure, save_figure
 
 
@@ -25,6 +27,8 @@ class RunOptions(CheckpointOptions, FederationOptions):
 
     out: Path = Path("results/run")
     """Folder for the report."""
+    overwrite: bool = False
+    """Write over the results of another run."""
     baselines: bool = True
     """Also train every hospital alone, and one model on the pooled data."""
 
@@ -38,6 +42,9 @@ def run_command(options: tyro.conf.OmitArgPrefixes[RunOptions]) -> None:
     arms = {type(simulation.algorithm).__name__: simulation}
     if options.baselines:
         arms |= {"local-only": simulation.local_only(), "pooled": simulation.pooled()}
+    check_evaluation(hospitals)
+    check_writable("--checkpoint", options.checkpoint)
+    claim(options.out, described(options, apart(options)), options.overwrite)
     remember(options)
     runs = {
         name: dataclasses.replace(
@@ -72,6 +79,9 @@ def report(runs: dict[str, jaxfed.Run], hospitals: jaxfed.Dataset, out: Path) ->
     metric = next(iter(runs.values())).history.primary
     print(f"\nTest {metric} of the hospitals, at each run's best round on validation rows")
     print(table.to_string(formatters=_formats(table)))
+    for name, run in runs.items():
+        if run.trouble():
+            print(f"{name}: {run.trouble().rstrip('; ')}")
     if hospitals.truth:
         oracle = jaxfed.data.truth_table(hospitals, "test")["auroc"]
         print(

@@ -13,8 +13,17 @@ from typing import Any, Literal
 import tyro
 
 import jaxfed
-from jaxfed.cli.options import FederationOptions, algorithm_of, generator, load, model_of, simulation_of
-from jaxfed.cli.resume import CheckpointOptions, remember
+from jaxfed.cli.folders import check_writable, claim, described
+from jaxfed.cli.options import (
+    FederationOptions,
+    algorithm_of,
+    generator,
+    load,
+    model_of,
+    simulation_of,
+)
+from jaxfed.cli.resume import CheckpointOptions, apart, remember
+from jaxfed.cli.tables import check_evaluation
 from jaxfed.core.errors import InvalidInput, Problems
 
 RANGE = re.compile(r"^([^.].*?)\.\.([^:]+)(:log)?$")
@@ -44,6 +53,8 @@ class SweepOptions(CheckpointOptions, FederationOptions):
     """What to choose by, such as auroc or auroc_worst; the loss over all validation rows where not given."""
     out: Path = Path("results/sweep")
     """Folder for tables, figures and the sweep itself (netCDF)."""
+    overwrite: bool = False
+    """Write over the results of another sweep."""
 
 
 def sweep_command(options: tyro.conf.OmitArgPrefixes[SweepOptions]) -> None:
@@ -54,6 +65,9 @@ def sweep_command(options: tyro.conf.OmitArgPrefixes[SweepOptions]) -> None:
     print(hospitals)
     generated = any(path.startswith("data.") for path in fields)
     simulation = simulation_of(options, hospitals)
+    check_evaluation(hospitals)
+    check_writable("--checkpoint", options.checkpoint)
+    claim(options.out, described(options, apart(options)), options.overwrite)
     remember(options)
     sweep = simulation.sweep(
         fields,

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxfed.core.errors import InvalidInput, Problems
+from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
 from jaxfed.core.task import Task
 from jaxfed.core.tasks import as_task
 
@@ -40,6 +40,9 @@ class Dataset:
         features: names of the columns of ``x`` when it is one matrix ``[N, d]``, else empty.
         truth: per-row arrays ``[N]`` that a generator knows and a hospital does not (``p``, ``eta``).
         name: what the data are called in tables and figures.
+        patients: ``[N]`` text, ids of the patients where some have several rows: those of one are never split
+            over train, validation and test; or None.
+        steps: what was done to ``x``, with its numbers; see :mod:`jaxfed.data.preparation`.
     """
 
     x: Any
@@ -52,11 +55,14 @@ class Dataset:
     features: tuple[str, ...] = ()
     truth: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     name: str = "data"
+    patients: np.ndarray | None = None
+    steps: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", as_task(self.task))
         problems = Problems("Dataset")
         leaves = [*jax.tree.leaves(self.x), self.y, self.split, *self.truth.values()]
+        leaves += [] if self.patients is None else [self.patients]
         problems.check(
             len({len(leaf) for leaf in leaves}) == 1,
             f"x, y, split and truth have {sorted({len(leaf) for leaf in leaves})} rows; "
@@ -70,6 +76,8 @@ class Dataset:
             len(self.size) == len(self.hospitals),
             f"{len(self.hospitals)} hospital names for {len(self.size)} sizes",
         )
+        other = [h for h in self.hospitals if not isinstance(h, str)]
+        problems.check(not other, f"hospital names that are not text: {other[:5]}; give str(id)")
         seen: set[str] = set()
         repeated = sorted({h for h in self.hospitals if h in seen or seen.add(h)})  # type: ignore[func-returns-value]
         problems.check(
@@ -129,7 +137,8 @@ class Dataset:
             y=self.y[rows],
             size=self.size[chosen],
             split=self.split[rows],
-            hospitals=tuple(hospitals),
+            hospitals=tuple(self.hospitals[c] for c in chosen),
+            patients=None if self.patients is None else self.patients[rows],
             truth={key: value[rows] for key, value in self.truth.items()},
         )
 
@@ -145,11 +154,8 @@ class Dataset:
 
     def _index(self, hospital: str) -> int:
         try:
-            return self.hospitals.index(hospital)
+            return self.hospitals.index(str(hospital))
         except ValueError:
-            import difflib
-
-            near = difflib.get_close_matches(str(hospital), self.hospitals, n=3)
             raise InvalidInput(
-                f"no hospital {hospital!r}; did you mean one of {near or list(self.hospitals[:3])}?"
+                f"no hospital {hospital!r}; {did_you_mean(hospital, self.hospitals)}"
             ) from None

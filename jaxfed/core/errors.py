@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
+NUMBER = re.compile(r"'[^']*'|\d+(?:\.\d+)?")
 SHOWN = 40  # names that a message lists in full
 
 
@@ -15,49 +17,90 @@ class InvalidInput(ValueError):
 class Problems:
     """Collects every problem of an input, so that a user meets them in one error instead of one by one.
 
-    >>> problems = Problems("Simulation")
-    >>> problems.add("batch_size=0: give a positive number, or None for full batches")
+    Problems of one kind in several hospitals are one line, which names the hospitals.
+
+    >>> problems = Problems("from_arrays")
+    >>> for name in ("north", "south", "west"):
+    ...     problems.hospital(name).add("y is None; give an array")
     >>> problems.raise_if_any()
     Traceback (most recent call last):
-    jaxfed.core.errors.InvalidInput: Simulation: batch_size=0: give a positive number, or None for full batches
+    jaxfed.core.errors.InvalidInput: from_arrays: hospital 'north': y is None; give an array (also hospital 'south', 'west')
     """  # noqa: E501
 
     def __init__(self, where: str, most: int = 12) -> None:
         self._where = where
         self._most = most
-        self._found: list[str] = []
+        self._count = 0
+        self._kinds: dict[str, tuple[str, list[str]]] = {}
 
-    def add(self, problem: str) -> None:
-        """Record one problem: hospital or argument, value, remedy."""
-        self._found.append(problem)
+    def add(self, problem: str, kind: str | None = None, hospital: str | None = None) -> None:
+        """Record one problem: hospital or argument, value, remedy.
+
+        Args:
+            problem: the text; without the hospital where ``hospital`` is given.
+            kind: equal where only the first of several problems has to be shown; by default the text, of a
+                hospital's problem the text without its numbers.
+            hospital: whose problem it is.
+        """
+        self._count += 1
+        if hospital is None:
+            self._kinds.setdefault(kind or problem, (problem, []))
+        else:
+            same = kind or NUMBER.sub(lambda found: found[0] if found[0][0] == "'" else "0", problem)
+            self._kinds.setdefault(f"hospital: {same}", (problem, []))[1].append(hospital)
 
     def extend(self, problems: Iterable[str]) -> None:
         """Record several problems."""
         for problem in problems:
             self.add(problem)
 
-    def check(self, fine: bool, problem: str) -> None:
+    def check(self, fine: bool, problem: str, kind: str | None = None) -> None:
         """Record ``problem`` unless ``fine``."""
         if not fine:
-            self.add(problem)
+            self.add(problem, kind)
+
+    def hospital(self, name: str) -> HospitalProblems:
+        """The same collection for problems of one hospital, which need not name it."""
+        return HospitalProblems(self, name)
 
     @property
     def count(self) -> int:
         """How many problems were recorded so far."""
-        return len(self._found)
+        return self._count
 
     def raise_if_any(self) -> None:
-        """Raise one :class:`InvalidInput` that lists what was found."""
-        if not self._found:
+        """Raise one :class:`InvalidInput` that lists what was recorded."""
+        lines = [_line(problem, hospitals) for problem, hospitals in self._kinds.values()]
+        if not lines:
             return
-        if len(self._found) == 1:
-            raise InvalidInput(f"{self._where}: {self._found[0]}")
-        shown = self._found[: self._most]
-        hidden = len(self._found) - len(shown)
-        lines = [f"{self._where}: {len(self._found)} problems", *(f"  - {line}" for line in shown)]
+        if len(lines) == 1:
+            raise InvalidInput(f"{self._where}: {lines[0]}")
+        shown = lines[: self._most]
+        hidden = len(lines) - len(shown)
+        text = [f"{self._where}: {len(lines)} problems", *(f"  - {line}" for line in shown)]
         if hidden:
-            lines.append(f"  ... and {hidden} more of the same kinds")
-        raise InvalidInput("\n".join(lines))
+            text.append(f"  ... and {hidden} more")
+        raise InvalidInput("\n".join(text))
+
+
+class HospitalProblems(Problems):
+    """The problems of one hospital inside of a collection; make it with :meth:`Problems.hospital`."""
+
+    def __init__(self, whole: Problems, name: str) -> None:
+        self._whole, self._name = whole, name
+
+    def add(self, problem: str, kind: str | None = None, hospital: str | None = None) -> None:
+        """Record one problem of the hospital."""
+        self._whole.add(problem, kind, hospital or self._name)
+
+    @property
+    def count(self) -> int:
+        """How many problems were recorded so far, of all hospitals."""
+        return self._whole.count
+
+    def raise_if_any(self) -> None:
+        """As the whole collection does."""
+        self._whole.raise_if_any()
 
 
 def listed(names: Iterable[object], most: int = 8) -> str:
@@ -76,3 +119,10 @@ def did_you_mean(given: object, known: Iterable[str]) -> str:
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     return f"choose from {every}" if len(every) <= SHOWN else f"choose from {listed(every)}"
+
+
+def _line(problem: str, hospitals: list[str]) -> str:
+    if not hospitals:
+        return problem
+    also = list(dict.fromkeys(hospitals[1:]))
+    return f"hospital {hospitals[0]!r}: {problem}" + (f" (also hospital {listed(also)})" if also else "")

@@ -7,7 +7,7 @@ resolved before an algorithm sees them, so that no algorithm knows of either.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -62,10 +62,22 @@ def per_hospital(values: Mapping[str, float] | Sequence[float]) -> PerHospital:
 
     Args:
         values: ``{hospital: number}``, or ``[C]`` numbers in the data set's order.
+
+    Raises:
+        InvalidInput: no numbers, or one hospital twice.
     """
-    if isinstance(values, Mapping):
-        return PerHospital(np.asarray(list(values.values())), tuple(values))
-    return PerHospital(np.asarray(values))
+    names = tuple(map(str, values)) if isinstance(values, Mapping) else None
+    twice = sorted({name for name in names or () if (names or ()).count(name) > 1})
+    if twice:
+        raise InvalidInput(f"per_hospital: two numbers for {twice}; give one for each hospital")
+    given = list(values.values()) if isinstance(values, Mapping) else values
+    array = np.asarray(list(given) if isinstance(given, Iterator) else given)
+    if array.dtype.kind not in "iuf" or array.ndim != 1:
+        raise InvalidInput(
+            f"per_hospital({given!r}): give a number for each hospital, as {{'north': 0.1, 'south': 0.2}} or "
+            "in the data set's order"
+        )
+    return PerHospital(array, names)
 
 
 def at_round(tree: Any, round: Array) -> Any:

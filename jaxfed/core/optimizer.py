@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import math
 import numbers
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import optax
 from jax import Array
+from jax.core import Tracer
 
 from jaxfed.core.errors import Problems
 from jaxfed.core.hyperparameters import Number, PerHospital, Schedule
@@ -84,13 +85,14 @@ def optimizer(factory: Callable[..., optax.GradientTransformation], **arguments:
     ]
     missing = [name for name in required if name not in arguments]
     problems.check(not missing, f"{factory.__name__} needs {', '.join(missing)}")
-    for name, value in arguments.items():
-        if isinstance(value, numbers.Real) and not isinstance(value, bool):
-            problems.check(math.isfinite(value), f"{name}={value}: give a finite number")
-            if name == "learning_rate":
-                problems.check(not value < 0, f"learning_rate={value}: give a number >= 0")
-    problems.raise_if_any()
     defaults = {name: p.default for name, p in signature.parameters.items()}
+    arguments = {
+        name: v.item() if np.ndim(v) == 0 and isinstance(v, np.ndarray) else v
+        for name, v in arguments.items()
+    }
+    for name, value in arguments.items():
+        _check_number(name, value, name == "learning_rate" or isinstance(defaults.get(name), float), problems)
+    problems.raise_if_any()
     leaves = {
         name: float(value) if isinstance(value, numbers.Real) else value
         for name, value in arguments.items()
@@ -98,6 +100,22 @@ def optimizer(factory: Callable[..., optax.GradientTransformation], **arguments:
     }
     options = tuple(sorted((name, v) for name, v in arguments.items() if name not in leaves))
     return Optimizer(leaves, factory, options)
+
+
+def _check_number(name: str, value: Any, wanted: bool, problems: Problems) -> None:
+    """Whether a number is finite, a step size not negative, and whether what should be a number is one."""
+    number = isinstance(value, (numbers.Real, Array, Schedule, PerHospital)) and not isinstance(value, bool)
+    if not number:
+        fine = not wanted or callable(value) or (value is None and name != "learning_rate")
+        problems.check(fine, f"{name}={value!r}: give a number")
+        return
+    inside = value.values if isinstance(value, PerHospital) else value
+    if isinstance(inside, (Schedule, Tracer)):
+        return
+    known = np.asarray(inside)
+    problems.check(bool(np.isfinite(known).all()), f"{name}={value}: give a finite number")
+    if name == "learning_rate":
+        problems.check(not (known < 0).any(), f"learning_rate={value}: give a number >= 0")
 
 
 def _is_number(name: str, value: Any, default: Any) -> bool:

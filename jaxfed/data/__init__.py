@@ -18,9 +18,11 @@ from jaxfed.data.partition import gamma_similarity as gamma_similarity
 from jaxfed.data.partition import iid as iid
 from jaxfed.data.partition import shards as shards
 from jaxfed.data.population import PRESETS as PRESETS
+from jaxfed.data.preparation import transform_like as transform_like
 from jaxfed.data.quantity import dirichlet_sizes as dirichlet_sizes
 from jaxfed.data.quantity import lognormal_sizes as lognormal_sizes
 from jaxfed.data.quantity import zipf_sizes as zipf_sizes
+from jaxfed.data.reading import read_table as read_table
 from jaxfed.data.scaling import standardize as standardize
 from jaxfed.data.splits import resplit as resplit
 from jaxfed.data.synthetic import synthetic_ehr as synthetic_ehr

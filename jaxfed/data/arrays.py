@@ -11,6 +11,7 @@ from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean, listed
 from jaxfed.core.task import Task
 from jaxfed.data.features import gather_features
+from jaxfed.data.ids import notice_alike
 from jaxfed.data.labels import gather_labels
 from jaxfed.data.missing import METHODS, impute
 from jaxfed.data.notices import Notices
@@ -74,8 +75,12 @@ def gather(
     features: Sequence[str] | None,
     how: str | None,
     name: str,
+    patients: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[Dataset, Notices]:
-    """:func:`from_arrays` for other constructors; errors start with ``where``."""
+    """:func:`from_arrays` for other constructors; errors start with ``where``.
+
+    ``patients`` holds the ids ``[n]`` of each hospital's rows: those of one are not split.
+    """
     problems, notices = Problems(where), Notices(where)
     problems.check(how is None or how in METHODS, f"impute={how!r}: {did_you_mean(how, list(METHODS))}")
     pairs = _pairs(where, hospitals, problems)
@@ -85,15 +90,16 @@ def gather(
     labels, kind, classes = gather_labels(ys, task, classes, problems, notices)
     for (hospital, y), n in zip(labels.items(), size, strict=True):
         given = len(y) if problems.count == found else _rows(ys[hospital])
-        problems.check(
+        problems.hospital(hospital).check(
             x is None or given is None or given == n,
-            f"hospital {hospital!r}: x has {n} rows and y has {given}; give one label per row",
+            f"x has {n} rows and y has {given}; give one label per row",
         )
     problems.check(not pairs or bool(size.any()), "no hospital has rows; give at least one that has")
-    if x is None or isinstance(split, Mapping):
+    if x is None or isinstance(split, Mapping) or patients is not None:
         problems.raise_if_any()
-    parts = split_hospitals(labels, split, seed, kind.has_classes, problems)
+    parts = split_hospitals(labels, split, seed, kind.has_classes, problems, patients)
     problems.raise_if_any()
+    notice_alike(list(pairs), notices)
     if kind.has_classes:
         lone = [hospital for hospital, y in labels.items() if len(y) and (y == y[0]).all()]
         for hospital in lone:
@@ -112,13 +118,14 @@ def gather(
         classes=classes,
         features=names,
         name=name,
+        patients=None if patients is None else np.concatenate([*patients.values()]).astype(str),
     )
-    if how == "flag":
-        _notice_lacking(dataset, notices)
+    if how is not None:
+        _notice_lacking(dataset, how == "flag", notices)
     return (dataset if how is None else impute(dataset, how)), notices
 
 
-def _notice_lacking(dataset: Dataset, notices: Notices) -> None:
+def _notice_lacking(dataset: Dataset, flag: bool, notices: Notices) -> None:
     if not isinstance(dataset.x, np.ndarray) or dataset.x.ndim != 2:
         return
     known = np.zeros((len(dataset), dataset.x.shape[1]), np.int64)
@@ -126,8 +133,12 @@ def _notice_lacking(dataset: Dataset, notices: Notices) -> None:
     lacks = (known == 0) & (dataset.size > 0)[:, None]
     names = [dataset.features[j] if dataset.features else int(j) for j in np.flatnonzero(lacks.any(0))]
     for c in np.flatnonzero(lacks.any(1)):
-        what = f"{listed(names)} are not measured everywhere; they are filled in and flagged"
-        notices.add(what, dataset.hospitals[c])
+        how = (
+            "and flagged" if flag else "with the values of other hospitals; impute='flag' tells the model so"
+        )
+        notices.add(
+            f"{listed(names)} are not measured everywhere; they are filled in {how}", dataset.hospitals[c]
+        )
 
 
 def _pairs(where: str, hospitals: Any, problems: Problems) -> dict[str, tuple[Any, Any]]:
@@ -143,7 +154,7 @@ def _pairs(where: str, hospitals: Any, problems: Problems) -> dict[str, tuple[An
         if isinstance(pair, (tuple, list)) and len(pair) == 2:
             pairs[str(key)] = (pair[0], pair[1])
         else:
-            problems.add(f"hospital {str(key)!r}: got {type(pair).__name__}; give a pair (x, y)")
+            problems.hospital(str(key)).add(f"got {type(pair).__name__}; give a pair (x, y)")
     for text, keys in same.items():
         problems.check(
             len(keys) == 1,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from jaxfed.core.errors import Problems, did_you_mean, listed
+
+NO_ARRAYS = (Iterator, KeysView, ValuesView, ItemsView)
 
 
 def to_array(raw: Any, whose: str, problems: Problems) -> np.ndarray | None:
@@ -19,6 +22,10 @@ def to_array(raw: Any, whose: str, problems: Problems) -> np.ndarray | None:
     if hasattr(raw, "todense") or getattr(raw, "is_sparse", False) is True:
         kind = f"{type(raw).__module__.split('.')[0]} {type(raw).__name__}"
         return _refuse(problems, f"{whose} is sparse ({kind}); make it dense (.toarray()) first")
+    if isinstance(raw, NO_ARRAYS):
+        return _refuse(
+            problems, f"{whose} is a {type(raw).__name__}, which is no array; give a list or an array"
+        )
     if raw is None:
         return _refuse(problems, f"{whose} is None; give an array")
     if isinstance(raw, np.ma.MaskedArray):

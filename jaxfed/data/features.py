@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.errors import Problems, listed
-from jaxfed.data.convert import to_array, to_matrix
+from jaxfed.data.convert import NO_ARRAYS, to_array, to_matrix
 from jaxfed.data.notices import Notices
 from jaxfed.data.precision import narrow
 
@@ -47,13 +47,12 @@ def gather_features(
         flat, tree = _flatten(x)
         rows = set()
         for path, raw in flat.items():
-            whose = f"hospital {name!r}: {path}"
-            array = _leaf(raw, columns, features is None, lacking, whose, problems)
+            array = _leaf(raw, columns, features is None, lacking, path, problems.hospital(name))
             if array is not None and len(array):
                 leaves.setdefault(path, {})[name] = array
             rows.update([] if array is None else [len(array)])
-        problems.check(
-            len(rows) <= 1, f"hospital {name!r}: the arrays of x have {sorted(rows)} rows; give one"
+        problems.hospital(name).check(
+            len(rows) <= 1, f"the arrays of x have {sorted(rows)} rows; give all of them the same number"
         )
         size[c] = max(rows, default=0)
         if size[c]:
@@ -86,7 +85,7 @@ def _leaf(
     array = to_array(raw, whose, problems)
     if array is None:
         return None
-    if array.ndim == 0 or (array.ndim == 1 and whose.endswith(": x") and len(array)):
+    if array.ndim == 0 or (array.ndim == 1 and whose == "x" and len(array)):
         problems.add(f"{whose} has shape {array.shape}; give [rows, features], as x[:, None]")
         return None
     return array
@@ -95,7 +94,7 @@ def _leaf(
 def _flatten(x: Any) -> tuple[dict[str, Any], Any]:
     """``{path: leaf}`` and the structure; lists and tables are arrays, not trees."""
     leaves, treedef = jax.tree_util.tree_flatten_with_path(
-        x, is_leaf=lambda node: node is None or isinstance(node, list) or _flat_tuple(node)
+        x, is_leaf=lambda node: node is None or isinstance(node, (list, *NO_ARRAYS)) or _flat_tuple(node)
     )
     paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
     named = {f"x/{path}" if path else "x": leaf for path, (_, leaf) in zip(paths, leaves, strict=True)}
@@ -140,8 +139,8 @@ def _check_shapes(path: str, arrays: Mapping[str, np.ndarray], problems: Problem
     usual = _shape(arrays)
     for name, array in arrays.items():
         if len(array) and array.shape[1:] != usual:
-            problems.add(
-                f"hospital {name!r}: {path} has {_words(array.shape[1:])}, most hospitals have "
+            problems.hospital(name).add(
+                f"{path} has {_words(array.shape[1:])}, most hospitals have "
                 f"{_words(usual)}; give all hospitals the same features, or tables (their columns "
                 "have names) with impute='flag'"
             )
@@ -170,9 +169,10 @@ def _check_finite(
         for what, bad in [("missing (NaN)", np.isnan(own)), ("infinite", np.isinf(own))]:
             counts = bad.sum(axis=0) if whole.ndim == 2 else bad.sum(axis=(0, 2))
             for j in np.flatnonzero(counts):
-                problems.add(
-                    f"hospital {name!r}: {label(int(j))} has {counts[j]} {what} values; "
-                    "pass impute='median' (or 'mean', 'zero', 'flag'), or drop them"
+                problems.hospital(name).add(
+                    f"{label(int(j))} has {counts[j]} {what} values; "
+                    "pass impute='median' (or 'mean', 'zero', 'flag'), or drop them",
+                    kind=f"{label(int(j))} {what}",
                 )
 
 

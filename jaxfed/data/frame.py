@@ -12,7 +12,10 @@ from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean, listed
 from jaxfed.core.task import Task
 from jaxfed.data.arrays import gather
-from jaxfed.data.convert import not_numeric, numeric
+from jaxfed.data.columns import as_numbers, codes_of, numeric_text, without_codes
+from jaxfed.data.convert import numeric
+from jaxfed.data.ids import as_text
+from jaxfed.data.lookalikes import notice_columns, notice_rows
 from jaxfed.data.notices import Notices
 from jaxfed.data.splits import Split, part_numbers
 
@@ -23,29 +26,37 @@ def from_frame(
     hospital: str = "site",
     label: str = "died",
     features: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
+    patient: str | None = None,
     split: Split | str = (0.7, 0.1, 0.2),
     seed: int = 0,
+    missing: Sequence[Any] = (),
     impute: str | None = None,
     task: Task | str | None = None,
     classes: Sequence[Any] | None = None,
     name: str = "table",
 ) -> Dataset:
-    """One row per patient; hospitals in the order of their first row.
+    """One row per patient, or per visit; hospitals in the order of their first row.
 
     Args:
-        df: the table (``pd.read_csv``, ``pd.read_parquet``).
-        hospital: column that says whose row it is.
+        df: the table (:func:`~jaxfed.data.reading.read_table`, ``pd.read_csv``, ``pd.read_parquet``).
+        hospital: column that says whose row it is. Ids are text as written: ``007`` is not ``7``.
         label: column to predict: class numbers, text with ``classes``, or reals for regression.
         features: columns to learn from; None: all other columns, which must then be numbers.
+        drop: columns to leave out, where ``features`` is None.
+        patient: column that says whose row it is where a patient has several: all of them go to one part
+            of the split, in all hospitals.
         split: as in :func:`~jaxfed.data.arrays.from_arrays` (a mapping is in the order of each
             hospital's rows), or the name of a column with 0/1/2 or train/validation/test.
         seed: of the split.
+        missing: codes that stand for a missing value, such as ``["?", -9]``.
         impute: ``"mean"``, ``"median"``, ``"zero"`` or ``"flag"`` for missing values, a column that
             a hospital does not have among them; None refuses them. See
             :func:`~jaxfed.data.missing.impute`.
         task: ``"binary"``, ``"multiclass"``, ``"regression"`` or a :class:`jaxfed.Task`; by default
             from the labels.
-        classes: names of the classes in the order of their numbers.
+        classes: names of the classes in the order of their numbers; where all are numbers, the values
+            that the labels have. Of two the last is the positive one.
         name: what the data are called.
 
     Raises:
@@ -53,56 +64,75 @@ def from_frame(
             ``from_arrays`` refuses.
 
     Warns:
-        DataWarning: columns that look like ids, rows that occur in two hospitals, and all that
-            ``from_arrays`` warns of.
+        DataWarning: columns that look like ids, rows that occur twice, hospitals that look like one, and all
+            that ``from_arrays`` warns of.
 
     >>> import pandas as pd
     >>> df = pd.DataFrame({"site": [1, 1, 2, 2], "age": [70, 60, 50, 40], "died": [1, 0, 1, 0]})
     >>> from_frame(df, split=None).rows("2")[0].ravel()
     array([50., 40.], dtype=float32)
     """
-    problems = Problems("from_frame")
+    problems, notices = Problems("from_frame"), Notices("from_frame")
     if not isinstance(df, pd.DataFrame) or not len(df):
         raise InvalidInput(f"from_frame: got {type(df).__name__} without rows; give a pandas DataFrame")
     part = split if isinstance(split, str) else None
-    chosen = _choose(df, hospital, label, features, part, problems)
+    roles = {"hospital": hospital, "label": label, "split": part, "patient": patient}
+    missing = _sequence("missing", missing, problems)
+    chosen = _choose(df, roles, features, _sequence("drop", drop, problems), problems)
     problems.raise_if_any()
-    text = not_numeric(df[chosen])
-    problems.check(
-        not text,
-        f"columns {listed(text)} are not numbers; one-hot them (pd.get_dummies) or leave them out "
-        "with features=",
-    )
-    blank = int(df[hospital].isna().sum())
-    problems.check(not blank, f"column {hospital!r} is missing in {blank} rows; drop these rows")
-    problems.raise_if_any()
+    ids = as_text(df[hospital], hospital, problems)
+    patients = None if patient is None else as_text(df[patient], patient, problems)
     table = df[chosen].set_axis([str(column) for column in chosen], axis=1)
-    code, ids = pd.factorize(_whole(df[hospital]))
-    rows = {str(ids[c]): np.flatnonzero(code == c) for c in range(len(ids))}
+    table = as_numbers(table, missing, problems, notices)
+    problems.raise_if_any()
+    code, names = pd.factorize(ids)
+    rows = {names[c]: own for c, own in enumerate(_rows_of(code, len(names)))}
     if part is not None:
-        numbers = part_numbers(df[part], f"column {part!r}", problems)
+        numbers = part_numbers(df[part], f"column {part!r}: ", problems)
         problems.raise_if_any()
         parts: Split = {key: numbers[own] for key, own in rows.items()}
     else:
         parts = split if not isinstance(split, str) else None
     # Columns of a table are measurements, so that whole numbers among them are floats as well.
     x = numeric(table).astype(np.float64)
-    pairs = {key: (x[own], df[label].iloc[own]) for key, own in rows.items()}
-    dataset, notices = gather(
-        "from_frame", pairs, parts, seed, task, classes, list(table.columns), impute, name
+    y = numeric_text(*without_codes(df[label], *codes_of(missing)))
+    pairs = {key: (x[own], y.iloc[own]) for key, own in rows.items()}
+    dataset, more = gather(
+        "from_frame",
+        pairs,
+        parts,
+        seed,
+        task,
+        classes,
+        list(table.columns),
+        impute,
+        name,
+        patients=None if patients is None else {key: patients[own] for key, own in rows.items()},
     )
-    _notice_ids(table, notices)
-    _notice_twins(x, df[label], code, ids, notices)
+    notice_columns(df[chosen], patient, notices)
+    notice_rows(x, code, [*names], patients, notices)
     notices.emit()
+    more.emit()
     return dataset
+
+
+def _rows_of(code: np.ndarray, count: int) -> list[np.ndarray]:
+    """The rows of each of ``count`` hospitals, in the table's order."""
+    return np.split(np.argsort(code, kind="stable"), np.cumsum(np.bincount(code, minlength=count))[:-1])
+
+
+def _sequence(argument: str, given: Any, problems: Problems) -> list[Any]:
+    if isinstance(given, str) or not np.iterable(given):
+        problems.add(f"{argument}={given!r}: give a list, as [{given!r}]")
+        return []
+    return list(given)
 
 
 def _choose(
     df: pd.DataFrame,
-    hospital: str,
-    label: str,
+    roles: dict[str, str | None],
     features: Sequence[str] | None,
-    part: str | None,
+    drop: Sequence[str],
     problems: Problems,
 ) -> list[Any]:
     """The feature columns, and whether all named columns are there."""
@@ -110,58 +140,32 @@ def _choose(
     names = [str(column) for column in columns]
     twice = sorted({n for n in names if names.count(n) > 1})
     problems.check(not twice, f"columns given twice: {listed(twice)}; rename them")
-    roles = {"hospital": hospital, "label": label} | ({"split": part} if part is not None else {})
-    for role, column in roles.items():
+    used = {role: column for role, column in roles.items() if column is not None}
+    named = [*used.items(), *(("drop", column) for column in drop)]
+    if not isinstance(features, (str, type(None))):
+        named += [("feature", column) for column in features]
+    for role, column in named:
         if column not in columns:
-            problems.add(f"no {role} column {column!r}; {did_you_mean(column, names)}")
+            hint = (
+                "; it is the only column: read the file with the sep= that it has" if len(names) == 1 else ""
+            )
+            problems.add(f"no {role} column {column!r}; {did_you_mean(column, names)}{hint}")
+    both = [role for role in used if list(used.values()).count(used[role]) > 1]
+    if both:
+        problems.add(f"column {used[both[0]]!r} is given as {' and as '.join(both)}; give different columns")
     if features is None:
-        rest = [column for column in columns if column not in roles.values()]
-        problems.check(bool(rest), "no columns are left to learn from; add features")
+        rest = [column for column in columns if column not in (*used.values(), *drop)]
+        problems.check(bool(rest) or problems.count > 0, "no columns are left to learn from; add features")
         return rest
-    if isinstance(features, str):
-        problems.add(f"features={features!r}: give a list of columns, as [{features!r}]")
+    if isinstance(features, (str, set, frozenset)):
+        names = [features] if isinstance(features, str) else sorted(map(str, features))
+        problems.add(f"features={features!r}: give a list of columns, as {names}")
         return []
+    problems.check(not drop, "features and drop: give one of them")
     for column in features:
-        if column not in columns:
-            problems.add(f"no feature column {column!r}; {did_you_mean(column, names)}")
         problems.check(
-            column not in roles.values(), f"feature {column!r} is also the hospital, label or split"
+            column not in used.values(),
+            f"feature {column!r} is also the hospital, label, patient or split; leave it out of features",
         )
     problems.check(bool(len(features)), "features is empty; name at least one column")
     return list(features)
-
-
-def _whole(ids: pd.Series) -> pd.Series:
-    """Hospital ids that became floats in a file with gaps, back as whole numbers."""
-    if ids.dtype.kind == "f" and bool((ids == ids.round()).all()) and float(ids.abs().max()) < 2**53:
-        return ids.astype(np.int64)
-    return ids
-
-
-def _notice_ids(table: pd.DataFrame, notices: Notices) -> None:
-    alike = []
-    for column in table.columns:
-        values = table[column]
-        # Whole numbers, each once, over a range no measurement of so few people would fill.
-        if pd.api.types.is_integer_dtype(values.dtype) and len(values) >= 20 and values.is_unique:
-            alike.append(str(column))
-    if alike:
-        notices.add(
-            f"columns {listed(alike)} differ in every row and look like ids; leave them out with features="
-        )
-
-
-def _notice_twins(x: np.ndarray, label: pd.Series, code: np.ndarray, ids: pd.Index, notices: Notices) -> None:
-    row = pd.util.hash_pandas_object(pd.DataFrame(x), index=False).to_numpy()
-    row = row ^ pd.util.hash_pandas_object(label, index=False).to_numpy()
-    # A table of a few coarse columns repeats its rows by chance.
-    if len(np.unique(row)) < 0.5 * len(row):
-        return
-    seen = pd.DataFrame({"row": row, "site": code}).drop_duplicates()
-    shared = seen[seen.duplicated("row", keep=False)]
-    if len(shared):
-        sites = [str(ids[c]) for c in sorted(shared["site"].unique())]
-        notices.add(
-            f"{shared['row'].nunique()} rows occur in two or more of the hospitals "
-            f"{listed(sites)}: the same patients? then train and test rows are not independent"
-        )

@@ -10,6 +10,7 @@ import numpy as np
 from jaxfed.core.dataset import TRAIN, Dataset
 from jaxfed.core.errors import Problems, did_you_mean
 from jaxfed.data.moments import combine, hospital_moments
+from jaxfed.data.preparation import Step, leaf_name
 
 METHODS = ("mean", "median", "zero", "flag")
 
@@ -43,13 +44,18 @@ def impute(dataset: Dataset, how: str = "median") -> Dataset:
     problems.check(how != "flag" or matrix, "how='flag': x is not one matrix [N, d]; give how='mean'")
     problems.raise_if_any()
 
+    numbers: dict[str, tuple[np.ndarray, ...]] = {}
+
     def fill(path: Any, leaf: np.ndarray) -> np.ndarray:
-        if leaf.dtype.kind != "f" or np.isfinite(leaf).all():
+        if leaf.dtype.kind != "f":
             return leaf
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        name = leaf_name(path)
         flat = leaf.reshape(len(leaf), -1, leaf.shape[-1] if leaf.ndim > 1 else 1)
         bad = ~np.isfinite(flat)
         value = _values(dataset, leaf, how)
+        numbers[name] = (value,)
+        if not bad.any():
+            return leaf
         for j in np.flatnonzero(np.isnan(value) & bad.any((0, 1))):
             label = dataset.features[j] if dataset.features else f"{name} {j}".strip()
             problems.add(
@@ -59,14 +65,18 @@ def impute(dataset: Dataset, how: str = "median") -> Dataset:
 
     x = jax.tree_util.tree_map_with_path(fill, dataset.x)
     problems.raise_if_any()
-    return dataset.replace(x=x) if how != "flag" else _flagged(dataset, x)
+    if how != "flag":
+        return dataset.replace(x=x, steps=(*dataset.steps, Step("impute", numbers)))
+    return _flagged(dataset, x, numbers)
 
 
-def _flagged(dataset: Dataset, x: np.ndarray) -> Dataset:
+def _flagged(dataset: Dataset, x: np.ndarray, numbers: dict[str, tuple[np.ndarray, ...]]) -> Dataset:
     bad = ~np.isfinite(dataset.x)
     some = np.flatnonzero(bad.any(0))
     names = dataset.features and (*dataset.features, *(f"{dataset.features[j]} missing" for j in some))
-    return dataset.replace(x=np.concatenate([x, bad[:, some]], axis=1, dtype=x.dtype), features=names)
+    step = Step("impute", numbers, flagged=tuple(some.tolist()))
+    wide = np.concatenate([x, bad[:, some]], axis=1, dtype=x.dtype)
+    return dataset.replace(x=wide, features=names, steps=(*dataset.steps, step))
 
 
 def _values(dataset: Dataset, leaf: np.ndarray, how: str) -> np.ndarray:

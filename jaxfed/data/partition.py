@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxfed.core.errors import Problems
-from jaxfed.data.quantity import assign_sizes, round_sizes
+from jaxfed.data.quantity import assign_sizes, check_whole, round_sizes
 
 
 def iid(labels: np.ndarray, hospitals: int, seed: int = 0, *, min_rows: int = 1) -> np.ndarray:
     """Rows dealt at random; sizes differ by at most one."""
+    check_whole("iid", {}, hospitals=hospitals, seed=seed, min_rows=min_rows)
     labels = _checked("iid", labels, hospitals, seed, min_rows)
     N = len(labels)
     return assign_sizes(round_sizes(np.ones(hospitals), N, min_rows), _rng(seed).permutation(N))
@@ -45,6 +46,7 @@ def dirichlet(
         sizes: ``[C]`` shares of the rows, for label and quantity skew together; None: equal.
         min_rows: every hospital gets at least as many.
     """
+    check_whole("dirichlet", {"alpha": alpha}, hospitals=hospitals, seed=seed, min_rows=min_rows)
     problems = Problems("dirichlet")
     _check_alpha(alpha, problems)
     shares = np.ones(max(hospitals, 1)) if sizes is None else np.asarray(sizes, float)
@@ -81,6 +83,7 @@ def dirichlet_by_class(
     Yurochkin et al. 2019 (arXiv 1905.12022). Where the paper's code draws again until every
     hospital has enough rows, here hospitals below ``min_rows`` receive random rows of the largest.
     """
+    check_whole("dirichlet_by_class", {"alpha": alpha}, hospitals=hospitals, seed=seed, min_rows=min_rows)
     problems = Problems("dirichlet_by_class")
     _check_alpha(alpha, problems)
     labels = _checked("dirichlet_by_class", labels, hospitals, seed, min_rows, problems)
@@ -107,6 +110,7 @@ def shards(labels: np.ndarray, hospitals: int, seed: int = 0, *, per_hospital: i
 
     McMahan et al. 2017 (arXiv 1602.05629), where two shards mean at most two digits for most.
     """
+    check_whole("shards", {}, hospitals=hospitals, seed=seed, per_hospital=per_hospital)
     problems = Problems("shards")
     problems.check(per_hospital >= 1, f"per_hospital={per_hospital!r}: give 1 or more")
     labels = _checked("shards", labels, hospitals, seed, max(per_hospital, 1), problems)
@@ -124,6 +128,7 @@ def classes_per_hospital(
     labels: np.ndarray, hospitals: int, seed: int = 0, *, classes: int = 2
 ) -> np.ndarray:
     """Every hospital has exactly ``classes`` classes; a class is shared evenly by its hospitals."""
+    check_whole("classes_per_hospital", {}, hospitals=hospitals, seed=seed, classes=classes)
     problems = Problems("classes_per_hospital")
     labels = _checked("classes_per_hospital", labels, hospitals, seed, 1, problems, last=False)
     _, number, count = np.unique(labels, return_inverse=True, return_counts=True)
@@ -158,6 +163,7 @@ def gamma_similarity(
 
     The "s % similarity" of Karimireddy et al. 2020 (arXiv 1910.06378): 0 is sorted, 1 is iid.
     """
+    check_whole("gamma_similarity", {"gamma": gamma}, hospitals=hospitals, seed=seed, min_rows=min_rows)
     problems = Problems("gamma_similarity")
     problems.check(0 <= gamma <= 1, f"gamma={gamma!r}: give a share between 0 and 1")
     labels = _checked("gamma_similarity", labels, hospitals, seed, min_rows, problems)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from jaxfed.core.errors import Problems
@@ -11,6 +15,7 @@ def lognormal_sizes(
     labels: np.ndarray, hospitals: int, seed: int = 0, *, sigma: float = 1.0, min_rows: int = 1
 ) -> np.ndarray:
     """Sizes proportional to ``exp(sigma N(0, 1))``; ``[N]`` hospital numbers."""
+    check_whole("lognormal_sizes", {"sigma": sigma}, hospitals=hospitals, seed=seed, min_rows=min_rows)
     rng = np.random.default_rng(seed)
     weight = np.exp(sigma * rng.standard_normal(max(hospitals, 0)))
     return _deal("lognormal_sizes", "sigma", sigma, 0, labels, hospitals, weight, rng, min_rows)
@@ -20,6 +25,7 @@ def zipf_sizes(
     labels: np.ndarray, hospitals: int, seed: int = 0, *, exponent: float = 1.0, min_rows: int = 1
 ) -> np.ndarray:
     """Sizes proportional to ``1 / rank^exponent``, hospital 0 the largest; ``[N]`` numbers."""
+    check_whole("zipf_sizes", {"exponent": exponent}, hospitals=hospitals, seed=seed, min_rows=min_rows)
     weight = np.arange(1.0, max(hospitals, 0) + 1) ** -exponent
     rng = np.random.default_rng(seed)
     return _deal("zipf_sizes", "exponent", exponent, 0, labels, hospitals, weight, rng, min_rows)
@@ -29,11 +35,27 @@ def dirichlet_sizes(
     labels: np.ndarray, hospitals: int, seed: int = 0, *, alpha: float = 1.0, min_rows: int = 1
 ) -> np.ndarray:
     """Shares of the rows from a symmetric Dirichlet(alpha); ``[N]`` hospital numbers."""
+    check_whole("dirichlet_sizes", {"alpha": alpha}, hospitals=hospitals, seed=seed, min_rows=min_rows)
     rng = np.random.default_rng(seed)
     # Without its own guard the draw would fail before the message about alpha.
     weight = rng.dirichlet(np.full(max(hospitals, 1), alpha if alpha > 0 else 1.0))
     least = np.finfo(float).tiny
     return _deal("dirichlet_sizes", "alpha", alpha, least, labels, hospitals, weight, rng, min_rows)
+
+
+def check_whole(where: str, reals: Mapping[str, Any], **whole: Any) -> None:
+    """Raise where an argument is no whole number, or none at all; its size is checked by the rule."""
+    problems = Problems(where)
+    for name, value in whole.items():
+        fine = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        problems.check(fine, f"{name}={value!r}: give a whole number")
+    for name, value in reals.items():
+        fine = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        problems.check(fine, f"{name}={value!r}: give a number")
+    whole_seed = whole.get("seed", 0)
+    if not problems.count:
+        problems.check(whole_seed >= 0, f"seed={whole_seed!r}: give 0 or more")
+    problems.raise_if_any()
 
 
 def round_sizes(weight: np.ndarray, N: int, min_rows: int) -> np.ndarray:

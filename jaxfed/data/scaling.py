@@ -16,6 +16,7 @@ from jaxfed.core.dataset import TRAIN, Dataset
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
 from jaxfed.data.moments import Moments, combine, hospital_moments
 from jaxfed.data.notices import Notices
+from jaxfed.data.preparation import Step, apply, leaf_name
 
 WAYS = ("federated", "local", "none")
 
@@ -34,7 +35,8 @@ def standardize(dataset: Dataset, how: str = "federated", *, min_rows: int | Non
             ``"local"`` they use the federated ones (default 10), as does a hospital for a feature
             it never measured.
 
-    A feature that is constant in training rows is centred, not divided, and named in a warning.
+    The numbers are kept with the data: :func:`~jaxfed.data.preparation.transform_like` puts new rows through
+    them. A feature that is constant in training rows is centred, not divided, and named in a warning.
 
     Raises:
         InvalidInput: unknown ``how``, ``min_rows`` below 1, or no hospital with enough rows.
@@ -53,6 +55,7 @@ def standardize(dataset: Dataset, how: str = "federated", *, min_rows: int | Non
             f"standardize: no hospital has {least} training rows (most have {rows.max()}); lower min_rows"
         )
     single = isinstance(dataset.x, np.ndarray)
+    numbers: dict[str, tuple[np.ndarray, ...]] = {}
 
     def scale(path: Any, leaf: np.ndarray) -> np.ndarray:
         if leaf.dtype.kind != "f" and not (single and leaf.ndim == 2):
@@ -67,21 +70,14 @@ def standardize(dataset: Dataset, how: str = "federated", *, min_rows: int | Non
         tree = jax.tree_util.keystr(path, simple=True, separator="/")
         label = [_label(dataset, tree, j) for j in range(used.mean.shape[-1])]
         divisor = _divisor(dataset, used, how, label, notices)
-        return _apply(dataset, leaf, used.mean, divisor)
+        place = slice(None) if how == "local" else slice(1)
+        numbers[leaf_name(path)] = (np.array(used.mean[place]), divisor[place])
+        return apply(dataset, leaf, used.mean, divisor)
 
     x = jax.tree_util.tree_map_with_path(scale, dataset.x)
     notices.emit()
-    return dataset.replace(x=x)
-
-
-def _apply(dataset: Dataset, leaf: np.ndarray, mean: np.ndarray, divisor: np.ndarray) -> np.ndarray:
-    kind = leaf.dtype if leaf.dtype.kind == "f" else np.float32
-    done = np.empty(leaf.shape, kind)
-    flat, out = (a.reshape(len(leaf), -1, mean.shape[-1]) for a in (leaf, done))
-    for c, (a, n) in enumerate(zip(dataset.start, dataset.size, strict=True)):
-        # In float64, so that a large mean cancels before the digits are cut.
-        out[a : a + n] = (flat[a : a + n].astype(np.float64) - mean[c]) / divisor[c]
-    return done
+    step = Step("standardize", numbers, dataset.hospitals if how == "local" else ())
+    return dataset.replace(x=x, steps=(*dataset.steps, step))
 
 
 def _divisor(dataset: Dataset, used: Moments, how: str, label: list[str], notices: Notices) -> np.ndarray:

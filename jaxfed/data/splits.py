@@ -34,7 +34,10 @@ def resplit(dataset: Dataset, split: Split = (0.7, 0.1, 0.2), seed: int = 0) -> 
     problems = Problems("resplit")
     stop = np.cumsum(dataset.size)
     labels = {name: dataset.y[a:b] for name, a, b in zip(dataset.hospitals, dataset.start, stop, strict=True)}
-    parts = split_hospitals(labels, split, seed, dataset.task.has_classes, problems)
+    patients = None
+    if dataset.patients is not None:
+        patients = {h: dataset.patients[a:b] for h, a, b in zip(labels, dataset.start, stop, strict=True)}
+    parts = split_hospitals(labels, split, seed, dataset.task.has_classes, problems, patients)
     problems.raise_if_any()
     return dataset.replace(split=parts)
 
@@ -45,21 +48,28 @@ def split_hospitals(
     seed: int,
     stratify: bool,
     problems: Problems,
+    patients: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray:
     """``[N]`` int8 part of every row, hospital by hospital; adds what is wrong to ``problems``.
 
     ``labels`` holds each hospital's ``y [n]``; with ``stratify`` its classes are spread evenly.
+    ``patients`` holds ids ``[n]``: all rows of a patient are in one part.
     """
     if split is None:
         return np.zeros(sum(map(len, labels.values())), np.int8)
     if isinstance(split, Mapping):
-        parts = _given(labels, {str(key): value for key, value in split.items()}, problems)
+        parts = _given(labels, split, problems)
+        if patients is not None and not problems.count:
+            _check_patients(np.concatenate([*patients.values()]), np.concatenate(parts), problems)
     else:
         fractions = _fractions(split, seed, problems)
         if fractions is None:
             return np.zeros(sum(map(len, labels.values())), np.int8)
+        shared = _shared(patients or {})
         parts = [
             split_rows(y if stratify and y.ndim == 1 else len(y), fractions, seed, name)
+            if patients is None
+            else _split_patients(y, patients[name], shared, fractions, seed, name, stratify)
             for name, y in labels.items()
         ]
     return np.concatenate([np.zeros(0, np.int8), *parts])
@@ -93,6 +103,57 @@ def split_rows(
         room[wish] -= 1
         parts[members[c]] = np.repeat(np.arange(3, dtype=np.int8), counts[c])
     return parts
+
+
+def _split_patients(
+    labels: np.ndarray,
+    patients: np.ndarray,
+    shared: set[str],
+    fractions: np.ndarray,
+    seed: int,
+    name: str,
+    stratify: bool,
+) -> np.ndarray:
+    """``[n]`` int8 parts of one hospital's rows, the same for all of a patient.
+
+    A patient's class is the highest of its rows. Patients of several hospitals are drawn by their id alone.
+    """
+    ids, number = np.unique(patients.astype(str), return_inverse=True)
+    parts = np.zeros(len(ids), np.int8)
+    alone = np.array([patient not in shared for patient in ids], bool)
+    if stratify and labels.ndim == 1:
+        highest = np.zeros(len(ids), labels.dtype)
+        np.maximum.at(highest, number, labels)
+        parts[alone] = split_rows(highest[alone], fractions, seed, name)
+    else:
+        parts[alone] = split_rows(int(alone.sum()), fractions, seed, name)
+    for i in np.flatnonzero(~alone):
+        drawn = _rng(seed, f"patient {ids[i]}").random()
+        parts[i] = min(int(np.searchsorted(np.cumsum(fractions), drawn, side="right")), len(SPLITS) - 1)
+    return parts[number]
+
+
+def _shared(patients: Mapping[str, np.ndarray]) -> set[str]:
+    """Ids with rows in more than one hospital."""
+    seen: set[str] = set()
+    shared: set[str] = set()
+    for ids in patients.values():
+        own = {str(patient) for patient in ids}
+        shared |= seen & own
+        seen |= own
+    return shared
+
+
+def _check_patients(patients: np.ndarray, parts: np.ndarray, problems: Problems) -> None:
+    _, number = np.unique(patients.astype(str), return_inverse=True)
+    first = np.zeros(number.max(initial=-1) + 1, np.int8)
+    first[number] = parts
+    torn = np.unique(patients[first[number] != parts].astype(str))
+    problems.check(
+        not len(torn),
+        f"split: rows of patient {listed(torn.tolist(), 3)} are in two parts; give all rows of a patient the "
+        "same one",
+    )
 
 
 def _nearest(shares: np.ndarray) -> np.ndarray:
@@ -130,15 +191,20 @@ def _fractions(split: Any, seed: int, problems: Problems) -> np.ndarray | None:
 def _given(
     labels: Mapping[str, np.ndarray], split: Mapping[str, Any], problems: Problems
 ) -> list[np.ndarray]:
+    keys = list(map(str, split))
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    problems.check(not twice, f"split: two entries for {listed(twice)}; give one for each hospital")
+    split = dict(zip(keys, split.values(), strict=True))
     unknown = [name for name in split if name not in labels]
     absent = [name for name, y in labels.items() if name not in split and len(y)]
     problems.check(not unknown, f"split names hospitals that have no data: {listed(unknown)}")
     problems.check(not absent, f"split has no entry for hospital {listed(absent)}; give one each")
     parts = []
     for name, y in labels.items():
-        part = part_numbers(split.get(name, np.zeros(len(y), np.int8)), f"hospital {name!r}", problems)
+        own = problems.hospital(name)
+        part = part_numbers(split.get(name, np.zeros(len(y), np.int8)), "", own)
         if len(part) != len(y):
-            problems.add(f"hospital {name!r}: split has {len(part)} entries for {len(y)} rows")
+            own.add(f"split has {len(part)} entries for {len(y)} rows")
             part = np.zeros(len(y), np.int8)
         parts.append(part)
     return parts
@@ -153,6 +219,6 @@ def part_numbers(values: Any, whose: str, problems: Problems) -> np.ndarray:
     strange = sorted({repr(key) for key in keys if key not in known})
     problems.check(
         not strange,
-        f"{whose}: split has the values {', '.join(strange[:5])}; use 0, 1, 2 or {list(SPLITS)}",
+        f"{whose}split has the values {', '.join(strange[:5])}; use 0, 1, 2 or {list(SPLITS)}",
     )
     return np.array([known.get(key, 0) for key in keys], np.int8)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
+import numpy as np
 from jax import Array
+
+from jaxfed.core.errors import InvalidInput
 
 
 class MLP(nn.Module):
@@ -43,11 +47,25 @@ class MLP(nn.Module):
         return self.head(self.features(x, train))
 
 
+def check_widths(name: str, widths: Sequence[Any]) -> None:
+    """Raise where a width is no whole number of at least 1."""
+    fine = all(isinstance(w, (int, np.integer)) and not isinstance(w, bool) and w >= 1 for w in widths)
+    if not fine:
+        raise InvalidInput(
+            f"{name}({', '.join(map(str, widths))}): give whole numbers of at least 1, as {name}(64, 32)"
+        )
+
+
 def logistic() -> MLP:
     """Logistic regression (softmax regression for classes, linear for regression)."""
     return MLP()
 
 
 def mlp(*hidden: int, dropout: float = 0.0) -> MLP:
-    """A multilayer perceptron with relu: ``mlp(64, 32)`` has two hidden layers."""
+    """A multilayer perceptron with relu: ``mlp(64, 32)`` has two hidden layers.
+
+    Raises:
+        InvalidInput: widths that are no whole numbers of at least 1.
+    """
+    check_widths("mlp", hidden)
     return MLP(tuple(hidden), dropout=dropout)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from jaxfed.core.dataset import SPLITS, Dataset
+from jaxfed.core.errors import InvalidInput, did_you_mean
 from jaxfed.core.metrics.metric import Scoring
 
 Arrays = dict[str, np.ndarray]
@@ -115,7 +116,12 @@ class History:
         """The number of an evaluation: the last, or the best on validation rows.
 
         The best has the lowest pooled validation loss; without validation rows it is the last.
+
+        Raises:
+            InvalidInput: another word.
         """
+        if at not in get_args(At):
+            raise InvalidInput(f"at={at!r}: {did_you_mean(at, get_args(At))}")
         if at == "last" or "validation" not in self.splits:
             return len(self.evaluated) - 1
         loss = self.pooled[self.scoring.loss]
@@ -129,7 +135,7 @@ class History:
         not finite and left out.
         """
         if split not in self.splits:
-            raise ValueError(f"no split {split!r} was evaluated; there are {', '.join(self.splits)}")
+            raise InvalidInput(f"no split {split!r} was evaluated; there are {', '.join(self.splits)}")
         s, e = self.splits.index(split), self.chosen(at)
         train = SPLITS.index("train")
         frame = pd.DataFrame(

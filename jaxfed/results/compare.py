@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from jaxfed.core.errors import Problems, did_you_mean, listed
 from jaxfed.records.history import At
 
 if TYPE_CHECKING:
@@ -25,16 +26,51 @@ def compare(
         at: each run's ``"best"`` round on validation rows (early stopping, for all alike), or its
             ``"last"``.
         against: name of a run; then ``gain`` is the share of hospitals that are better off than there
-            (a hospital where the metric is undefined does not count).
+            (a hospital where the metric is undefined does not count). Hospitals are paired by name.
+
+    Raises:
+        InvalidInput: no runs, runs of different hospitals or tasks, a split that one lacks, or no such run.
 
     Returns:
         The round; the first metric's mean over hospitals, worst, 10th percentile, best, undefined and
         pooled; the mean log loss (or MSE); milliseconds per round and seconds of compiling.
     """
+    _check(runs, split, against)
     return pd.DataFrame.from_dict(
-        {name: _row(run, split, at, runs[against] if against else None) for name, run in runs.items()},
+        {
+            name: _row(run, split, at, runs[against] if against is not None else None)
+            for name, run in runs.items()
+        },
         orient="index",
     ).astype({"round": int, "undefined": int})
+
+
+def _check(runs: Mapping[str, Run], split: str, against: str | None) -> None:
+    problems = Problems("compare")
+    histories: dict[str, Any] = {name: getattr(run, "history", None) for name, run in dict(runs).items()}
+    problems.check(bool(histories), "no runs; give {name: run} with at least one")
+    for name, history in histories.items():
+        problems.check(history is not None, f"{name!r} is {type(runs[name]).__name__}; give a Run")
+    problems.raise_if_any()
+    first, *others = histories
+    for name in others:
+        for what in ("task", "hospitals"):
+            a, b = (getattr(histories[key], what) for key in (first, name))
+            differ = sorted({*a} ^ {*b}) if what == "hospitals" else [a, b] if a != b else []
+            problems.check(
+                not differ,
+                f"runs {first!r} and {name!r} are of different {what} ({listed(differ, 4)}); give runs "
+                "of the same",
+            )
+    for name, history in histories.items():
+        problems.check(
+            split in history.splits,
+            f"split={split!r}: run {name!r} was evaluated on {', '.join(history.splits)}; give one of these",
+        )
+    problems.check(
+        against is None or against in histories, f"against={against!r}: {did_you_mean(against, [*histories])}"
+    )
+    problems.raise_if_any()
 
 
 def _row(run: Run, split: str, at: At, against: Run | None) -> dict[str, float]:
@@ -63,7 +99,8 @@ def _row(run: Run, split: str, at: At, against: Run | None) -> dict[str, float]:
 def _gain(run: Run, against: Run, metric: str, split: str, at: At) -> float:
     if run is against:
         return float("nan")
-    ours, theirs = (r.hospitals(split, at)[metric].to_numpy() for r in (run, against))
+    names = list(run.history.hospitals)
+    ours, theirs = (r.hospitals(split, at)[metric].loc[names].to_numpy() for r in (run, against))
     both = ~np.isnan(ours) & ~np.isnan(theirs)
     better = ours > theirs if run.history.scoring.higher_is_better(metric) else ours < theirs
     return float(better[both].mean()) if both.any() else float("nan")

@@ -140,13 +140,25 @@ class Run:
         last = frame[frame["split"] == split].iloc[-1]
         return {str(name): value for name, value in last.items()}
 
+    def trouble(self) -> str:
+        """What went wrong in training, in words: uploads and models that were left out, rounds of nobody."""
+        training = self.history.training
+        if not training:
+            return ""
+        counts = {
+            "uploads were not finite and left out": int(training["rejected"].sum()),
+            "new models were not finite and left out": int(self.history.kept.sum()),
+            "rounds had no hospital": int((~training["present"].any(axis=1)).sum()),
+        }
+        return "".join(f"{number} {what}; " for what, number in counts.items() if number)
+
     def __repr__(self) -> str:
         last = self.summary()
         metric, split = self.history.primary, self.history.splits[-1]
         return (
             f"Run({self.name}: {len(self.history.hospitals)} hospitals, {int(last['round'])} rounds, "
             f"{split} {metric} mean {last[metric]:.3f}, worst {last[f'{metric}_worst']:.3f}, "
-            f"pooled {last[f'{metric}_pooled']:.3f}; {_seconds(self.provenance)})"
+            f"pooled {last[f'{metric}_pooled']:.3f}; {self.trouble()}{_seconds(self.provenance)})"
         )
 
     def _repr_html_(self) -> str:
@@ -159,7 +171,7 @@ class Run:
         table = frame[columns].to_html(index=False, float_format="{:.3f}".format, border=0)
         return (
             f"<b>{self.name}</b>, {len(self.history.hospitals)} hospitals, {split}; "
-            f"{_seconds(self.provenance)}{table}"
+            f"{self.trouble()}{_seconds(self.provenance)}{table}"
         )
 
 

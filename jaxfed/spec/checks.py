@@ -11,7 +11,7 @@ import numpy as np
 from jaxfed.core.aggregation import Chain, Part
 from jaxfed.core.algorithm import Algorithm
 from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
-from jaxfed.core.errors import Problems
+from jaxfed.core.errors import InvalidInput, Problems
 from jaxfed.core.group_algorithm import GroupAlgorithm
 from jaxfed.core.hyperparameters import PerHospital, Schedule, differs
 from jaxfed.core.local import LocalTraining
@@ -19,6 +19,7 @@ from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.optimizer import Optimizer
 from jaxfed.core.participation import Participation
+from jaxfed.data.notices import warn_scales
 from jaxfed.spec.groups import check_algorithm, check_groups
 from jaxfed.spec.metrics import check_metrics
 from jaxfed.spec.road import check_road
@@ -86,6 +87,8 @@ def check_spec(spec: Spec, like: Spec | None = None) -> None:
     problems.raise_if_any()
     _check_shapes(spec, problems)
     problems.raise_if_any()
+    if like is None or spec.hospitals is not like.hospitals:
+        warn_scales(spec.hospitals, stacklevel=5)
     if like is None or spec.evaluation_hospitals is not like.evaluation_hospitals:
         _warn_untested(spec)
 
@@ -123,8 +126,9 @@ def _check_training(spec: Spec, problems: Problems) -> None:
         fine = fine and bool(np.isfinite(numbers).all()) and bool((numbers >= 0).all()) and numbers.sum() > 0
         remedy = "give jaxfed.per_hospital(...) of numbers >= 0, not all of them 0, or None"
         problems.check(fine, f"weights={spec.weights!r}: {remedy}")
-    if spec.l2 is not None and not isinstance(spec.l2, (PerHospital, Schedule, jax.Array)):
-        fine = isinstance(spec.l2, (int, float)) and not isinstance(spec.l2, bool) and 0 <= spec.l2 < np.inf
+    if spec.l2 is not None and not isinstance(spec.l2, (Schedule, jax.core.Tracer)):
+        given = np.asarray(spec.l2.values if isinstance(spec.l2, PerHospital) else spec.l2)
+        fine = given.dtype.kind in "iuf" and bool(((given >= 0) & (given < np.inf)).all())
         problems.check(fine, f"l2={spec.l2!r}: give a number >= 0, or None")
 
 
@@ -135,6 +139,12 @@ def _check_evaluation_hospitals(spec: Spec, problems: Problems) -> None:
     if not isinstance(spec.evaluate_on, Dataset):
         problems.add(f"evaluate_on={type(spec.evaluate_on).__name__}: give a Dataset, or None")
         return
+    if spec.hospitals.steps and [*map(id, spec.hospitals.steps)] != [*map(id, spec.evaluate_on.steps)]:
+        warnings.warn(
+            "evaluate_on: the training rows were imputed or standardised, these not with the same numbers; "
+            "give jaxfed.data.transform_like(rows, hospitals)",
+            stacklevel=5,
+        )
     if spec.evaluate_on.x is not spec.hospitals.x:
         _check_features(spec.evaluate_on, problems)
     here, there = (
@@ -162,9 +172,10 @@ def _check_features(dataset: Dataset, problems: Problems) -> None:
         np.add.at(table, dataset.owner, bad)
         for c, j in zip(*np.nonzero(table), strict=True):
             feature = repr(dataset.features[j]) if len(dataset.features) > j else f"number {j}"
-            problems.add(
-                f"hospital {dataset.hospitals[c]!r}: feature {feature} has {table[c, j]} missing or infinite "
-                "values; use jaxfed.data.impute(hospitals, 'mean') or drop it"
+            problems.hospital(dataset.hospitals[c]).add(
+                f"feature {feature} has {table[c, j]} missing or infinite "
+                "values; use jaxfed.data.impute(hospitals, 'mean') or drop it",
+                kind=f"feature {feature}",
             )
 
 
@@ -195,7 +206,8 @@ def _check_model(spec: Spec, name: str, local: LocalTraining, problems: Problems
         variables, outputs = outline(spec, local)
     except Exception as error:  # whatever a user's model raises
         shapes = jax.tree.map(lambda leaf: leaf.shape[1:], dataset.x)
-        problems.add(f"{which}: it does not take rows of shape {shapes}: {type(error).__name__}: {error}")
+        why = f"{type(error).__name__}: {error}" if not isinstance(error, InvalidInput) else str(error)
+        problems.add(f"{which}: it does not take rows of shape {shapes}: {why}")
         return None
     width = outputs.shape[-1] if outputs.ndim > 1 else 1
     problems.check(

@@ -90,6 +90,7 @@ def _check_members(spec: Spec, problems: Problems) -> None:
         )
         return
     if isinstance(given, Mapping):
+        given = {str(hospital): group for hospital, group in given.items()}
         for name in given:
             problems.check(
                 name in hospitals or (spec.evaluate_on is not None and name in spec.evaluate_on.hospitals),

@@ -125,7 +125,8 @@ class Spec:
         if self.groups is None:
             return (next(iter(self.local_trainings)),) * len(hospitals)
         if isinstance(self.groups, Mapping):
-            return tuple(self.groups[name] for name in hospitals)
+            named = {str(hospital): group for hospital, group in self.groups.items()}
+            return tuple(named[hospital] for hospital in hospitals)
         return tuple(self.groups)
 
     @property

@@ -10,6 +10,7 @@ leaves the old one or the new one.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -25,7 +26,9 @@ FORMAT = 1
 MAGIC = b"JAXFED\r\n"  # damaged by a transfer as text
 PREFIX = len(MAGIC) + 8 + 32
 
-Reason = Literal["missing", "truncated", "damaged", "configuration", "shape or dtype", "format", "keys"]
+Reason = Literal[
+    "missing", "truncated", "damaged", "configuration", "shape or dtype", "format", "keys", "not written"
+]
 
 
 class CheckpointError(Exception):
@@ -33,7 +36,8 @@ class CheckpointError(Exception):
 
     Attributes:
         reason: ``"missing"``, ``"truncated"``, ``"damaged"``, ``"configuration"`` (of another run),
-            ``"shape or dtype"``, ``"format"`` (a newer one) or ``"keys"`` (another implementation).
+            ``"shape or dtype"``, ``"format"`` (a newer one), ``"keys"`` (another implementation) or
+            ``"not written"`` (no space, or no permission).
     """
 
     def __init__(self, reason: Reason, message: str) -> None:
@@ -63,7 +67,11 @@ class Checkpoint:
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a file; the one that was there stays until the new one is on the disk."""
+    """Write a file; the one that was there stays until the new one is on the disk.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with open(part, "wb") as file:
@@ -72,8 +80,15 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise CheckpointError(
+                "not written",
+                f"{path} cannot be written: {error.strerror or error}; what was saved before is as it was: "
+                "make space, or give another folder, and the same call goes on from there",
+            ) from error
         raise
     _flush_folder(path.parent)
 

@@ -37,7 +37,12 @@ class Checkpoints:
         Raises:
             CheckpointError: meanwhile another run has written into the folder.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(
+                "not written", f"{self.folder}: {error.strerror}; give a folder that can be written"
+            ) from error
         self._check_owner()
         path = self.folder / f"round-{checkpoint.round:08d}{SUFFIX}"
         write(path, checkpoint)

@@ -96,8 +96,8 @@ def _check_paths(spec: Spec, axes: Axes, data: Any, problems: Problems) -> None:
 
 def _check_seed(seed: Any) -> None:
     whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
-    if not whole or seed < 0:
-        raise InvalidInput(f"seed={seed!r}: give a whole number >= 0")
+    if not whole or not 0 <= seed < 2**31:
+        raise InvalidInput(f"seed={seed!r}: give a whole number >= 0 and below 2**31")
 
 
 def _data_of(

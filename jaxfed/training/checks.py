@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxfed.core.errors import Problems
+from jaxfed.data.notices import warn_unmeasured
 from jaxfed.spec.checks import check_count
 from jaxfed.spec.shapes import variables_of
 from jaxfed.spec.spec import ALL, Spec
@@ -52,12 +53,14 @@ def check_run(spec: Spec, rounds: Any, seed: Any, eval_every: Any, initial: Any,
             found == shapes, f"initial has shapes {found}, the model needs {shapes}; give Variables{kind}"
         )
     problems.raise_if_any()
+    warn_unmeasured(spec.evaluation_hospitals, spec.splits, stacklevel=4)
 
 
 def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> None:
     """Raise one error that lists what is wrong with the arguments for checkpoints."""
     problems = Problems("checkpoint")
     fine = checkpoint is None or isinstance(checkpoint, str | os.PathLike)
+    fine = fine and checkpoint != ""
     problems.check(fine, f"checkpoint={checkpoint!r}: give the name of a folder, or None")
     problems.check(resume is None or checkpoint is None, "checkpoint and resume: give one of them")
     problems.check(every is None or checkpoint is not None, f"every={every!r}: give checkpoint=folder too")

@@ -69,7 +69,8 @@ def test_impute_needs_a_known_method_and_some_value():
     assert "did you mean 'median'" in _error({"a": (x, y)}, impute="medain")
     x[:, 1] = np.nan
     assert "feature 'q' has no value" in _error({"a": (x, y)}, impute="mean", features=list("pqr"))
-    assert (from_arrays({"a": (x, y)}, impute="zero").x[:, 1] == 0).all()
+    with pytest.warns(DataWarning, match=r"1 are not measured everywhere; they are filled in .*'a'"):
+        assert (from_arrays({"a": (x, y)}, impute="zero").x[:, 1] == 0).all()
 
 
 def test_feature_counts_that_differ_are_listed():
@@ -344,3 +345,27 @@ def test_the_users_arrays_are_not_shared():
     before = data.x.copy()
     x[:] = 5
     np.testing.assert_array_equal(data.x, before)
+
+
+def test_numbers_as_classes_name_the_values_of_the_labels():
+    x, y = _pair()
+    assert from_arrays({"a": (x, y + 1)}, classes=["1", "2"]).y.tolist() == y.tolist()
+    assert from_arrays({"a": (x, y)}, classes=["1", "0"]).y.tolist() == (1 - y).tolist()
+    assert from_arrays({"a": (x, y + 1.0)}, classes=[1, 2]).classes == ("1", "2")
+    assert from_arrays({"a": (x, y == 1)}, classes=["True", "False"]).y.tolist() == (1 - y).tolist()
+
+
+def test_problems_of_one_kind_are_one_line():
+    x, y = _pair()
+    holes = x.copy()
+    holes[3, 1] = np.nan
+    more = holes.copy()
+    more[4, 1] = np.nan
+    message = _error(
+        {"a": (holes, y), "b": (more, y), "c": (x, y), **{f"h{i}": (x, y - 1) for i in range(50)}}
+    )
+    assert message.splitlines()[0] == "from_arrays: 2 problems"
+    assert "hospital 'a': feature 1 has 1 missing (NaN) values" in message
+    assert "(also hospital 'b')" in message
+    assert "(also hospital 'h1'" in message
+    assert "and 41 more" in message

@@ -5,7 +5,7 @@ import pytest
 
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput
-from jaxfed.data import DataWarning, impute, standardize
+from jaxfed.data import DataWarning, impute, standardize, transform_like
 from jaxfed.data.moments import Moments, combine, hospital_moments
 
 
@@ -170,3 +170,28 @@ def test_imputing_uses_training_rows_of_all_hospitals():
     assert impute(data, "zero").x[5, 0] == 0
     with pytest.raises(InvalidInput, match="did you mean 'mean'"):
         impute(data, "meen")
+
+
+@pytest.mark.parametrize("how", ["federated", "local"])
+@pytest.mark.parametrize("fill", ["mean", "flag"])
+def test_new_rows_are_put_through_the_training_numbers(how, fill):
+    """Rows of the training data, given again as new ones, come out as they were."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(50, 9, (40, 3))
+    x[::7, 1] = np.nan
+    y, size = np.arange(40) % 2, np.array([20, 20])
+    raw = Dataset(x, y, size, np.zeros(40, np.int8), ("a", "b"), "binary", ("0", "1"), ("u", "v", "w"))
+    ready = standardize(impute(raw, fill), how)
+    again = transform_like(raw.select(["b"]), ready)
+    np.testing.assert_allclose(again.x, ready.rows("b")[0], rtol=1e-6)
+    assert again.features == ready.features
+    with pytest.raises(InvalidInput, match="standardised already"):
+        transform_like(ready, ready)
+    with pytest.raises(InvalidInput, match="have the features 'u', 'v', 'z'"):
+        transform_like(raw.replace(features=("u", "v", "z")), ready)
+    other = raw.replace(hospitals=("a", "c"))
+    if how == "local":
+        with pytest.raises(InvalidInput, match="hospital 'c': each hospital was standardised by itself"):
+            transform_like(other, ready)
+    else:
+        np.testing.assert_allclose(transform_like(other, ready).x, ready.x, rtol=1e-6)

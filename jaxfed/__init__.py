@@ -1,6 +1,7 @@
 """jaxfed: federated learning between hospitals, all hospitals as one batched axis."""
 
-from jaxfed import aggregators, algorithms, data, evaluation, models, participation
+from jaxfed import aggregators, algorithms, data, evaluation, models, participation, transforms
+from jaxfed.aggregators import chain
 from jaxfed.algorithms import FedAvg, FedSGD, LocalOnly
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput
@@ -39,6 +40,7 @@ __all__ = [
     "Variables",
     "aggregators",
     "algorithms",
+    "chain",
     "compare",
     "data",
     "evaluation",
@@ -48,5 +50,6 @@ __all__ = [
     "per_hospital",
     "pytree",
     "schedule",
+    "transforms",
     "use_cpu_devices",
 ]

@@ -22,7 +22,7 @@ LEAST_SECONDS = 0.3  # programs that compile faster are not worth a file
 
 def keep_compiled_programs() -> None:
     """Let jax keep programs on disk, unless that is switched off or set up already."""
-    if os.environ.get(SWITCH) == "off" or jax.config.jax_compilation_cache_dir:
+    if os.environ.get(SWITCH) == "off" or jax.config.values.get("jax_compilation_cache_dir"):
         return
     try:
         folder = location() / processor()

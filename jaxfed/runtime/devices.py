@@ -7,12 +7,17 @@ import warnings
 
 import jax
 
+from jaxfed.runtime.cache import keep_compiled_programs
+
 
 def use_cpu_devices(count: int | None = None) -> int:
     """Let jax see ``count`` CPU devices; call it before anything else uses jax.
 
     Where there is one for each core, XLA is told (in ``XLA_FLAGS``) not to split single operations over
     cores: all are busy already, and a batch of rows would be gathered by two of them.
+
+    Compiled programs are kept in jaxfed's cache folder, so that the next process starts sooner
+    (:mod:`jaxfed.runtime.cache`; ``JAXFED_CACHE=off`` switches that off).
 
     Args:
         count: None for one per core that this process may use.
@@ -35,4 +40,5 @@ def use_cpu_devices(count: int | None = None) -> int:
                 "the kernel and call jaxfed.use_cpu_devices() first",
                 stacklevel=2,
             )
+    keep_compiled_programs()
     return len(jax.devices())

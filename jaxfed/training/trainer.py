@@ -147,9 +147,11 @@ class Trainer:
     def rounds_seen(self, info: RoundInfo, count: int) -> tuple[Arrays, np.ndarray]:
         """Of a call's first ``count`` rounds ``[count, C]``, and whether the server's new state was
         refused."""
-        columns = {**info.clients, "present": info.present, "rejected": info.rejected}
+        columns: dict[str, Any] = {**info.clients, "present": info.present, "rejected": info.rejected}
         hospitals = len(self.spec.hospitals)
-        return {name: rows[0, :count, :hospitals] for name, rows in columns.items()}, info.refused[0, :count]
+        return {name: rows[0, :count, :hospitals] for name, rows in columns.items()}, np.asarray(
+            info.refused[0, :count]
+        )
 
     def variables(self, state: State) -> Variables:
         """The model of a state ``[1, ...]``: the global one, or with personal models one per hospital.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -25,8 +26,8 @@ def tuned(spec: Spec, rounds: int) -> dict[str, Any]:
     blocks = candidates(longest) if spec.block is None else [spec.block]
     start, best = max(judged_blocks(spec)), (math.inf, 0, default_form())
     for form in forms(spec):
-        of_form = dataclasses.replace(spec, form=form)
-        block, times = fastest(blocks, start, lambda block, spec=of_form: seconds(spec, block, rounds))
+        timed = partial(seconds, dataclasses.replace(spec, form=form), rounds)
+        block, times = fastest(blocks, start, timed)
         best = min(best, (times[block], block, form))
         start = best[1]
     if not math.isfinite(best[0]):
@@ -44,7 +45,7 @@ def forms(spec: Spec) -> tuple[Form, ...]:
     return ("native", "fast") if rewritten and default_form() == "native" else (default_form(),)
 
 
-def seconds(spec: Spec, block: int, rounds: int) -> float:
+def seconds(spec: Spec, rounds: int, block: int) -> float:
     """Seconds of some rounds with a block; infinite where they do not fit into memory."""
     trainer = Trainer(dataclasses.replace(spec, block=block))
     given, slot = trainer.input(0), trainer.slot(0)

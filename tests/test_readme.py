@@ -1,9 +1,14 @@
 """The README's code runs as it stands, at small size."""
 
+import inspect
 import re
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
+
+from jaxfed import aggregators
+from jaxfed.algorithms import fedprox
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -17,6 +22,8 @@ SMALL = {
     "range(5)": "range(2)",
     "* 100": "* 4",
     "hospitals, 500": "hospitals, 50",
+    "[0, 10, 20]": "[0, 1]",
+    "f=20": "f=2",
 }
 
 
@@ -41,3 +48,20 @@ def test_a_sweep_and_different_models_run():
     assert names["sweep"].data["auroc_pooled"].shape == (3, 3, 2, 3, 2)
     assert names["tuned"].algorithm.mu in (0.0, 0.1, 1.0)
     assert len(run(mixed.replace("mixed.run(", "table = mixed.run("), names)["table"]) == 8
+
+
+def test_the_algorithm_is_the_one_of_the_package():
+    for part in (fedprox.tied, fedprox.FedProx):
+        assert inspect.getsource(part).strip() in README.read_text()
+
+
+def test_the_road_runs_and_the_aggregator_is_that_of_the_package():
+    names = run(BLOCKS[0].split("run = ")[0], {})
+    road, rule = (next(b for b in BLOCKS if word in b) for word in ("jaxfed.chain(", "class Krum(Rule)"))
+    run(road, names)
+    assert len(rule.splitlines()) < 25
+    sim = names["sim"].replace(splits=("test",))
+    theirs = run(rule, {})["Krum"](f=2)
+    runs = [sim.replace(aggregator=a).run(2, progress=False) for a in (theirs, aggregators.Krum(f=2))]
+    np.testing.assert_array_equal(*(r.history.training["selected"] for r in runs))
+    np.testing.assert_array_equal(*(r.history.pooled["log_loss"] for r in runs))

@@ -21,7 +21,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
@@ -35,12 +34,12 @@ from jaxfed.core.types import Cohort, Metrics, PyTree, Shard, Upload, Variables
 
 
 def tied(local: LocalTraining, x: Variables, mu: Any, shard: Shard, key: Array) -> Trained:
-    """Local training from ``x`` with a spring of strength ``mu`` to it."""
+    """Local training from ``x`` with a proximal term of strength ``mu``."""
 
-    def spring(grads: PyTree, params: PyTree, gradient: Any) -> PyTree:
-        return jax.tree.map(lambda g, y, x: g + mu * (y - x), grads, params, x.params)
+    def proximal(grads: PyTree, y: PyTree, gradient: Any) -> PyTree:
+        return tree.pull(mu, y, x.params, grads)  # + mu (y - x)
 
-    return local.train(x, shard, key, spring)
+    return local.train(x, shard, key, proximal)
 
 
 @pytree

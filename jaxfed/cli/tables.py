@@ -131,7 +131,7 @@ def check_evaluation(hospitals: jaxfed.Dataset) -> None:
     largest = f"the largest hospital has {hospitals.size.max()} rows"
     if not rows.any():
         raise InvalidInput(f"no hospital has test rows ({largest}); give more of them, --split 0.5 0.1 0.4")
-    if hospitals.task != "binary":
+    if not hospitals.task.two_classes:
         return
     inside = hospitals.split == test
     positive = np.bincount(hospitals.owner[inside], hospitals.y[inside], minlength=len(hospitals))

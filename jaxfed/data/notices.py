@@ -35,7 +35,7 @@ def warn_scales(dataset: Dataset, stacklevel: int) -> None:
             stacklevel=stacklevel,
         )
     target = float(np.sqrt(np.square(dataset.y[::step], dtype=np.float64).mean()))
-    if dataset.task == "regression" and target > FAR:
+    if not dataset.task.has_classes and target > FAR:
         warnings.warn(
             f"labels are far from 1 (their root mean square is {target:.3g}), and steps of usual size may "
             "diverge; predict a multiple of them, such as y / y.std()",
@@ -54,7 +54,7 @@ def warn_unmeasured(data: Dataset, splits: Sequence[str], stacklevel: int) -> No
             "(0.7, 0.1, 0.2)), or splits=('train',)",
             stacklevel=stacklevel,
         )
-    elif data.task == "binary":
+    elif data.task.two_classes:
         cell = data.owner[inside] * len(SPLITS) + data.split[inside]
         rows = np.bincount(cell, minlength=len(data) * len(SPLITS))
         positive = np.bincount(cell, data.y[inside], minlength=len(rows))

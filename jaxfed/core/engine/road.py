@@ -43,7 +43,7 @@ def start_channel(chain: Chain, shape: Upload) -> PyTree:
 
 
 def transform(
-    chain: Chain, upload: Upload, states: tuple[PyTree, ...], sender: Sender, hospital: Array
+    chain: Chain, upload: Upload, states: tuple[PyTree, ...], sender: Sender, hospital: Array | int
 ) -> tuple[Upload, tuple[PyTree, ...]]:
     """An upload as it leaves the hospital, and the new states of the transforms."""
     new = []

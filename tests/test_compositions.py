@@ -1,4 +1,4 @@
-"""Every algorithm with every part of a road, and with every participation: refused with a reason, or it works.
+"""Every algorithm with every part of a road and every participation: refused with a reason, or it works.
 
 Nothing is compiled: a round is traced, and its new state must have the shapes and types of the old.
 """
@@ -59,10 +59,10 @@ PARTICIPATIONS = {
 roads = pytest.mark.parametrize("road", ROADS)
 
 
-def reasons(algorithm, road, clients=len(SIZES)):
+def reasons(algorithm, road):
     """Why the road is refused, each problem with the algorithm's own reason; none where it is accepted."""
     problems = Problems("here")
-    check_road(Spec(hospitals(SIZES), algorithm=algorithm, aggregator=road), clients, problems)
+    check_road(Spec(hospitals(SIZES), algorithm=algorithm, aggregator=road), len(SIZES), problems)
     if not problems.count:
         return False
     with pytest.raises(InvalidInput) as error:

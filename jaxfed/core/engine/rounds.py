@@ -105,7 +105,7 @@ def _with_transforms(
     exchanges: tuple[int, ...],
 ) -> ClientState:
     """A client's state with those of the transforms, before its first round."""
-    transforms = recipe.chain.transforms
+    transforms = hyperparameters.at_hospital(recipe.chain.transforms, 0)
     client = jax.tree.map(jnp.asarray, client)
     if not transforms:
         return ClientState(client, ((),) * len(exchanges))

@@ -80,13 +80,14 @@ class Ordered(Problem):
 
     def gradient(self, variables: Variables, batch: Batch) -> Gradient:
         """That of a slice."""
-        return self._drawn(variables, batch.key).gradient(variables, batch)
+        return self.draw(variables, batch.key).gradient(variables, batch)
 
     def full_gradient(self, variables: Variables, shard: Shard, key: Array) -> Gradient:
         """That of a slice, the same for all rows."""
-        return self._drawn(variables, key).full_gradient(variables, shard, key)
+        return self.draw(variables, key).full_gradient(variables, shard, key)
 
-    def _drawn(self, variables: Variables, key: Array) -> Sliced:
+    def draw(self, variables: Variables, key: Array) -> Sliced:
+        """The problem of a slice whose width this key draws, up to :attr:`rate`."""
         widths = jnp.asarray(self.widths)
         draws = jax.random.uniform(jax.random.fold_in(key, DRAW), widths.shape)
         width = widths[jnp.argmax(jnp.where(widths <= self.rate + 1e-6, draws, -1))]

@@ -29,7 +29,8 @@ class TopK(Transform):
     """Send the largest share of an update's numbers, over the whole update and not layer by layer.
 
     Attributes:
-        share: static; how many of the N numbers are sent, in (0, 1], rounded down, and at least 1.
+        share: static; how many of the N numbers are sent, in (0, 1], rounded down, and at least 1
+            of those there are.
     """
 
     share: float = dataclasses.field(default=0.01, metadata={"static": True})
@@ -55,8 +56,8 @@ class TopK(Transform):
         """Each number that is sent travels with its place, an int32."""
         leaves: list[PyTree] = jax.tree.leaves(upload.update)
         dense = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-        number = jnp.result_type(*leaves).itemsize
+        number = max((leaf.dtype.itemsize for leaf in leaves), default=0)
         return max(before - dense, 0) + self._count(sum(leaf.size for leaf in leaves)) * (number + 4)
 
     def _count(self, size: int) -> int:
-        return max(1, int(self.share * size + 1e-6))
+        return min(size, max(1, int(self.share * size + 1e-6)))

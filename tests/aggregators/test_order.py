@@ -135,7 +135,7 @@ def test_rounds(devices, block):
     """The aggregate of what hospitals upload, whatever their sizes; 4 parameters over 2 devices and 3."""
     data = hospitals((11, 4, 7, 2, 9))
     lab = Lab(federation(data, Median()), data, devices, block)
-    initial = lab.start().server.variables
+    initial = lab.start().server.group[0].variables
     models = local_models(data, initial)
     found, _, log = lab.rounds(1, initial=initial)
     same(found.variables, jax.tree.map(lambda leaf: np.median(leaf, axis=0), models), rtol=1e-5)
@@ -151,7 +151,7 @@ def test_absent_and_rejected_hospitals_have_no_voice():
     x[:6, 0] = np.inf  # the first hospital's upload is not finite
     broken = data.replace(x=x)
     lab = Lab(federation(broken, Median(), FixedCohort(4)), broken, devices=2)
-    initial = jax.tree.map(jnp.ones_like, lab.start().server.variables)
+    initial = jax.tree.map(jnp.ones_like, lab.start().server.group[0].variables)
     found, _, log = lab.rounds(1, seed=1, initial=initial)
     used = np.flatnonzero(log.present[0] & ~log.rejected[0])
     models = local_models(data, initial)

@@ -213,7 +213,7 @@ def test_widths_of_ordered_dropout_are_uniform(rate):
         Ordered, rate=rate, widths=widths, axes=one.recipe.algorithm.axes,
         distil=False,
     )  # fmt: skip
-    held = jax.vmap(lambda key: problem._drawn(variables, key).factor.params["head"]["kernel"].sum())
+    held = jax.vmap(lambda key: problem.draw(variables, key).factor.params["head"]["kernel"].sum())
     drawn = np.asarray(held(jax.random.split(jax.random.key(0), 4000))).astype(int)
     allowed = [int(w * D) for w in widths if w <= rate]
     share = [np.mean(drawn == k) for k in allowed]

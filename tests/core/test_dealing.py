@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from federations import Lab, hospitals, recipe, same
 
-from jaxfed.core.layout import plan
+from jaxfed.core.layout import plan, store
 from jaxfed.core.layout.balance import ONE_BY_ONE, deal, homes, present_first
+from jaxfed.core.participation import Participation
 from jaxfed.core.pytree import pytree
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -16,21 +17,28 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 @pytree
 @dataclasses.dataclass(frozen=True)
-class OfSizes:
+class OfSizes(Participation):
     """Hospitals of these sizes take part."""
 
     sizes: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
-    def __call__(self, keys, round, sizes):
-        return jnp.isin(sizes, jnp.asarray(self.sizes))
+    def draw(self, state, keys, round, sizes):
+        return jnp.isin(sizes, jnp.asarray(self.sizes)), state
+
+    def problems(self, hospitals):
+        return []
 
 
-def loads(present, work, devices):
-    """Work of each device, by :func:`deal`."""
+def loads(present, work, devices, before=0):
+    """Work of each device, by :func:`deal`, which must say the same; each has ``before`` already."""
     ranking = np.argsort(-work, kind="stable").astype(np.int32)
-    trains = np.asarray(deal(jnp.asarray(present), jnp.asarray(work, jnp.int32), ranking, devices))
+    before = jnp.full(devices, before, jnp.int32) if np.ndim(before) == 0 else jnp.asarray(before, jnp.int32)
+    trains, after = deal(jnp.asarray(present), jnp.asarray(work, jnp.int32), ranking, before)
+    trains = np.asarray(trains)
     assert ((trains >= 0) & (trains < devices)).all()
-    return np.bincount(trains, weights=work * present, minlength=devices)
+    found = np.bincount(trains, weights=work * present, minlength=devices)
+    assert after.tolist() == (found + before).tolist()
+    return found
 
 
 def pointers(leaf):
@@ -102,7 +110,7 @@ def test_hospitals_train_away_from_home(block):
 
 def test_cores_hold_rows_once():
     data = hospitals((5, 4, 3))
-    train = Lab(recipe(data), data, devices=3).federation.train
+    train = Lab(recipe(data), data, devices=3).training_data[0].train
     for leaf in (train.x, train.y):
         assert len(pointers(leaf)) == 1
 
@@ -111,7 +119,7 @@ def test_cores_hold_rows_once():
 def test_read_only_rows_are_not_copied(devices):
     data = hospitals((64, 32, 48))
     x, y = (
-        plan.aligned(leaf.shape, np.dtype(kind)) for leaf, kind in ((data.x, np.float32), (data.y, np.int32))
+        store.aligned(leaf.shape, np.dtype(kind)) for leaf, kind in ((data.x, np.float32), (data.y, np.int32))
     )
     x[:], y[:] = data.x, data.y
     lab = Lab(recipe(data), data.replace(x=x, y=y), devices=devices)

@@ -3,14 +3,13 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from federations import hospitals, recipe, same
+from federations import Lab, hospitals, recipe, same
 from groups import OF, SGD, GroupLab, models
 
 from jaxfed.algorithms import FedAvg
 from jaxfed.algorithms.mixed import ByGroup
 from jaxfed.core.hyperparameters import per_hospital
 from jaxfed.participation import Poisson
-from jaxfed.training.federated import Federated
 
 ROUNDS = 3
 HALF = Poisson(jnp.float32(0.6))
@@ -27,8 +26,7 @@ def test_groups_by_themselves_are_federations_by_themselves():
         part = data.select([data.hospitals[c] for c in mine])
         how = recipe(part, model=model, participation=HALF, client=SGD, batch_size=4,
                      epochs=per_hospital([epochs[c] for c in mine]))  # fmt: skip
-        alone = Federated(how, part, part, ("test",), {}, dict, 1, 1)
-        state, entries = alone.advance(alone.start(0, None), ROUNDS, 4)
-        seen = alone.logged(entries, ROUNDS)[0]
-        same(jax.tree.map(lambda leaf: leaf[0], found[name]), alone.variables(state).params)
+        server, _, info = Lab(how, part).rounds(ROUNDS)
+        seen = {**info.clients, "present": info.present, "rejected": info.rejected}
+        same(jax.tree.map(lambda leaf: leaf[0], found[name]), server.variables.params)
         same({key: rows[:, mine] for key, rows in log.items()}, seen)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from federations import Lab, hospitals, recipe, same
+from federations import Lab, hospitals, recipe, repeated, same
 
 from jaxfed.algorithms import FedAvg
 from jaxfed.core import tree
@@ -28,9 +28,9 @@ class Remembering(FedAvg):
 
     personal: ClassVar[bool] = False
 
-    def init(self, variables, key, places):
+    def init(self, variables, key, clients):
         client = {"last": variables, "rounds": jnp.zeros((), jnp.int32), "draw": jnp.zeros(())}
-        return super().init(variables, key, places)[0], client
+        return super().init(variables, key, clients)[0], client
 
     def client_update(self, local, server, client, shard, key):
         trained = local.train(server.variables, shard, key)
@@ -119,7 +119,7 @@ def test_a_hospital_of_nan_is_refused_and_leaves_the_others_alone(n):
     same(server, expected[0], rtol=1e-5)
     assert log.rejected.tolist() == [[False, False, True, False, False]] * ROUNDS
     assert log.present.all()
-    assert not log.kept.any()
+    assert not log.refused.any()
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((server, clients)))
     assert clients["rounds"].tolist() == [3, 3, 0, 3, 3]  # the refused one keeps its old state
 
@@ -135,12 +135,12 @@ def test_rows_that_pad_the_store(reference, n):
         more = np.full((5, *leaf.shape[1:]), np.nan if rows.dtype.kind == "f" else 1, rows.dtype)
         return jax.device_put(np.concatenate([rows, more]), leaf.sharding)
 
-    short = one.federation
+    (short,) = one.training_data
     train = dataclasses.replace(short.train, x=padded(short.train.x), y=padded(short.train.y))
     start = one.replace(recipe=how).start()
     longer = dataclasses.replace(short, train=train)
-    state, _ = engine.advance(how, one.placement.plan, longer, start, ROUNDS, capacity=4)
-    same(state.server, reference[0.5][0], rtol=None if n == 1 else 1e-5)
+    state, _ = repeated(how, one.plans, (longer,), start, ROUNDS, capacity=4)
+    same(state.server.group[0], reference[0.5][0], rtol=None if n == 1 else 1e-5)
 
 
 def test_cut_and_continued_is_bitwise_the_same():
@@ -164,16 +164,15 @@ def test_without_jit():
 
 def test_seeds_under_vmap_and_in_a_loop():
     one = lab()
-    plan, federation = one.placement.plan, one.federation
 
     def final(seed):
-        state = engine.start(one.recipe, plan, federation, seed)
-        return engine.advance(one.recipe, plan, federation, state, ROUNDS, capacity=ROUNDS)
+        state = engine.start(one.recipe, one.plans, one.training_data, seed)
+        return repeated(one.recipe, one.plans, one.training_data, state, ROUNDS, capacity=ROUNDS)
 
     together = jax.jit(jax.vmap(final))(jnp.arange(3))
     for seed in range(3):
         same(jax.tree.map(lambda leaf: leaf[seed], together), final(seed), rtol=1e-5)  # noqa: B023
-    kernels = together[0].server.variables.params["head"]["kernel"]
+    kernels = together[0].server.group[0].variables.params["head"]["kernel"]
     assert len(np.unique(kernels[:, 0, 0])) == 3
 
 

@@ -16,7 +16,7 @@ from jaxfed.algorithms import FedAvg
 from jaxfed.core import tree
 from jaxfed.core.optimizer import optimizer
 from jaxfed.core.pytree import pytree
-from jaxfed.core.types import Upload
+from jaxfed.core.types import Shard, Upload
 from jaxfed.models import MLP
 from jaxfed.participation import FixedCohort, Poisson
 
@@ -26,13 +26,13 @@ RATE = 0.2
 
 def agrees(lab, *, rounds=3, seed=5, **how):
     """Three rounds of the engine and of NumPy end in the same model and losses."""
-    initial = jax.tree.map(np.asarray, lab.start(seed).server.variables)
+    initial = jax.tree.map(np.asarray, lab.start(seed).server.group[0].variables)
     server, _, log = lab.rounds(rounds, seed)
     models, losses = fedavg(lab.data, in_numpy(initial.params), log.present, rate=RATE, seed=seed, **how)
     same(server.variables.params, models[-1], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(log.clients["loss"], losses, rtol=1e-4)
     assert not log.rejected.any()
-    assert not log.kept.any()
+    assert not log.refused.any()
     return log
 
 
@@ -115,7 +115,7 @@ def test_client_optimizer_starts_anew_in_every_round():
     data = hospitals((9, 5))
     client = optimizer(optax.sgd, learning_rate=RATE, momentum=0.9)
     lab = Lab(recipe(data, client=client, model=LOGISTIC, epochs=2), data)
-    initial = in_numpy(lab.start().server.variables.params)
+    initial = in_numpy(lab.start().server.group[0].variables.params)
     server, _, _ = lab.rounds(2)
 
     def correct(start, x, y):
@@ -143,7 +143,7 @@ class Noisy(nn.Module):
 
 def test_every_step_hospital_and_round_has_its_own_noise():
     data = hospitals((8, 8))
-    problem = recipe(data, model=Noisy()).local.problem
+    problem = recipe(data, model=Noisy()).locals[0].problem
     variables = problem.init(jax.random.key(0), data.x[:1].astype(np.float32))
     lab = Lab(recipe(data, model=Noisy(), batch_size=4), data)
     seen = set()
@@ -151,13 +151,11 @@ def test_every_step_hospital_and_round_has_its_own_noise():
         for c, key in enumerate(client_keys(0, r, data.hospitals)):
             shard = dataclasses.replace(shard_of(lab), start=jnp.int32(8 * c), size=jnp.int32(8))
             for t in range(2):
-                step = lab.recipe.local._gradient(shard, key, jnp.int32(t), jnp.arange(4))
+                step = lab.recipe.locals[0].gradient(shard, key, jnp.int32(t))
                 seen.add(float(step(variables).params["bias"][0]))
     assert len(seen) == 8
 
 
 def shard_of(lab):
-    from jaxfed.core.types import Shard
-
-    train = lab.federation.train
+    train = lab.training_data[0].train
     return Shard(train.x, train.y, train.start[0], train.size[0])

@@ -9,10 +9,9 @@ from fitting import names_a_block_that_fits
 
 import jaxfed
 from jaxfed.algorithms import Scaffold
-from jaxfed.core.engine import rounds as engine
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.layout import memory
-from jaxfed.models import MLP, mlp
+from jaxfed.models import mlp
 
 
 def peak(function, *shapes):
@@ -33,18 +32,16 @@ def test_counts_by_hand():
 
 
 def test_near_what_xla_says():
-    data = hospitals((60,) * 16, d=20)
-    how = recipe(data, algorithm=Scaffold(), model=MLP((64, 64), outputs=1), batch_size=16)
-    lab = Lab(how, data, devices=2, block=8)
-    state, layout = lab.start(), lab.placement.plan
-    traced = engine.advance.trace(lab.recipe, layout, lab.federation, state, 0, capacity=4)
-    needed = memory.of_rounds(traced, layout, lab.federation.train)
-    exact = traced.lower().compile().memory_analysis()
+    trainer = simulation(algorithm=Scaffold(), batch_size=16, devices=2, block=8).trainer
+    given, slot = trainer.input(0), trainer.slot(0)
+    needed = trainer.needed_memory(given, slot)
+    exact = trainer.traced(given, slot).lower().compile().memory_analysis()
     real = exact.argument_size_in_bytes + exact.temp_size_in_bytes
     assert 0.5 < needed.total / real < 1.5
-    clients = sum(leaf.nbytes for leaf in jax.tree.leaves(state.clients)) / 2
+    clients = sum(leaf.nbytes for leaf in jax.tree.leaves(slot.state.clients)) / 2
     assert needed.own > clients
-    assert needed.rows == sum(leaf.nbytes for leaf in jax.tree.leaves(lab.federation.train)) / 2
+    train = [rows.train for rows in trainer.placed.data.train]
+    assert needed.rows == sum(leaf.nbytes for leaf in jax.tree.leaves(train)) / 2
 
 
 def simulation(**how):
@@ -71,7 +68,7 @@ def test_rows_that_do_not_fit(monkeypatch):
 
 
 def test_limits(monkeypatch):
-    layout = Lab(recipe(hospitals()), hospitals()).placement.plan
+    layout = Lab(recipe(hospitals()), hospitals()).plans[0]
     monkeypatch.delenv("JAXFED_MEMORY", raising=False)
     assert 1e8 < memory.limit(layout) < 1e14
     monkeypatch.setenv("JAXFED_MEMORY", "lots")

@@ -11,6 +11,7 @@ import pytest
 from federations import Lab, hospitals, recipe, same
 
 from jaxfed.algorithms import FedAvg, FedSGD
+from jaxfed.core.group_algorithm import ByGroup
 from jaxfed.core.optimizer import optimizer
 from jaxfed.models import MLP
 from jaxfed.participation import FixedCohort, Poisson
@@ -46,11 +47,11 @@ def test_rounds_seeds_and_numbers_compile_once(compiled, devices):
     finals = []
     for changed in ({}, {"client": 0.3}, {"server": 0.2}, {"l2": 1.0}, {"rate": 0.9}):
         state, _ = lab(**changed).advance(lab().start(1), 4)
-        finals.append(float(state.server.variables.params["head"]["bias"][0]))
+        finals.append(float(state.server.group[0].variables.params["head"]["bias"][0]))
     lab().start(2)
     assert len(set(finals)) == 5
     names = compiled()
-    assert names.count("jit(advance)") == 1
+    assert names.count("jit(repeated)") == 1
     assert names.count("jit(start)") == 1
 
 
@@ -68,8 +69,8 @@ def test_a_diverging_hospital_is_refused(block):
     server, _, log = lab.rounds(4)
     assert log.rejected.tolist() == [[False, True, False]] * 4
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(server))
-    assert not log.kept.any()
-    start = lab.start().server.variables
+    assert not log.refused.any()
+    start = lab.start().server.group[0].variables
     assert not np.allclose(server.variables.params["head"]["kernel"], start.params["head"]["kernel"])
 
 
@@ -77,11 +78,11 @@ def test_everyone_diverging_leaves_the_server_as_it_was():
     lab = diverging()
     spoiled = lab.data.replace(x=np.full_like(lab.data.x, np.inf))
     lab = lab.replace(data=spoiled)
-    start = jax.tree.map(np.asarray, lab.start().server)
+    start = jax.tree.map(np.asarray, lab.start().server.group[0])
     server, _, log = lab.rounds(2)
     same(server, start)
     assert log.rejected.all()
-    assert not log.kept.any()
+    assert not log.refused.any()
 
 
 def test_a_server_that_is_not_finite_keeps_its_old_state():
@@ -92,10 +93,10 @@ def test_a_server_that_is_not_finite_keeps_its_old_state():
     one, _, _ = lab.rounds(1)
     state, _ = lab.advance(lab.start(), 1)
     bad = FedAvg(optimizer(optax.sgd, learning_rate=jnp.float32(3e38), momentum=jnp.float32(1e38)))
-    how = dataclasses.replace(lab.recipe, algorithm=bad)
+    how = dataclasses.replace(lab.recipe, algorithm=ByGroup(bad))
     state, log = lab.replace(recipe=how).advance(state, 2)
-    same(jax.tree.map(np.asarray, state.server), one)
-    assert np.asarray(log.kept)[:2].tolist() == [True, True]
+    same(jax.tree.map(np.asarray, state.server.group[0]), one)
+    assert np.asarray(log.refused)[:2].tolist() == [True, True]
     assert int(state.round) == 3
     assert not np.asarray(log.rejected).any()
 
@@ -112,7 +113,7 @@ def test_rounds_with_nobody_change_nothing():
     state, log = lab.replace(recipe=nobody).advance(state, 2)
     same(jax.tree.map(np.asarray, state.server), before)
     assert not np.asarray(log.present).any()
-    assert not np.asarray(log.kept).any()
+    assert not np.asarray(log.refused).any()
     assert np.isnan(log.clients["loss"][:2]).all()
     assert int(state.round) == 4
 

@@ -309,7 +309,7 @@ def _visit(
             ),
         )
 
-    order, count = present_first(trains, jnp.arange(len(trains)) if at_home else group.ranking)
+    order, count = present_first(trains, jnp.arange(len(trains)) if group.ranking is None else group.ranking)
     places = len(trains)
     nothing = (
         Parts(*(channel.begin(plan) for channel in channels)),

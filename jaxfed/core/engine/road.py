@@ -36,14 +36,14 @@ def start_channel(chain: Chain, shape: Upload) -> PyTree:
     """What a chain keeps on the server for a channel of uploads of this shape."""
     if is_empty(shape):
         return ()
-    upload = zeros_like(shape)
+    upload, chain = zeros_like(shape), hyperparameters.at_hospital(chain, ...)
     rule = chain.rule
     state = rule.init(upload) if isinstance(rule, Streamed) else rule.init(_flat(upload.update))
     return ChainState(state, tuple(post.init(upload.update) for post in chain.posts))
 
 
 def transform(
-    chain: Chain, upload: Upload, states: tuple[PyTree, ...], sender: Sender, hospital: Array
+    chain: Chain, upload: Upload, states: tuple[PyTree, ...], sender: Sender, hospital: Array | int
 ) -> tuple[Upload, tuple[PyTree, ...]]:
     """An upload as it leaves the hospital, and the new states of the transforms."""
     new = []
@@ -72,6 +72,7 @@ class Channel:
     """
 
     def __init__(self, chain: Chain, shape: Upload, state: PyTree) -> None:
+        chain = hyperparameters.at_hospital(chain, ...)
         self._chain, self._shape, self._state = chain, shape._replace(each=()), state
         self.empty = is_empty(shape)
         self._sum: Streamed | None = None
@@ -165,10 +166,9 @@ class Channel:
         size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self._shape.update))
         uploads = Uploads(matrix, extras, weights, size, axis)
         for i, mixer in enumerate(chain.mixers):
-            mixer = hyperparameters.at_hospital(mixer, ...)
             uploads = mixer.apply(uploads, _position(chain, key, i - len(chain.mixers)))
         key = _position(chain, key, 0)
-        rule = hyperparameters.at_hospital(chain.rule, ...)
+        rule = chain.rule
         if isinstance(rule, Rule):
             aggregate, kept, seen = rule.reduce(uploads, self._state.rule, key)
             whole, aux = uploads.whole(aggregate.update), aggregate.aux

@@ -105,11 +105,13 @@ def _with_transforms(
     exchanges: tuple[int, ...],
 ) -> ClientState:
     """A client's state with those of the transforms, before its first round."""
-    transforms = recipe.chain.transforms
+    transforms = hyperparameters.at_hospital(recipe.chain.transforms, 0)
     client = jax.tree.map(jnp.asarray, client)
+    if not transforms:
+        return ClientState(client, ((),) * len(exchanges))
     states = []
     for which in exchanges:
-        upload = zeros_like(sent_shape(recipe, local, server, client, rows, which)) if transforms else None
+        upload = zeros_like(sent_shape(recipe, local, server, client, rows, which))
         states.append(tuple(part.init(upload) for part in transforms))
     return ClientState(client, tuple(states))
 
@@ -234,8 +236,10 @@ def _serve(
             each=each,
         )
 
-    whole = [sum((w.common for w in of[1:]), of[0].common) for of in (met.weights, everyone)]
-    everybody = cohort(sizes, *whole, met.common.aux, ())
+    used_weights, all_weights = (
+        sum((w.common for w in of[1:]), of[0].common) for of in (met.weights, everyone)
+    )
+    everybody = cohort(sizes, used_weights, all_weights, met.common.aux, ())
     common = algorithm.aggregate(server.common, met.common.update, everybody)
     key = keys.at_round(state.key, keys.SERVER, state.round)
     groups, cohorts = [], []

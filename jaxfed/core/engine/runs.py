@@ -157,7 +157,8 @@ def advance(
             return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
 
         def segment(carry: tuple, command: SlotCommand) -> tuple[tuple, tuple[Metrics, Metrics]]:
-            slot, info, done = _train(step, *carry, command.rounds, command.stop)
+            slot, info, done = carry
+            slot, info, done = _train(step, slot, info, done, command.rounds, command.stop)
             stopped = command.stop & (slot.diverged > 0)
             measured = jax.lax.cond(command.evaluate & ~stopped, evaluate, skip, slot.state)
             return (slot, info, done), measured
@@ -176,8 +177,8 @@ def advance(
     def on_device(inputs: RunInput, slots: Slot, commands: SlotCommand, data: Data) -> tuple[Slot, Results]:
         if together > 1:
             return jax.vmap(run, in_axes=(0, 0, 0, None))(inputs, slots, commands, data)
-        only = jax.tree.map(lambda leaf: leaf[0], (inputs, slots, commands))
-        return jax.tree.map(lambda leaf: leaf[None], run(*only, data))
+        given, slot, command = jax.tree.map(lambda leaf: leaf[0], (inputs, slots, commands))
+        return jax.tree.map(lambda leaf: leaf[None], run(given, slot, command, data))
 
     return jax.shard_map(
         on_device,

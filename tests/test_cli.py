@@ -6,9 +6,9 @@ from collections import Counter
 import pandas as pd
 import pytest
 from federations import same
+from jaxfed.training.federated import Federated
 
 from jaxfed import cli
-from jaxfed.training.federated import Federated
 
 SMALL = ["--hospitals", "4", "--rounds", "2", "--eval-every", "1", "--hidden", "4", "--devices", "4"]
 

@@ -10,12 +10,12 @@ import numpy as np
 import optax
 import pytest
 from federations import hospitals, same
+from jaxfed.training.federated import Federated
 
 import jaxfed
 from jaxfed import FedAvg, FedSGD, FixedCohort, InvalidInput, LocalOnly, Poisson, Simulation
 from jaxfed.core.engine import rounds as engine
 from jaxfed.models import logistic, mlp
-from jaxfed.training.federated import Federated
 
 SMALL = {"model": logistic(), "batch_size": None, "splits": ("test",), "devices": 1}
 

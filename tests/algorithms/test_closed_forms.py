@@ -3,6 +3,7 @@
 import numpy as np
 import optax
 import pytest
+from federations import server_in
 from quadratics import CAPACITY, at, end, lab, opposed, parabolas, path, run, slopes, valley, values
 
 from jaxfed.algorithms import (
@@ -55,12 +56,12 @@ def test_scaffold_does_not_feel_how_much_hospitals_differ(K, rounds, G):
     one = lab(Scaffold(), opposed(G), steps=K)
     first = slopes(one.data, 1.0)
     state = one.start(initial=at(1.0))
-    clients = {"w": state.clients["w"].at[one.placement.position].set(first)}
-    server = state.server._replace(control={"w": state.server.control["w"] + first.mean()})
-    state, _ = one.advance(state._replace(clients=clients, server=server), rounds - 1, CAPACITY)
-    before = abs(float(state.server.variables.params["w"]))
+    server = server_in(state)
+    server = server._replace(control={"w": server.control["w"] + first.mean()})
+    state, _ = one.advance(one.with_states(state, server, {"w": first}), rounds - 1, CAPACITY)
+    before = abs(float(server_in(state).variables.params["w"]))
     state, _ = one.advance(state, 1, CAPACITY)
-    assert abs(float(state.server.variables.params["w"])) < 1e-6 <= before
+    assert abs(float(server_in(state).variables.params["w"])) < 1e-6 <= before
 
 
 def scaffold_by_hand(data, option, rounds, K, rate, w=1.0):
@@ -99,10 +100,10 @@ def test_the_control_of_the_server_is_the_mean_of_all(weighting):
     for _ in range(6):
         state, log = one.advance(state, 1, CAPACITY)
         assert np.asarray(log.present)[0].sum() == 2
-        controls = one.placement.by_hospital(state.clients)["w"]
+        controls = one.clients(state)["w"]
         assert controls[3] == 0
         mean = np.average(controls[:3], weights=weights)
-        assert float(state.server.control["w"]) == pytest.approx(mean, abs=1e-12)
+        assert float(server_in(state).control["w"]) == pytest.approx(mean, abs=1e-12)
     assert np.abs(controls[:3]).min() > 0
 
 
@@ -232,11 +233,11 @@ def test_afl_moves_the_weights_of_who_is_present():
     mixture = np.array([1 / 3, 1 / 3, 1 / 3, 0])
     for _ in range(5):
         losses = values(
-            parabolas(*WORST, valley(0.0), valley(5.0)), float(state.server.variables.params["w"])
+            parabolas(*WORST, valley(0.0), valley(5.0)), float(server_in(state).variables.params["w"])
         )
         state, log = one.advance(state, 1, CAPACITY)
-        here = one.placement.by_hospital(np.asarray(log.present)[0])
-        new = one.placement.by_hospital(state.server.mixture)
+        here = np.asarray(log.present)[0]
+        new = server_in(state).mixture
         a, b = np.flatnonzero(here)
         # two entries of a given sum: half the difference goes from one to the other, as far as it can
         shift = np.clip(0.05 * (losses[a] - losses[b]) / 2, -mixture[a], mixture[b])
@@ -278,9 +279,9 @@ def test_fedexp_by_hand():
         eta = max(1, p @ D**2 / (2 * ((p @ D) ** 2 + 1e-3)))
         before, w = w, w + eta * (p @ D)
         state, _ = one.advance(state, 1, CAPACITY)
-        assert float(state.server.variables.params["w"]) == pytest.approx(w, rel=1e-9)
-        assert float(state.server.extrapolation) == pytest.approx(eta, rel=1e-9)
-        deployed = algorithm.variables(state.server, ()).params["w"]
+        assert float(server_in(state).variables.params["w"]) == pytest.approx(w, rel=1e-9)
+        assert float(server_in(state).extrapolation) == pytest.approx(eta, rel=1e-9)
+        deployed = algorithm.variables(server_in(state), ()).params["w"]
         assert float(deployed) == pytest.approx((w + before) / 2, rel=1e-9)
         steps.append(eta)
     assert min(steps) == 1 < max(steps)

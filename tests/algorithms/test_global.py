@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from federations import Lab, hospitals, recipe, same
+from federations import Lab, hospitals, recipe, same, server_in
 
 from jaxfed.algorithms import (
     AFL,
@@ -123,10 +123,10 @@ def test_moon_pulls_features_to_the_global_model_and_away_from_the_last():
     data, mu, tau, rate = hospitals((6,)), 3.0, 0.5, 0.2
     how = recipe(data, algorithm=MOON(mu=mu, tau=tau), model=SMALL, batch_size=None, steps=2)
     one = Lab(how, data)
-    last = one.start(1).server.variables
+    last = server_in(one.start(1)).variables
     state = one.start(0)
-    glob = jax.tree.map(jnp.copy, state.server.variables.params)
-    state = state._replace(clients=jax.tree.map(lambda leaf: leaf[None], last))
+    glob = jax.tree.map(jnp.copy, server_in(state).variables.params)
+    state = one.with_states(state, server_in(state), jax.tree.map(lambda leaf: leaf[None], last))
     kept = jax.tree.map(jnp.copy, last.params)
     state, log = one.advance(state, 1)
     x, y = jnp.asarray(data.x, jnp.float32), jnp.asarray(data.y)
@@ -148,14 +148,14 @@ def test_moon_pulls_features_to_the_global_model_and_away_from_the_last():
     for _ in range(2):
         seen.append(loss(params))
         params = jax.tree.map(lambda p, g: p - rate * g, params, jax.grad(loss)(params))
-    same(state.server.variables.params, params, rtol=1e-4, atol=1e-5)
-    same(jax.tree.map(lambda leaf: leaf[0], state.clients).params, params, rtol=1e-4, atol=1e-5)
+    same(server_in(state).variables.params, params, rtol=1e-4, atol=1e-5)
+    same(jax.tree.map(lambda leaf: leaf[0], one.clients(state)).params, params, rtol=1e-4, atol=1e-5)
     assert np.asarray(log.clients["loss"])[0, 0] == pytest.approx(np.mean(seen), rel=1e-4)
 
 
 def cohort(present=3, hospitals=3, **more):
     empty = jnp.zeros(3)
-    fields = {"weights": empty, "sizes": empty, "each": (), **more}
+    fields = {"weights": empty, "everyone": empty, "sizes": empty, "aux": (), "each": (), **more}
     return Cohort(jnp.int32(0), jnp.int32(present), jnp.int32(hospitals), **fields)
 
 
@@ -166,7 +166,7 @@ def test_mu_follows_the_loss():
     losses = [5, 6, 5.9, 5.8, 5.7, 5.6, 5.7, 5, 4, 3, 2, 1, 1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0]
     found = []
     for loss in losses:
-        server = algorithm.server_update(server, (zero, jnp.float32(loss)), cohort())
+        server = algorithm.server_update(server, zero, cohort(aux=jnp.float32(loss)))
         found.append(round(float(server.mu), 4))
     up, down = [0.15, *[0.25] * 5], [*[0.35] * 5, *[0.25] * 6]
     assert found == [*up, *down, *[0.15] * 5, 0.05]
@@ -188,7 +188,7 @@ def test_the_simplex():
 
 def said(algorithm, client=None, model=SMALL):
     data = hospitals()
-    local = recipe(data, algorithm=algorithm, model=model, client=client).local
+    local = recipe(data, algorithm=algorithm, model=model, client=client).locals[0]
     shapes = jax.eval_shape(local.problem.init, jax.random.key(0), data.x[:1])
     return algorithm.problems(local, shapes)
 

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import pytest
 from federations import hospitals, recipe, same
 from groups import OF, SGD, GroupLab, models
+from jaxfed.training.federated import Federated
 
 from jaxfed.algorithms import FedAvg
 from jaxfed.algorithms.mixed import ByGroup
 from jaxfed.core.hyperparameters import per_hospital
 from jaxfed.participation import Poisson
-from jaxfed.training.federated import Federated
 
 ROUNDS = 3
 HALF = Poisson(jnp.float32(0.6))

@@ -86,7 +86,7 @@ class AFL(Stepping):
         loss = local.problem.full_loss(server.variables, shard)
         trained = local.train(server.variables, shard, key)
         delta = tree.subtract(trained.variables, server.variables)
-        return Upload(delta, (loss, jnp.ones(()))), client, trained.metrics
+        return Upload(delta, each=(loss, jnp.ones(()))), client, trained.metrics
 
     def server_update(self, server: Any, update: Variables, cohort: Cohort) -> AgnosticServer:
         """A step of x and one of lambda."""

@@ -25,6 +25,7 @@ from jaxfed.algorithms import (
     QFedAvg,
     Scaffold,
 )
+from jaxfed.core.hyperparameters import PerHospital, Schedule
 from jaxfed.core.optimizer import optimizer
 from jaxfed.participation import FixedCohort
 
@@ -158,6 +159,29 @@ def test_feddyn_reaches_the_minimum_of_the_mean_and_fedavg_the_mean_of_the_minim
     assert clients["w"] == pytest.approx(slopes(data, -1.4), abs=1e-5)  # h_k is the gradient there
 
 
+@pytest.mark.parametrize("weight", [3.0, 10.0])
+@pytest.mark.parametrize("algorithm", [Scaffold(), FedDyn(alpha=1.0)], ids=["Scaffold", "FedDyn"])
+def test_equal_weights_of_any_size_change_nothing(algorithm, weight):
+    data = parabolas(*UNEVEN, valley(3.0, 0.5))
+    how = {"steps": 3, "participation": FixedCohort(2)}
+    plain = path(algorithm, data, 6, **how)
+    weighted = path(algorithm, data, 6, weights=PerHospital(np.full(3, weight)), **how)
+    assert weighted == pytest.approx(plain, rel=1e-12)
+
+
+def test_fedadam_with_a_schedule_of_tau():
+    """v starts from the first round's tau^2, and each step is divided with its round's tau."""
+    data = parabolas(valley(2.0), valley(-1.0, 3.0), rows=[2, 1])
+    w, m, v, expected = 1.0, 0.0, 0.04, []
+    for r in range(3):
+        D = -0.1 * (np.array([2, 1]) / 3) @ slopes(data, w)
+        m, v = 0.9 * m + 0.1 * D, 0.99 * v + 0.01 * D**2
+        w += 0.3 * m / (np.sqrt(v) + 0.2 + 0.1 * r)
+        expected.append(w)
+    algorithm = FedAdam(learning_rate=0.3, tau=Schedule(lambda r: 0.2 + 0.1 * r))
+    assert path(algorithm, data, 3, steps=1) == pytest.approx(expected, rel=1e-12)
+
+
 def test_feddyn_with_part_of_the_hospitals():
     """h falls by the share of all N that took part; the minimum is still found."""
     data = parabolas(*UNEVEN, valley(3.0, 0.5))
@@ -190,13 +214,13 @@ def test_where_unequal_steps_lead(kind, weighting):
 def distance(tau, eta=0.0, momentum=0.0, mu=0.0):
     """||a||_1 from the paper, with momentum or with a proximal term."""
     if mu:
-        return (1 - (1 - eta * mu) ** tau) / (eta * mu)
+        return (np.abs(1 - eta * mu) ** np.arange(tau)).sum()
     if momentum:
         return (tau - momentum * (1 - momentum**tau) / (1 - momentum)) / (1 - momentum)
     return tau
 
 
-@pytest.mark.parametrize(("momentum", "mu"), [(0.9, 0.0), (0.0, 2.0)])
+@pytest.mark.parametrize(("momentum", "mu"), [(0.9, 0.0), (0.0, 2.0), (0.0, 12.0), (0.0, 15.0)])
 def test_fednova_with_momentum_or_a_proximal_term(momentum, mu):
     """One round: the norms, and the step that they make of the hospitals' ends."""
     data = parabolas(*map(valley, CENTRES), rows=list(STEPS))

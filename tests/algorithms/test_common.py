@@ -14,6 +14,7 @@ from federations import Lab, hospitals, recipe, repeated, same
 from jaxfed.core.dataset import TRAIN
 from jaxfed.core.engine import runs
 from jaxfed.core.engine.rounds import start
+from jaxfed.core.hyperparameters import PerHospital, Schedule
 from jaxfed.core.layout.store import evaluation_data
 from jaxfed.core.optimizer import optimizer
 from jaxfed.participation import Cyclic, FixedCohort, Poisson
@@ -234,6 +235,34 @@ def test_a_hospital_of_nan_is_contained(name):
     assert not np.asarray(log.refused)[:2].any()
     before = jax.tree.leaves(one.deployed(one.start()))
     assert any((np.delete(a, 2, 0) != b).any() for a, b in zip(before, jax.tree.leaves(others), strict=True))
+
+
+def numbers(algorithm):
+    """Fields of an algorithm that are plain numbers and may change from round to round."""
+    return [
+        field.name
+        for field in dataclasses.fields(algorithm)
+        if not field.metadata.get("static") and isinstance(getattr(algorithm, field.name), float)
+    ]
+
+
+@algorithms
+def test_every_number_takes_a_schedule_and_values_per_hospital_where_it_may_differ(name):
+    """What cannot is refused with a reason. Everything is traced: numbers inside are tracers."""
+    case, data = CATALOGUE[name], hospitals()
+    for make in (
+        lambda value: Schedule(lambda r: value + 0 * r),
+        lambda value: PerHospital(np.full(5, value)),
+    ):
+        algorithm = case.algorithm
+        for field in numbers(algorithm):
+            changed = dataclasses.replace(algorithm, **{field: make(getattr(algorithm, field))})
+            one = lab(name)
+            shapes = jax.eval_shape(one.local.problem.init, jax.random.key(0), data.x[:1])
+            refused = changed.for_model(one.local, data.x).problems(one.local, shapes)
+            assert all("give" in reason and field in reason for reason in refused)
+            algorithm = algorithm if refused else changed
+        keeps(Lab(recipe(data, algorithm=algorithm, model=case.model, client=SGD, batch_size=None), data))
 
 
 def test_settings_are_numbers_and_sizes():

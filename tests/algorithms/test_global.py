@@ -1,5 +1,7 @@
 """Global algorithms where they are something simpler, and when they are misused."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from federations import Lab, hospitals, recipe, same, server_in
+from oracles import mean_gradient
 
 from jaxfed.algorithms import (
     AFL,
@@ -33,7 +36,7 @@ from jaxfed.core.hyperparameters import PerHospital, Schedule
 from jaxfed.core.optimizer import optimizer
 from jaxfed.core.types import Cohort, Variables
 from jaxfed.models import MLP
-from jaxfed.participation import Poisson
+from jaxfed.participation import Cyclic, Poisson
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 IDENTITY = optimizer(optax.identity)
@@ -157,6 +160,89 @@ def cohort(present=3, hospitals=3, **more):
     empty = jnp.zeros(3)
     fields = {"weights": empty, "everyone": empty, "sizes": empty, "aux": (), "each": (), **more}
     return Cohort(jnp.int32(0), jnp.int32(present), jnp.int32(hospitals), **fields)
+
+
+def test_a_hospital_that_is_late_contrasts_with_the_initial_model():
+    """As in the authors' code: MOON's memory of who never took part is the model before any round."""
+    data = hospitals((6, 5))
+    one = Lab(recipe(data, algorithm=MOON(), model=SMALL, participation=Cyclic(1)), data)
+    state = one.start()
+    before = server_in(state).variables
+    state, log = one.advance(state, 1)
+    (late,) = np.flatnonzero(~np.asarray(log.present)[0])
+    same(jax.tree.map(lambda leaf: leaf[late], one.clients(state)), before)
+
+
+LOGISTIC = {"head": {"kernel": np.linspace(-0.5, 0.5, 3)[:, None], "bias": np.array([0.3])}}
+
+
+def one_step(algorithm):
+    """Parameters after a full-batch step of 0.2, the gradient of each hospital, losses and shares."""
+    data, start = hospitals(), LOGISTIC
+    how = recipe(data, algorithm=algorithm, model=MLP((), outputs=1), batch_size=None, steps=1)
+    initial = Variables(jax.tree.map(jnp.asarray, start), {})
+    after = Lab(how, data).rounds(1, initial=initial)[0].variables.params
+    rows = [data.rows(name)[:2] for name in data.hospitals]
+    found = [mean_gradient(start, np.asarray(x, float), y) for x, y in rows]
+    return after, flat_tree(start), [loss for loss, _ in found], [flat_tree(g) for _, g in found], rows
+
+
+def flat_tree(params):
+    return np.append(params["head"]["kernel"], params["head"]["bias"])
+
+
+def test_norms_are_over_all_arrays(x64):
+    """FedExP, q-FedAvg and FedSAM with a weight array and an intercept, in NumPy."""
+    after, w, losses, grads, rows = one_step(FedExP(eps=1e-9))
+    p = np.array([len(y) for _, y in rows]) / sum(len(y) for _, y in rows)
+    D = -0.2 * np.array(grads)
+    eta = p @ np.square(D).sum(1) / (2 * np.square(p @ D).sum())
+    assert eta > 1
+    np.testing.assert_allclose(flat_tree(after), w + eta * (p @ D), rtol=1e-6)
+    after, *_ = one_step(QFedAvg(q=1.5))
+    F, L = np.array(losses), 1 / 0.2
+    h = 1.5 * F**0.5 * np.square(L * D).sum(1) + L * F**1.5
+    np.testing.assert_allclose(flat_tree(after), w + (F**1.5 @ (L * D)) / h.sum(), rtol=1e-6)
+    after, *_ = one_step(FedSAM(rho=0.4))
+    uphill = [w + 0.4 * g / np.linalg.norm(g) for g in grads]
+    grads = [
+        flat_tree(mean_gradient({"head": {"kernel": v[:3, None], "bias": v[3:]}}, np.asarray(x, float), y)[1])
+        for v, (x, y) in zip(uphill, rows, strict=True)
+    ]
+    np.testing.assert_allclose(flat_tree(after), w - 0.2 * (p @ np.array(grads)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("algorithm", [FedAvgM(), FedAdam()], ids=["momentum", "Adam"])
+def test_a_round_without_a_usable_upload_moves_nothing(algorithm):
+    """Everyone is present and everything rejected: the server's momentum does not go on by itself."""
+    one = lab(algorithm, rate=1.0)
+    state, _ = one.advance(one.start(), 1)
+    before = jax.tree.map(np.asarray, server_in(state))
+    data = one.data.replace(x=np.full_like(one.data.x, np.nan))
+    state, log = one.replace(data=data).advance(state, 1)
+    assert np.asarray(log.present)[0].all()
+    assert np.asarray(log.rejected)[0].all()
+    same(server_in(state), before)
+
+
+class Dropped(nn.Module):
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        return nn.Dense(1, name="head")(nn.Dropout(0.5, deterministic=not train)(x))
+
+
+def test_dropout_differs_between_the_chunks_of_a_whole_batch():
+    """Of equal rows the second 128 would give the gradient of the first."""
+    data = hospitals((256,)).replace(x=np.ones((256, 3)), y=np.zeros(256, np.int32))
+    one = Lab(recipe(data, model=Dropped(), batch_size=None), data)
+    whole, key = one.shard(), jax.random.key(0)
+    variables = server_in(one.start()).variables
+    half = dataclasses.replace(whole, size=jnp.int32(one.local.problem.chunk))
+    first, both = (
+        one.local.problem.full_gradient(variables, rows, key).params["head"]["kernel"]
+        for rows in (half, whole)
+    )
+    assert np.abs(first - both).max() > 1e-3
 
 
 def test_mu_follows_the_loss():

@@ -239,6 +239,17 @@ def test_fedmd_draws_other_public_rows_in_every_round():
     assert len({float(draw[0, 0]) for draw in draws}) > 1
 
 
+def test_fedproto_remembers_classes_that_a_round_does_not_have():
+    lab = GroupLab(CATALOGUE["FedProto"])
+    state, _ = lab.lab.advance(lab.start(), 1)
+    before = jax.tree.map(np.asarray, state.server.common)
+    only = lab.data.replace(y=np.zeros_like(lab.data.y))  # hospitals of one class
+    after = lab.replace(data=only).lab.advance(state, 1)[0].server.common
+    np.testing.assert_array_equal(after.mean[1], before.mean[1])
+    assert np.abs(before.mean[1]).max() > 0
+    assert (np.asarray(after.mean[0]) != before.mean[0]).any()
+
+
 def test_one_logit_is_two_classes():
     """Everything that is written for both says the same."""
     z, t = np.float32([[-1.0], [0.5], [2.0]]), np.float32([[0.3], [-0.2], [1.0]])

@@ -10,8 +10,10 @@ import numpy as np
 import optax
 import pytest
 from catalogue import DENSE, Normalised
-from federations import Lab, hospitals, recipe, same, server_in
+from federations import Lab, hospitals, recipe, same, server_in, server_of
 from flax import nnx
+from quadratics import at, parabolas, valley
+from quadratics import lab as on_parabolas
 
 import jaxfed
 from jaxfed import InvalidInput, Simulation
@@ -236,6 +238,74 @@ def test_apfl_against_a_loop():
     np.testing.assert_allclose(flat(one.deployed(state), 0), alpha * v + (1 - alpha) * x, rtol=1e-4)
 
 
+def test_apfl_with_a_schedule_of_alpha():
+    """Each round trains with its alpha, and the last trained round's is deployed."""
+    data, rate = hospitals((9,), task="regression"), 0.05
+    client = optimizer(optax.sgd, learning_rate=rate)
+    alphas = (0.6, 0.2, 0.9)
+    algorithm = APFL(alpha=jaxfed.schedule(lambda r: jnp.asarray(alphas)[r]))
+    sim = Simulation(data, LINEAR, algorithm, batch_size=None, epochs=3, client_optimizer=client,
+                     splits=("train",), devices=1)  # fmt: skip
+    run = sim.run(2, progress=False)
+    x = v = flat(server_of(sim.run(0, progress=False)).variables)
+    for alpha in alphas[:2]:
+        w = x
+        for _ in range(3):
+            gradient = slope(alpha * v + (1 - alpha) * w, data)
+            w, v = w - rate * slope(w, data), v - rate * alpha * gradient
+        x = w
+    np.testing.assert_allclose(flat(run.variables, 0), alphas[1] * v + (1 - alphas[1]) * x, rtol=1e-4)
+
+
+def test_the_share_of_apfl_stays_a_share():
+    one, state = run(APFL(adaptive=True, alpha_rate=1e4), rounds=3)
+    alpha = one.clients(state).alpha
+    assert set(alpha.tolist()) <= {0.0, 1.0}
+
+
+def test_test_rows_do_not_reach_what_is_adapted():
+    """The probability of a test row is the same whichever its label is: those of both labels add up to 1."""
+    data = hospitals((9, 5), test=1)
+    turned = data.replace(y=np.where(data.split == 2, 1 - data.y, data.y).astype(np.int32))
+    losses = []
+    for rows in (data, turned):
+        sim = Simulation(rows, LINEAR, FineTuned(steps=20), splits=("test",), devices=1, batch_size=None)
+        losses.append(sim.run(1, progress=False).hospitals()["log_loss"].to_numpy())
+    np.testing.assert_allclose(np.exp(-np.asarray(losses)).sum(0), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "algorithm", [FineTuned(steps=20), FedRep(head_epochs=20)], ids=["FineTuned", "FedRep"]
+)
+def test_adapting_uses_the_step_size_of_the_last_trained_round(algorithm):
+    """That of the next round, 0, would move nothing."""
+    data = hospitals((9, 5), test=4)
+    losses = []
+    for later in (0.0, 0.3):
+        rate = jaxfed.schedule(lambda r, later=later: jnp.where(r < 1, 0.3, later))
+        client = optimizer(optax.sgd, learning_rate=rate)
+        sim = Simulation(data, DENSE, algorithm, client_optimizer=client, splits=("test",), devices=1,
+                         batch_size=None)  # fmt: skip
+        losses.append(sim.run(1, progress=False).hospitals()["log_loss"].to_numpy())
+    np.testing.assert_array_equal(*losses)
+
+
+def test_per_fedavg_draws_three_batches(x64):
+    """Of two rows, one at a time: all eight results there are, over seeds."""
+    parabola = np.array([valley(2.0), valley(-1.0, 3.0)])
+    data = parabolas(*parabola).replace(size=np.array([2]), hospitals=("both",))
+    alpha, rate, w = 0.2, 0.1, 1.0
+    g = lambda i, w: 2 * parabola[i, 0] * w + parabola[i, 1]  # noqa: E731
+    expected = {
+        round(w - rate * (1 - alpha * 2 * parabola[k, 0]) * g(j, w - alpha * g(i, w)), 6)
+        for i, j, k in itertools.product(range(2), repeat=3)
+    }
+    one = on_parabolas(PerFedAvg(alpha=alpha), data, steps=1, rate=rate, batch_size=1)
+    ends = [one.advance(one.start(seed, at(w)), 1)[0] for seed in range(60)]
+    assert {round(float(server_in(state).variables.params["w"]), 6) for state in ends} == expected
+    assert len(expected) == 8
+
+
 def test_pfedme_against_a_loop():
     """Two hospitals with quadratic losses and equal weights; beta = 1.5."""
     data = hospitals((9, 5), task="regression")
@@ -444,6 +514,7 @@ def test_resumed_runs_are_bitwise_the_same():
         (FedRep(head=("head", "hidden_0")), "this is the whole model"),
         (FedRep(head_epochs=0), "head_epochs=0: give a whole number >= 1"),
         (FedBN(), "no normalisation layer; add one such as flax.linen.BatchNorm, or use FedAvg"),
+        (APFL(adaptive=True, alpha=jaxfed.schedule(float)), "with adaptive=True hospitals change alpha"),
         (APFL(alpha=1.5), "alpha=1.5: give a number >= 0 and <= 1"),
         (APFL(alpha=jaxfed.per_hospital([0.1, 0.2])), "give one number for all hospitals"),
         (PFedMe(inner_steps=0), "inner_steps=0: give a whole number >= 1"),

@@ -144,6 +144,18 @@ def test_encode_then_decode_is_the_identity_of_one_hospital(rate):
     same(aggregate(encode(trained, mask)), trained)
 
 
+def test_what_is_deployed_is_the_small_model_as_it_was_trained():
+    """Its hidden layer is divided by the rate, so that it predicts what NumPy's small model does."""
+    one = lab(HeteroFL(rate=0.5))
+    state, _ = one.advance(one.start(), 1)
+    whole, x = in_numpy(server_in(state).variables.params), one.data.x.astype(np.float32)
+    small = narrow(whole, 2)
+    hidden = np.tanh((x @ small["hidden_0"]["kernel"] + small["hidden_0"]["bias"]) / 0.5)
+    expected = hidden @ small["head"]["kernel"] + small["head"]["bias"]
+    own = jax.tree.map(lambda leaf: leaf[0], one.deployed(state))
+    np.testing.assert_allclose(one.local.problem.predict(own, x), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_fedrolex_holds_everything_in_a_turn():
     one = lab(FedRolex(rate=0.25))
     state = one.start()
@@ -259,7 +271,7 @@ def test_hospitals_of_all_rates_in_a_simulation():
         y = data.y[(data.owner == c) & (data.split != TRAIN)]
         loss = np.logaddexp(0, probability[:, 0]) - y * probability[:, 0]
         assert run.hospitals()["log_loss"].iloc[c] == pytest.approx(float(loss.mean()), rel=1e-4)
-    sizes = costs_by_hospital(sim.spec)
+    sizes = costs_by_hospital(sim)
     for found, rate in zip(sizes, rates.values(), strict=True):
         a, b = 8 * rate, 4 * rate
         assert found.upload == found.download == 4 * ((3 + 1) * a + (a + 1) * b + b + 1)
@@ -282,14 +294,13 @@ def test_what_cannot_be_sliced_is_named(model, algorithm, message):
 
 
 def test_a_schedule_of_rates():
-    """The rate of a round is that of all hospitals, also of what they deploy after it."""
+    """The rate of a round is that of all hospitals, also of what they deploy after it and before the next."""
     widen = jaxfed.schedule(lambda r: jnp.where(r < 1, 0.25, 1.0))
     data = hospitals((9, 8), test=2)
     sim = jaxfed.Simulation(data, MLP((4,)), HeteroFL(rate=widen), batch_size=None, splits=("test",))
-    run = sim.run(1, progress=False)
-    assert (run.variables.params["head"]["kernel"] != 0).all()
-    first = sim.run(0, progress=False)
-    assert (first.variables.params["head"]["kernel"] != 0).sum() == 2
+    for rounds, units in ((0, 1), (1, 1), (2, 4)):
+        run = sim.run(rounds, progress=False)
+        assert (run.variables.params["head"]["kernel"] != 0).sum((1, 2)).tolist() == [units] * 2
 
 
 def test_the_common_form_is_what_the_server_adds_up():

@@ -26,7 +26,7 @@ from jaxfed.core.local import LocalTraining
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.optimizer import optimizer
 from jaxfed.core.problem import Problem
-from jaxfed.core.types import State
+from jaxfed.core.types import Shard, State
 from jaxfed.models import MLP
 from jaxfed.participation import Everyone
 
@@ -132,6 +132,47 @@ class Lab:
             for place, members in zip(self.placements, self.members, strict=True)
         )
 
+    @property
+    def algorithm(self) -> Any:
+        """The algorithm for the model of a single group."""
+        return self.recipe.algorithm.algorithm
+
+    @property
+    def local(self) -> LocalTraining:
+        """The training of a single group."""
+        return self.recipe.locals[0]
+
+    def clients(self, state: State) -> Any:
+        """What hospitals of a single group keep ``[C, ...]``, in the data set's order."""
+        return self.placements[0].by_hospital(state.clients[0].algorithm)
+
+    def with_states(self, state: State, server: Any, clients: Any) -> State:
+        """A state with other states of a single group's server and hospitals ``[C, ...]``."""
+        position = self.placements[0].position
+        laid = jax.tree.map(lambda leaf, new: leaf.at[position].set(new), state.clients[0].algorithm, clients)
+        return state._replace(
+            server=state.server._replace(group=(server,)),
+            clients=(state.clients[0]._replace(algorithm=laid),),
+        )
+
+    def deployed(self, state: State) -> Any:
+        """The model that each hospital of a single group would use, ``[C, ...]``, before it adapts it."""
+        algorithm = jax.tree.map(jnp.asarray, self.input.algorithm.algorithm)
+
+        def model(hospital: Any, client: Any) -> Any:
+            return hyperparameters.at_hospital(algorithm, hospital).variables(server_in(state), client)
+
+        use = jax.jit(jax.vmap(model))
+        return jax.tree.map(np.asarray, use(jnp.arange(len(self.data)), self.clients(state)))
+
+    def shard(self, hospital: int = 0) -> Shard:
+        """A hospital's training rows."""
+        (data,), place = self.training_data, self.placements[0].position[hospital]
+        train = jax.tree.map(np.asarray, data.train)
+        x, y = jax.tree.map(jnp.asarray, (train.x, train.y))
+        start, size = (jnp.asarray(leaf[place], jnp.int32) for leaf in (train.start, train.size))
+        return Shard(x, y, start, size, None, jnp.int32(hospital))
+
     def start(self, seed: int = 0, initial: Any = None) -> State:
         if initial is None:
             return rounds.start(self.input, self.plans, self.training_data, seed)
@@ -159,6 +200,16 @@ class Lab:
 
     def replace(self, **changes: Any) -> Lab:
         return dataclasses.replace(self, **changes)
+
+
+def server_in(state: State) -> Any:
+    """The server's state of a single group, or the first of several."""
+    return state.server.group[0]
+
+
+def server_of(run: Any) -> Any:
+    """The server's state at the end of a run, of a single group."""
+    return jax.tree.map(lambda leaf: leaf[0], server_in(run.state))
 
 
 @partial(jax.jit, static_argnames=("plans", "capacity"))

@@ -85,7 +85,7 @@ class GroupLab:
         return Lab(self.recipe, self.data, self.devices, self.block, of)
 
     def rounds(self, rounds: int, seed: int = 0) -> tuple[State, dict[str, Any], dict[str, np.ndarray]]:
-        """The state, the models ``[hospitals of a group, ...]`` of each group, and what is seen ``[R, C]``."""
+        """The state, the models ``[hospitals of a group, ...]`` of each group, and what was seen."""
         state, info = self.lab.advance(self.lab.start(seed), rounds)
         seen = {**info.clients, "present": info.present, "rejected": info.rejected}
         return state, self.deployed(state), {name: np.asarray(v)[:rounds] for name, v in seen.items()}

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from federations import Lab, recipe
+from federations import Lab, recipe, server_in
 
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.optimizer import optimizer
@@ -59,8 +59,9 @@ def lab(algorithm: Any, data: Dataset, *, rate: float = 0.1, momentum: Any = Non
     numbers = {} if momentum is None else {"momentum": momentum}
     client = optimizer(optax.sgd, learning_rate=rate, **numbers)
     what = recipe(data, algorithm=algorithm, model=Point(), client=client, **{"batch_size": None, **how})
-    problem = dataclasses.replace(what.local.problem, loss=height)
-    return Lab(dataclasses.replace(what, local=dataclasses.replace(what.local, problem=problem)), data)
+    (local,) = what.locals
+    local = dataclasses.replace(local, problem=dataclasses.replace(local.problem, loss=height))
+    return Lab(dataclasses.replace(what, locals=(local,)), data)
 
 
 def at(w: float) -> Variables:
@@ -69,7 +70,7 @@ def at(w: float) -> Variables:
 
 
 def run(algorithm: Any, data: Dataset, rounds: int, *, start: float = 1.0, **how: Any) -> Any:
-    """Server state, client states and log."""
+    """Server state, client states and what is seen of the rounds."""
     return lab(algorithm, data, **how).rounds(rounds, initial=at(start), capacity=CAPACITY)
 
 
@@ -79,7 +80,7 @@ def path(algorithm: Any, data: Dataset, rounds: int, *, start: float = 1.0, **ho
     state, found = one.start(initial=at(start)), []
     for _ in range(rounds):
         state, _ = one.advance(state, 1, CAPACITY)
-        found.append(float(state.server.variables.params["w"]))
+        found.append(float(server_in(state).variables.params["w"]))
     return found
 
 

@@ -9,8 +9,8 @@ Deng, Kamani, Mahdavi 2020, "Adaptive personalized federated learning", arXiv:20
 a step are of the same mini-batch; alpha_k is adapted at the first step of a round. alpha = 0 is FedAvg,
 alpha = 1 local training.
 
-Batch statistics of the mixture stay in the hospital, those of w_k are averaged. Departure: alpha has a
-step size of its own.
+Batch statistics of the mixture stay in the hospital, those of w_k are averaged. Departures: alpha has a
+step size of its own; the mean has weights n_k unless asked for otherwise, the paper's is uniform.
 
 A poor choice where computation is dear: a round costs two trainings.
 """
@@ -28,7 +28,7 @@ from jax import Array
 from jaxfed.algorithms import checks
 from jaxfed.algorithms.server import Averaging, Server, begin
 from jaxfed.core import tree
-from jaxfed.core.hyperparameters import Number
+from jaxfed.core.hyperparameters import Number, Schedule
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Metrics, PyTree, Shard, Upload, Variables
@@ -69,6 +69,7 @@ class APFL(Averaging):
         assert local.optimizer is not None, "validated by Simulation"
         transformation = local.optimizer.build()
         first = transformation.init(server.variables.params)
+        client = client._replace(alpha=self._share(client))
 
         def step(t: Array, carry: tuple) -> tuple:
             w, v, alpha, of_w, of_v, loss = carry
@@ -94,12 +95,19 @@ class APFL(Averaging):
 
     def variables(self, server: Server, client: Personal) -> Variables:
         """The mixture with the global model of now."""
-        v, alpha = client
+        v, alpha = client.variables, self._share(client)
         return Variables(_mix(alpha, v.params, server.variables.params), v.stats)
 
     def problems(self, local: LocalTraining, variables: Variables) -> list[str]:
-        """Whether alpha is a share."""
-        return checks.shared("alpha", self.alpha, 0, 1) + checks.number("alpha_rate", self.alpha_rate)
+        """Whether alpha is a share, and changed by its schedule or by hospitals, not by both."""
+        found = checks.shared("alpha", self.alpha, 0, 1) + checks.number("alpha_rate", self.alpha_rate)
+        if self.adaptive and isinstance(self.alpha, Schedule):
+            found.append("alpha=schedule(...): with adaptive=True hospitals change alpha; give a number")
+        return found
+
+    def _share(self, client: Personal) -> Array:
+        """What the hospital has adapted, or this round's alpha."""
+        return client.alpha if self.adaptive else jnp.asarray(self.alpha, client.alpha.dtype)
 
 
 def _mix(alpha: Array, v: PyTree, w: PyTree) -> PyTree:

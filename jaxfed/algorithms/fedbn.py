@@ -7,7 +7,8 @@ normalization", arXiv:2102.07623: scale, shift and running statistics of batch n
 hospital's own.
 
 Departure: scale and shift of layer and group normalisation stay as well, where a model has them. Other
-things that a model counts (``stats``) stay too.
+things that a model counts (``stats``) stay too. Weights are n_k unless asked for otherwise, the paper's mean
+is uniform.
 
 A poor choice for a hospital that joins later: it has no statistics and starts from the initial ones.
 """

@@ -10,6 +10,10 @@ the authors' code; both are here. The model to deploy is the mean of the last tw
 while training goes on from the last one. Departure: eps is a constant, where the authors' code has m eps and
 lets it fall with the rounds (a schedule does that here).
 
+eps is compared with the squared norm of the mean update, on its absolute scale: once ||D||^2 has fallen well
+below eps the step is the plain one and nothing is sped up any more. Near a solution, with small step sizes or
+small models, give an eps well below the ||D||^2 that is of interest.
+
 A poor choice where hospitals' batches are small: noise in the D_k is taken for disagreement, and the step
 is then too long.
 """
@@ -47,7 +51,7 @@ class FedExP(Averaging):
     """Federated averaging with an extrapolated server step.
 
     Attributes:
-        eps: keeps the step finite near a solution; the paper tries 1e-3 and 0.1.
+        eps: keeps the step finite near a solution, in units of ||D||^2; the paper tries 1e-3 and 0.1.
         average_last_two: static; deploy (x_t + x_{t-1}) / 2, not x_t.
     """
 

@@ -4,11 +4,13 @@
     server:            x <- x + (sum_k p_k ||a_k||_1) (sum_k p_k d_k),   p_k = n_k / sum_k n_k
 
 Wang, Liu, Liang, Joshi, Poor 2020, "Tackling the objective inconsistency problem in heterogeneous
-federated optimization", arXiv:2007.07481. y_k - x = -eta sum_t a_{k,t} g_t, so ||a_k||_1 is the distance
-after unit gradients, in steps: tau_k for plain sgd, and in general, with momentum rho and proximal
-strength mu,
+federated optimization", arXiv:2007.07481. y_k - x = -eta sum_t a_{k,t} g_t, with ||a_k||_1 = tau_k for
+plain sgd. In general, with momentum rho and proximal strength mu, the coefficients from the last gradient
+back to the first are what is left of a unit step after 0, 1, ... steps,
 
-    m <- rho m + 1 - eta mu s;   s <- s + m;   ||a_k||_1 = s after tau_k steps.
+    m = a = 1;   m <- rho m - eta mu a;   a <- a + m;   ||a_k||_1 = sum of |a| over tau_k steps,
+
+whose signs alternate where eta mu > 1.
 
 With equal ||a_k||_1 this is FedAvg. Departures from the authors' code: for mu > 0 it takes
 sum_k p_k tau_k as the first factor; with both momentum and a proximal term it chains two recursions that
@@ -39,13 +41,14 @@ from jaxfed.core.types import Cohort, Metrics, Shard, Upload, Variables
 def unit_distance(steps: Array, rate: Any, momentum: Any, mu: Any, shard: Shard) -> Array:
     """``||a||_1`` of ``steps`` steps of sgd with momentum and a proximal term."""
 
-    def body(t: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        m, s = carry
-        m = momentum * m + 1 - rate * mu * s
-        return m, s + m
+    def body(t: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        m, a, total = carry
+        total = total + jnp.abs(a)
+        m = momentum * m - rate * mu * a
+        return m, a + m, total
 
     zero = jnp.zeros((), jnp.result_type(float))
-    return shard.loop(steps, body, (zero, zero))[1]
+    return shard.loop(steps, body, (zero + 1, zero + 1, zero))[2]
 
 
 @pytree

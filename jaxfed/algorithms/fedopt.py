@@ -51,12 +51,13 @@ class Moments(NamedTuple):
 
 
 def adaptive(
-    rule: str, learning_rate: Number, beta1: Number, beta2: Number, tau: Number, initial: Number
+    rule: str, learning_rate: Number, beta1: Number, beta2: Number, tau: Number, initial: Number | None = None
 ) -> optax.GradientTransformation:
-    """Algorithm 2 as an optax transformation; ``initial`` is v before the first round."""
+    """Algorithm 2 as an optax transformation; ``initial`` is v before the first round, None for tau^2."""
 
     def init(params: PyTree) -> Moments:
-        second = jax.tree.map(lambda leaf: jnp.full_like(leaf, initial), params)
+        v = tau**2 if initial is None else initial
+        second = jax.tree.map(lambda leaf: jnp.full_like(leaf, v), params)
         return Moments(tree.zeros_like(params), second)
 
     def update(grads: PyTree, state: Moments, params: PyTree | None = None) -> tuple[PyTree, Moments]:
@@ -85,8 +86,9 @@ class Adaptive(Stepping):
             "beta1": self.beta1,
             "beta2": getattr(self, "beta2", 0.0),
             "tau": self.tau,
-            "initial": self.tau**2 if self.initial is None else self.initial,
         }
+        if self.initial is not None:
+            numbers["initial"] = self.initial
         return Optimizer(numbers, adaptive, (("rule", self.rule),))
 
     def problems(self, local: LocalTraining, variables: Variables) -> list[str]:

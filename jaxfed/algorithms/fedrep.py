@@ -8,7 +8,9 @@ Collins, Hassani, Mokhtari, Shakkottai 2021, "Exploiting shared representations 
 learning", arXiv:2102.07078; 10 epochs for the head are those of the authors' code.
 
 A head belongs to the body it was trained on. So before use every hospital trains its head once more on
-the body of now (``refit``): the authors' last round, in which everyone trains, does this once at the end.
+the body of now (``refit``): the authors' last round, in which everyone trains, does this once at the end. Its
+step size is that of the last round that was trained: a schedule that ends at almost 0 leaves the heads as
+they are.
 
 A poor choice where hospitals are too small to train a head of their own.
 """

@@ -6,7 +6,8 @@
 The plainest personalisation: Yu, Bagdasaryan, Shmatikov 2020, "Salvaging federated learning by local
 adaptation", arXiv:2002.04758; Wang, Mathews, Kiddon, Eichner, Beaufays, Ramage 2019, "Federated evaluation
 of on-device personalization", arXiv:1910.10252. Nothing is kept between rounds: every evaluation
-fine-tunes anew from the global model.
+fine-tunes anew from the global model, with the numbers of the last round that was trained where they are
+schedules. After a step size that falls to almost 0 that moves nothing: give ``optimizer`` one of its own.
 
 A poor choice for small hospitals and many epochs, which overfit; evaluations cost a training.
 """

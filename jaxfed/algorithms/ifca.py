@@ -8,8 +8,8 @@ arXiv:2006.04088 (model averaging); the same idea is HypCluster of Mansour, Mohr
 arXiv:2002.10619. With one cluster it is FedAvg. A cluster that nobody chose keeps its model.
 
 The first model is the initial one and the others are perturbed from it, or all would be the same choice.
-Departure: the paper draws them apart. A hospital uses the model of its last choice; one that never took
-part uses the first.
+Departures: the paper draws them apart; weights are n_k unless asked for otherwise, the paper's mean is
+uniform. A hospital uses the model of its last choice; one that never took part uses the first.
 
 A poor choice where the first models are no better for one hospital than for another: the clusters then stay
 as they began. Try several seeds.

@@ -6,8 +6,11 @@
 
 z are the features of the row by y, by x and by the model that this hospital had after its last round; the
 last two are constants. Li, He, Song 2021, "Model-contrastive federated learning", arXiv:2103.16257.
-A hospital that takes part for the first time has z_prev = z_glob, and l = log 2 pulls nowhere.
-Departure: features are those of evaluation mode (no dropout, running batch statistics), of y as well.
+A hospital that takes part for the first time contrasts with the initial model, also in a later round: in the
+authors' code a hospital that never took part has the model that it began with. In the first round that is
+the global model, and l = log 2 pulls nowhere. Departures: in the authors' code every hospital begins with a
+model of its own and has no contrast in the first round; features are those of evaluation mode (no dropout,
+running batch statistics), of y as well.
 
 A poor choice for shallow models: features that are the rows themselves cannot move.
 """

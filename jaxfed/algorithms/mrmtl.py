@@ -7,7 +7,8 @@ Liu, Hu, Wu, Smith 2022, "On privacy and personalization in cross-silo federated
 arXiv:2206.07902. Every hospital has a model of its own; only their mean is shared. lambda = 0 is local
 training. In the paper the hospitals' gradients are private; here they are what the local training says.
 
-Departure: with ``server_optimizer`` the mean may be followed with another step than 1.
+Departures: with ``server_optimizer`` the mean may be followed with another step than 1; the mean has weights
+n_k unless asked for otherwise, the paper's is uniform.
 
 A poor choice where hospitals seldom take part: the mean is over those present, and the others go on from
 models that have not seen it for long.

@@ -9,7 +9,7 @@ equal weights. With ``first_order`` the Hessian is left out (their FO variant); 
 vector is exact, where their HF variant takes a difference of gradients.
 
 Departures: with full batches D, D' and D'' are the same rows. The step before use is over all of the
-hospital's training rows.
+hospital's training rows, with the alpha of the last round that was trained where it is a schedule.
 
 A poor choice where one gradient step cannot adapt a model; a step costs three gradients (two if
 ``first_order``).

@@ -89,6 +89,11 @@ def at_round(tree: Any, round: Array) -> Any:
     )
 
 
+def after_rounds(tree: Any, rounds: Array) -> Any:
+    """``tree`` as in the last of so many rounds: what is deployed or adapted has the numbers of training."""
+    return at_round(tree, jnp.maximum(rounds - 1, 0))
+
+
 def at_hospital(tree: Any, hospital: Any) -> Any:
     """``tree`` with the values of a hospital, by its number; ``...`` for arrays of all of them."""
     return _each(lambda leaf: leaf.values[hospital], tree)

@@ -160,7 +160,7 @@ class Trainer:
         ``[hospitals of the group, ...]`` in the data set's order.
         """
         state = jax.tree.map(lambda leaf: leaf[0], state)
-        recipe = hyperparameters.at_round(self.spec.recipe, state.round)
+        recipe = hyperparameters.after_rounds(self.spec.recipe, state.round)
         algorithm = jax.tree.map(jnp.asarray, recipe.algorithm)  # to be indexed by a traced number
         by_group = {}
         for g, name in enumerate(self.names):

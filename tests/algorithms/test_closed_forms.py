@@ -3,6 +3,7 @@
 import numpy as np
 import optax
 import pytest
+from federations import server_in
 from quadratics import CAPACITY, at, end, lab, opposed, parabolas, path, run, slopes, valley, values
 
 from jaxfed.algorithms import (
@@ -24,6 +25,7 @@ from jaxfed.algorithms import (
     QFedAvg,
     Scaffold,
 )
+from jaxfed.core.hyperparameters import PerHospital, Schedule
 from jaxfed.core.optimizer import optimizer
 from jaxfed.participation import FixedCohort
 
@@ -55,12 +57,12 @@ def test_scaffold_does_not_feel_how_much_hospitals_differ(K, rounds, G):
     one = lab(Scaffold(), opposed(G), steps=K)
     first = slopes(one.data, 1.0)
     state = one.start(initial=at(1.0))
-    clients = {"w": state.clients["w"].at[one.placement.position].set(first)}
-    server = state.server._replace(control={"w": state.server.control["w"] + first.mean()})
-    state, _ = one.advance(state._replace(clients=clients, server=server), rounds - 1, CAPACITY)
-    before = abs(float(state.server.variables.params["w"]))
+    server = server_in(state)
+    server = server._replace(control={"w": server.control["w"] + first.mean()})
+    state, _ = one.advance(one.with_states(state, server, {"w": first}), rounds - 1, CAPACITY)
+    before = abs(float(server_in(state).variables.params["w"]))
     state, _ = one.advance(state, 1, CAPACITY)
-    assert abs(float(state.server.variables.params["w"])) < 1e-6 <= before
+    assert abs(float(server_in(state).variables.params["w"])) < 1e-6 <= before
 
 
 def scaffold_by_hand(data, option, rounds, K, rate, w=1.0):
@@ -99,10 +101,10 @@ def test_the_control_of_the_server_is_the_mean_of_all(weighting):
     for _ in range(6):
         state, log = one.advance(state, 1, CAPACITY)
         assert np.asarray(log.present)[0].sum() == 2
-        controls = one.placement.by_hospital(state.clients)["w"]
+        controls = one.clients(state)["w"]
         assert controls[3] == 0
         mean = np.average(controls[:3], weights=weights)
-        assert float(state.server.control["w"]) == pytest.approx(mean, abs=1e-12)
+        assert float(server_in(state).control["w"]) == pytest.approx(mean, abs=1e-12)
     assert np.abs(controls[:3]).min() > 0
 
 
@@ -157,6 +159,29 @@ def test_feddyn_reaches_the_minimum_of_the_mean_and_fedavg_the_mean_of_the_minim
     assert clients["w"] == pytest.approx(slopes(data, -1.4), abs=1e-5)  # h_k is the gradient there
 
 
+@pytest.mark.parametrize("weight", [3.0, 10.0])
+@pytest.mark.parametrize("algorithm", [Scaffold(), FedDyn(alpha=1.0)], ids=["Scaffold", "FedDyn"])
+def test_equal_weights_of_any_size_change_nothing(algorithm, weight):
+    data = parabolas(*UNEVEN, valley(3.0, 0.5))
+    how = {"steps": 3, "participation": FixedCohort(2)}
+    plain = path(algorithm, data, 6, **how)
+    weighted = path(algorithm, data, 6, weights=PerHospital(np.full(3, weight)), **how)
+    assert weighted == pytest.approx(plain, rel=1e-12)
+
+
+def test_fedadam_with_a_schedule_of_tau():
+    """v starts from the first round's tau^2, and each step is divided with its round's tau."""
+    data = parabolas(valley(2.0), valley(-1.0, 3.0), rows=[2, 1])
+    w, m, v, expected = 1.0, 0.0, 0.04, []
+    for r in range(3):
+        D = -0.1 * (np.array([2, 1]) / 3) @ slopes(data, w)
+        m, v = 0.9 * m + 0.1 * D, 0.99 * v + 0.01 * D**2
+        w += 0.3 * m / (np.sqrt(v) + 0.2 + 0.1 * r)
+        expected.append(w)
+    algorithm = FedAdam(learning_rate=0.3, tau=Schedule(lambda r: 0.2 + 0.1 * r))
+    assert path(algorithm, data, 3, steps=1) == pytest.approx(expected, rel=1e-12)
+
+
 def test_feddyn_with_part_of_the_hospitals():
     """h falls by the share of all N that took part; the minimum is still found."""
     data = parabolas(*UNEVEN, valley(3.0, 0.5))
@@ -189,13 +214,13 @@ def test_where_unequal_steps_lead(kind, weighting):
 def distance(tau, eta=0.0, momentum=0.0, mu=0.0):
     """||a||_1 from the paper, with momentum or with a proximal term."""
     if mu:
-        return (1 - (1 - eta * mu) ** tau) / (eta * mu)
+        return (np.abs(1 - eta * mu) ** np.arange(tau)).sum()
     if momentum:
         return (tau - momentum * (1 - momentum**tau) / (1 - momentum)) / (1 - momentum)
     return tau
 
 
-@pytest.mark.parametrize(("momentum", "mu"), [(0.9, 0.0), (0.0, 2.0)])
+@pytest.mark.parametrize(("momentum", "mu"), [(0.9, 0.0), (0.0, 2.0), (0.0, 12.0), (0.0, 15.0)])
 def test_fednova_with_momentum_or_a_proximal_term(momentum, mu):
     """One round: the norms, and the step that they make of the hospitals' ends."""
     data = parabolas(*map(valley, CENTRES), rows=list(STEPS))
@@ -232,11 +257,11 @@ def test_afl_moves_the_weights_of_who_is_present():
     mixture = np.array([1 / 3, 1 / 3, 1 / 3, 0])
     for _ in range(5):
         losses = values(
-            parabolas(*WORST, valley(0.0), valley(5.0)), float(state.server.variables.params["w"])
+            parabolas(*WORST, valley(0.0), valley(5.0)), float(server_in(state).variables.params["w"])
         )
         state, log = one.advance(state, 1, CAPACITY)
-        here = one.placement.by_hospital(np.asarray(log.present)[0])
-        new = one.placement.by_hospital(state.server.mixture)
+        here = np.asarray(log.present)[0]
+        new = server_in(state).mixture
         a, b = np.flatnonzero(here)
         # two entries of a given sum: half the difference goes from one to the other, as far as it can
         shift = np.clip(0.05 * (losses[a] - losses[b]) / 2, -mixture[a], mixture[b])
@@ -278,9 +303,9 @@ def test_fedexp_by_hand():
         eta = max(1, p @ D**2 / (2 * ((p @ D) ** 2 + 1e-3)))
         before, w = w, w + eta * (p @ D)
         state, _ = one.advance(state, 1, CAPACITY)
-        assert float(state.server.variables.params["w"]) == pytest.approx(w, rel=1e-9)
-        assert float(state.server.extrapolation) == pytest.approx(eta, rel=1e-9)
-        deployed = algorithm.variables(state.server, ()).params["w"]
+        assert float(server_in(state).variables.params["w"]) == pytest.approx(w, rel=1e-9)
+        assert float(server_in(state).extrapolation) == pytest.approx(eta, rel=1e-9)
+        deployed = algorithm.variables(server_in(state), ()).params["w"]
         assert float(deployed) == pytest.approx((w + before) / 2, rel=1e-9)
         steps.append(eta)
     assert min(steps) == 1 < max(steps)

@@ -9,12 +9,13 @@ import numpy as np
 import optax
 import pytest
 from catalogue import CATALOGUE, Normalised, exported
-from federations import Lab, hospitals, recipe, same
+from federations import Lab, hospitals, recipe, repeated, same
 
 from jaxfed.core.dataset import TRAIN
-from jaxfed.core.engine import rounds as engine
-from jaxfed.core.engine import runs as slots
-from jaxfed.core.layout.plan import hold_out
+from jaxfed.core.engine import runs
+from jaxfed.core.engine.rounds import start
+from jaxfed.core.hyperparameters import PerHospital, Schedule
+from jaxfed.core.layout.store import evaluation_data
 from jaxfed.core.optimizer import optimizer
 from jaxfed.participation import Cyclic, FixedCohort, Poisson
 
@@ -42,18 +43,10 @@ def lab(name, data=None, rate=1.0, devices=1, block=1, batch_size=None):
     return Lab(how, data, devices, block)
 
 
-def deployed(one, state):
-    """The model that each hospital would use, ``[C, ...]`` in the data set's order."""
-    places = jnp.arange(one.placement.plan.places)
-    use = jax.jit(jax.vmap(lambda _, client: one.recipe.algorithm.variables(state.server, client)))
-    return one.placement.by_hospital(use(places, state.clients))
-
-
 def final(one, rounds=ROUNDS, seed=0):
     """Models and log after some rounds, hospital by hospital."""
     state, log = one.advance(one.start(seed), rounds)
-    seen = jax.tree.map(lambda leaf: np.asarray(leaf)[:rounds, one.placement.position], log.clients)
-    return deployed(one, state), seen
+    return one.deployed(state), jax.tree.map(lambda leaf: np.asarray(leaf)[:rounds], log.clients)
 
 
 @lru_cache
@@ -90,11 +83,14 @@ def test_a_cyclic_round_keeps_shapes_and_dtypes(name):
     keeps(round_with(name, Cyclic(), 1, statistics=False))
 
 
+def shapes_at_start(one):
+    return jax.eval_shape(partial(start, plans=one.plans), one.input, data=one.training_data, seed=0)
+
+
 def keeps(one):
-    plan, federation = one.placement.plan, one.federation
-    before = jax.eval_shape(partial(engine.start, plan=plan), one.recipe, federation=federation, seed=0)
-    advance = partial(engine.advance, plan=plan, capacity=2)
-    after, log = jax.eval_shape(advance, one.recipe, federation=federation, state=before, rounds=2)
+    before = shapes_at_start(one)
+    advance = partial(repeated, plans=one.plans, capacity=2)
+    after, log = jax.eval_shape(advance, one.input, data=one.training_data, state=before, count=2)
     assert jax.tree.structure(after) == jax.tree.structure(before)
     for new, old in zip(jax.tree.leaves(after), jax.tree.leaves(before), strict=True):
         assert (new.shape, new.dtype) == (old.shape, old.dtype)
@@ -105,9 +101,7 @@ def keeps(one):
 def test_a_round_keeps_64_bits(name, x64):
     one = lab(name)
     keeps(one)
-    state = jax.eval_shape(
-        partial(engine.start, plan=one.placement.plan), one.recipe, federation=one.federation, seed=0
-    )
+    state = shapes_at_start(one)
     floats = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     assert all(leaf.dtype == np.float64 for leaf in floats)
 
@@ -116,11 +110,11 @@ def test_a_round_keeps_64_bits(name, x64):
 def test_one_program_for_all_rounds_seeds_and_numbers(name):
     reference(name, 1.0)
     reference(name, 0.5)
-    compiled = engine.advance._cache_size()
+    compiled = repeated._cache_size()
     one = lab(name)
     other = jax.tree.map(lambda leaf: 0.9 * leaf if isinstance(leaf, float) else leaf, one.recipe)
     changed = final(one.replace(recipe=other), seed=1)[0]
-    assert engine.advance._cache_size() == compiled
+    assert repeated._cache_size() == compiled
     kernel = jax.tree.leaves(changed.params)[-1]
     assert not np.allclose(kernel, jax.tree.leaves(reference(name, 1.0)[0].params)[-1])
 
@@ -182,22 +176,25 @@ def spread(outputs, losses, y, segment, segments):
 def test_an_entry_of_a_sweep_is_bitwise_the_single_run(name):
     """In a slot, and after another run in the same one."""
     one = lab(name)
-    layout = one.placement.plan
-    rows = slots.Data(one.federation, hold_out(one.data, one.placement, (TRAIN,)))
-    rows = jax.tree.map(lambda leaf: leaf[None], rows)
-    order = slots.Order(jnp.ones(1, bool), jnp.full((1, 1), ROUNDS), jnp.ones((1, 1), bool))
-    slot = slots.empty(slots.Configuration(one.recipe, 0, 0), rows, plan=layout, together=1)
+    (placement,), members = one.placements, one.members
+    held = evaluation_data([one.data], [placement], members, (TRAIN,))
+    train = jax.tree.map(lambda leaf: leaf[None], one.training_data)
+    rows = runs.Data(train, (held,))
+    command = runs.SlotCommand(
+        np.array([True]), np.array([False]), np.full((1, 1), ROUNDS), np.ones((1, 1), bool)
+    )
+    slot = runs.empty(runs.RunInput(one.input, 0, 0), rows, plans=one.plans, together=1)
     for rate, seed in [(1.0, 0), (0.5, 1)]:
         single = lab(name, rate=rate)
         whole, _ = single.advance(single.start(seed), ROUNDS)
-        configuration = slots.Configuration(single.recipe, seed, 0)
-        slot, _, pooled = slots.advance(
-            jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], configuration), slot, order, rows,
-            plan=layout, held_plan=layout, together=1, measure=spread, splits=1,
+        given = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], runs.RunInput(single.input, seed, 0))
+        slot, results = runs.advance(
+            given, slot, command, rows, plans=one.plans, evaluation_plans=one.plans, together=1,
+            measure=spread, splits=1, log=0,
         )  # fmt: skip
         same(jax.tree.map(lambda leaf: leaf[0], slot.state), whole)
-        assert slot.died.tolist() == [0]
-        assert np.isfinite(pooled["spread"]).all()
+        assert slot.diverged.tolist() == [0]
+        assert np.isfinite(results.pooled["spread"]).all()
 
 
 @algorithms
@@ -205,11 +202,11 @@ def test_who_is_absent_keeps_its_state(name):
     one = lab(name, rate=0.5, devices=2, block=2)
     state, absences = one.start(), 0
     for _ in range(ROUNDS):
-        before = jax.tree.map(np.array, state.clients)
+        before = one.clients(state)
         state, log = one.advance(state, 1)
         absent = ~np.asarray(log.present)[0]
-        absences += absent[one.placement.position].sum()
-        same(*(jax.tree.map(lambda leaf: np.asarray(leaf)[absent], c) for c in (state.clients, before)))  # noqa: B023
+        absences += absent.sum()
+        same(*(jax.tree.map(lambda leaf: leaf[absent], c) for c in (one.clients(state), before)))  # noqa: B023
     assert 0 < absences < 5 * ROUNDS
 
 
@@ -227,17 +224,45 @@ def test_a_hospital_of_nan_is_contained(name):
     data = hospitals()
     spoiled = data.replace(x=np.where((data.owner == 2)[:, None], np.nan, data.x))
     one = lab(name, spoiled)
-    own = jax.tree.map(lambda leaf: leaf[2], one.placement.by_hospital(one.start().clients))
+    own = jax.tree.map(lambda leaf: leaf[2], one.clients(one.start()))
     state, log = one.advance(one.start(), 2)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.server))
-    others = jax.tree.map(lambda leaf: np.delete(leaf, 2, 0), deployed(one, state))
+    others = jax.tree.map(lambda leaf: np.delete(leaf, 2, 0), one.deployed(state))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(others))
-    same(jax.tree.map(lambda leaf: leaf[2], one.placement.by_hospital(state.clients)), own)
-    rejected = np.asarray(log.rejected)[:2, one.placement.position]
+    same(jax.tree.map(lambda leaf: leaf[2], one.clients(state)), own)
+    rejected = np.asarray(log.rejected)[:2]
     assert rejected.tolist() == [[False, False, True, False, False]] * 2
-    assert not np.asarray(log.kept).any()
-    before = jax.tree.leaves(deployed(one, one.start()))
+    assert not np.asarray(log.refused)[:2].any()
+    before = jax.tree.leaves(one.deployed(one.start()))
     assert any((np.delete(a, 2, 0) != b).any() for a, b in zip(before, jax.tree.leaves(others), strict=True))
+
+
+def numbers(algorithm):
+    """Fields of an algorithm that are plain numbers and may change from round to round."""
+    return [
+        field.name
+        for field in dataclasses.fields(algorithm)
+        if not field.metadata.get("static") and isinstance(getattr(algorithm, field.name), float)
+    ]
+
+
+@algorithms
+def test_every_number_takes_a_schedule_and_values_per_hospital_where_it_may_differ(name):
+    """What cannot is refused with a reason. Everything is traced: numbers inside are tracers."""
+    case, data = CATALOGUE[name], hospitals()
+    for make in (
+        lambda value: Schedule(lambda r: value + 0 * r),
+        lambda value: PerHospital(np.full(5, value)),
+    ):
+        algorithm = case.algorithm
+        for field in numbers(algorithm):
+            changed = dataclasses.replace(algorithm, **{field: make(getattr(algorithm, field))})
+            one = lab(name)
+            shapes = jax.eval_shape(one.local.problem.init, jax.random.key(0), data.x[:1])
+            refused = changed.for_model(one.local, data.x).problems(one.local, shapes)
+            assert all("give" in reason and field in reason for reason in refused)
+            algorithm = algorithm if refused else changed
+        keeps(Lab(recipe(data, algorithm=algorithm, model=case.model, client=SGD, batch_size=None), data))
 
 
 def test_settings_are_numbers_and_sizes():

@@ -1,12 +1,15 @@
 """Global algorithms where they are something simpler, and when they are misused."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from federations import Lab, hospitals, recipe, same
+from federations import Lab, hospitals, recipe, same, server_in
+from oracles import mean_gradient
 
 from jaxfed.algorithms import (
     AFL,
@@ -33,7 +36,7 @@ from jaxfed.core.hyperparameters import PerHospital, Schedule
 from jaxfed.core.optimizer import optimizer
 from jaxfed.core.types import Cohort, Variables
 from jaxfed.models import MLP
-from jaxfed.participation import Poisson
+from jaxfed.participation import FixedCohort, Poisson
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 IDENTITY = optimizer(optax.identity)
@@ -123,10 +126,10 @@ def test_moon_pulls_features_to_the_global_model_and_away_from_the_last():
     data, mu, tau, rate = hospitals((6,)), 3.0, 0.5, 0.2
     how = recipe(data, algorithm=MOON(mu=mu, tau=tau), model=SMALL, batch_size=None, steps=2)
     one = Lab(how, data)
-    last = one.start(1).server.variables
+    last = server_in(one.start(1)).variables
     state = one.start(0)
-    glob = jax.tree.map(jnp.copy, state.server.variables.params)
-    state = state._replace(clients=jax.tree.map(lambda leaf: leaf[None], last))
+    glob = jax.tree.map(jnp.copy, server_in(state).variables.params)
+    state = one.with_states(state, server_in(state), jax.tree.map(lambda leaf: leaf[None], last))
     kept = jax.tree.map(jnp.copy, last.params)
     state, log = one.advance(state, 1)
     x, y = jnp.asarray(data.x, jnp.float32), jnp.asarray(data.y)
@@ -148,15 +151,99 @@ def test_moon_pulls_features_to_the_global_model_and_away_from_the_last():
     for _ in range(2):
         seen.append(loss(params))
         params = jax.tree.map(lambda p, g: p - rate * g, params, jax.grad(loss)(params))
-    same(state.server.variables.params, params, rtol=1e-4, atol=1e-5)
-    same(jax.tree.map(lambda leaf: leaf[0], state.clients).params, params, rtol=1e-4, atol=1e-5)
+    same(server_in(state).variables.params, params, rtol=1e-4, atol=1e-5)
+    same(jax.tree.map(lambda leaf: leaf[0], one.clients(state)).params, params, rtol=1e-4, atol=1e-5)
     assert np.asarray(log.clients["loss"])[0, 0] == pytest.approx(np.mean(seen), rel=1e-4)
 
 
 def cohort(present=3, hospitals=3, **more):
     empty = jnp.zeros(3)
-    fields = {"weights": empty, "sizes": empty, "each": (), **more}
+    fields = {"weights": empty, "everyone": empty, "sizes": empty, "aux": (), "each": (), **more}
     return Cohort(jnp.int32(0), jnp.int32(present), jnp.int32(hospitals), **fields)
+
+
+def test_a_hospital_that_is_late_contrasts_with_the_initial_model():
+    """As in the authors' code: MOON's memory of who never took part is the model before any round."""
+    data = hospitals((6, 5))
+    one = Lab(recipe(data, algorithm=MOON(), model=SMALL, participation=FixedCohort(1)), data)
+    state = one.start()
+    before = server_in(state).variables
+    state, log = one.advance(state, 1)
+    (late,) = np.flatnonzero(~np.asarray(log.present)[0])
+    same(jax.tree.map(lambda leaf: leaf[late], one.clients(state)), before)
+
+
+LOGISTIC = {"head": {"kernel": np.linspace(-0.5, 0.5, 3)[:, None], "bias": np.array([0.3])}}
+
+
+def one_step(algorithm):
+    """Parameters after a full-batch step of 0.2, the gradient of each hospital, losses and shares."""
+    data, start = hospitals(), LOGISTIC
+    data = data.replace(y=(data.owner % 2).astype(np.int32))  # they pull in opposite directions
+    how = recipe(data, algorithm=algorithm, model=MLP((), outputs=1), batch_size=None, steps=1)
+    initial = Variables(jax.tree.map(jnp.asarray, start), {})
+    after = Lab(how, data).rounds(1, initial=initial)[0].variables.params
+    rows = [data.rows(name)[:2] for name in data.hospitals]
+    found = [mean_gradient(start, np.asarray(x, float), y) for x, y in rows]
+    return after, flat_tree(start), [loss for loss, _ in found], [flat_tree(g) for _, g in found], rows
+
+
+def flat_tree(params):
+    return np.append(params["head"]["kernel"], params["head"]["bias"])
+
+
+def test_norms_are_over_all_arrays(x64):
+    """FedExP, q-FedAvg and FedSAM with a weight array and an intercept, in NumPy."""
+    after, w, losses, grads, rows = one_step(FedExP(eps=1e-9))
+    p = np.array([len(y) for _, y in rows]) / sum(len(y) for _, y in rows)
+    D = -0.2 * np.array(grads)
+    eta = p @ np.square(D).sum(1) / (2 * np.square(p @ D).sum())
+    assert eta > 1
+    np.testing.assert_allclose(flat_tree(after), w + eta * (p @ D), rtol=1e-6)
+    after, *_ = one_step(QFedAvg(q=1.5))
+    F, L = np.array(losses), 1 / 0.2
+    h = 1.5 * F**0.5 * np.square(L * D).sum(1) + L * F**1.5
+    np.testing.assert_allclose(flat_tree(after), w + (F**1.5 @ (L * D)) / h.sum(), rtol=1e-6)
+    after, *_ = one_step(FedSAM(rho=0.4))
+    uphill = [w + 0.4 * g / np.linalg.norm(g) for g in grads]
+    grads = [
+        flat_tree(mean_gradient({"head": {"kernel": v[:3, None], "bias": v[3:]}}, np.asarray(x, float), y)[1])
+        for v, (x, y) in zip(uphill, rows, strict=True)
+    ]
+    np.testing.assert_allclose(flat_tree(after), w - 0.2 * (p @ np.array(grads)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("algorithm", [FedAvgM(), FedAdam()], ids=["momentum", "Adam"])
+def test_a_round_without_a_usable_upload_moves_nothing(algorithm):
+    """Everyone is present and everything rejected: the server's momentum does not go on by itself."""
+    one = lab(algorithm, rate=1.0)
+    state, _ = one.advance(one.start(), 1)
+    before = jax.tree.map(np.asarray, server_in(state))
+    data = one.data.replace(x=np.full_like(one.data.x, np.nan))
+    state, log = one.replace(data=data).advance(state, 1)
+    assert np.asarray(log.present)[0].all()
+    assert np.asarray(log.rejected)[0].all()
+    same(server_in(state), before)
+
+
+class Dropped(nn.Module):
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        return nn.Dense(1, name="head")(nn.Dropout(0.5, deterministic=not train)(x))
+
+
+def test_dropout_differs_between_the_chunks_of_a_whole_batch():
+    """Of equal rows the second 128 would give the gradient of the first."""
+    data = hospitals((256,)).replace(x=np.ones((256, 3)), y=np.zeros(256, np.int32))
+    one = Lab(recipe(data, model=Dropped(), batch_size=None), data)
+    whole, key = one.shard(), jax.random.key(0)
+    variables = server_in(one.start()).variables
+    half = dataclasses.replace(whole, size=jnp.int32(one.local.problem.chunk))
+    first, both = (
+        one.local.problem.full_gradient(variables, rows, key).params["head"]["kernel"]
+        for rows in (half, whole)
+    )
+    assert np.abs(first - both).max() > 1e-3
 
 
 def test_mu_follows_the_loss():
@@ -166,7 +253,7 @@ def test_mu_follows_the_loss():
     losses = [5, 6, 5.9, 5.8, 5.7, 5.6, 5.7, 5, 4, 3, 2, 1, 1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0]
     found = []
     for loss in losses:
-        server = algorithm.server_update(server, (zero, jnp.float32(loss)), cohort())
+        server = algorithm.server_update(server, zero, cohort(aux=jnp.float32(loss)))
         found.append(round(float(server.mu), 4))
     up, down = [0.15, *[0.25] * 5], [*[0.35] * 5, *[0.25] * 6]
     assert found == [*up, *down, *[0.15] * 5, 0.05]
@@ -188,7 +275,7 @@ def test_the_simplex():
 
 def said(algorithm, client=None, model=SMALL):
     data = hospitals()
-    local = recipe(data, algorithm=algorithm, model=model, client=client).local
+    local = recipe(data, algorithm=algorithm, model=model, client=client).locals[0]
     shapes = jax.eval_shape(local.problem.init, jax.random.key(0), data.x[:1])
     return algorithm.problems(local, shapes)
 

@@ -1,20 +1,18 @@
 """Algorithms for hospitals with different models: what holds for all of them, and their papers."""
 
 import dataclasses
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
 import mixed_papers as papers
 import numpy as np
 import pytest
-from federations import hospitals, recipe, same
+from federations import Lab, hospitals, recipe, repeated, same
 from groups import CATALOGUE, MEME, OF, PUBLIC, GroupLab, models
-from jaxfed.training.federated import Federated
 
 from jaxfed.algorithms import mixed
 from jaxfed.algorithms.mixed import dsfl, feddf
-from jaxfed.core.engine import groups
 from jaxfed.core.tasks import BINARY, MULTICLASS
 from jaxfed.participation import Poisson
 
@@ -41,17 +39,24 @@ def test_the_catalogue_is_complete():
 def test_a_round_keeps_shapes(name, task, outputs):
     """Traced, not compiled, in blocks; each with the tasks that it does not refuse."""
     lab = GroupLab(CATALOGUE[name], hospitals(task=task), models=models(outputs), participation=HALF, block=2)
-    trainer = lab.trainer
-    local = dict(zip(trainer.names, trainer.unplaced.locals, strict=True))
+    local = dict(zip(lab.models, lab.recipe.locals, strict=True))
     variables = {n: jax.eval_shape(one.problem.init, jax.random.key(0), PUBLIC) for n, one in local.items()}
     refused = lab.algorithm.problems(local, variables, PUBLIC)
     assert bool(refused) == (task == "regression" and name in {"DSFL", "FedProto"})
     if refused:
         return
-    state = jax.eval_shape(lambda: trainer.start(0, None))
-    after, log = jax.eval_shape(lambda state: trainer.advance(state, 2, 4), state)
+    state, after, log = two_rounds(lab)
     assert jax.tree.map(layout, after) == jax.tree.map(layout, state)
     assert {leaf.shape[0] for leaf in jax.tree.leaves(log)} == {4}
+
+
+def two_rounds(lab):
+    """Shapes of the state at the start and after two rounds, and of what is seen."""
+    one = lab.lab
+    state = jax.eval_shape(one.start)
+    program = partial(repeated, plans=one.plans, capacity=4)
+    after, log = jax.eval_shape(program, one.input, data=one.training_data, state=state, count=2)
+    return state, after, log
 
 
 def layout(leaf):
@@ -60,9 +65,7 @@ def layout(leaf):
 
 @algorithms
 def test_a_round_keeps_64_bits(name, x64):
-    trainer = GroupLab(CATALOGUE[name]).trainer
-    state = jax.eval_shape(lambda: trainer.start(0, None))
-    after, _ = jax.eval_shape(lambda state: trainer.advance(state, 2, 4), state)
+    state, after, _ = two_rounds(GroupLab(CATALOGUE[name]))
     floats = [leaf for leaf in jax.tree.leaves((state, after)) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     assert {leaf.dtype for leaf in floats} == {np.dtype(np.float64)}
 
@@ -91,11 +94,10 @@ def test_layout_and_order_change_nothing(name):
 
 @algorithms
 def test_cut_and_continued_is_bitwise_the_same(name):
-    lab = GroupLab(CATALOGUE[name], participation=HALF)
-    trainer = lab.trainer
-    whole, _ = trainer.advance(trainer.start(0, None), ROUNDS, 4)
-    part, _ = trainer.advance(trainer.start(0, None), 1, 4)
-    part, _ = trainer.advance(part, ROUNDS - 1, 4)
+    lab = GroupLab(CATALOGUE[name], participation=HALF).lab
+    whole, _ = lab.advance(lab.start(), ROUNDS)
+    part, _ = lab.advance(lab.start(), 1)
+    part, _ = lab.advance(part, ROUNDS - 1)
     same(part, whole)
 
 
@@ -132,13 +134,14 @@ def test_nobody_present_leaves_everything(name):
 @algorithms
 def test_who_is_absent_keeps_its_model(name):
     lab = GroupLab(CATALOGUE[name], participation=HALF)
-    trainer, state, absences = lab.trainer, lab.start(), 0
+    one, state, absences = lab.lab, lab.start(), 0
     for _ in range(ROUNDS):
         before = jax.tree.map(np.array, state.clients)
-        state, log = trainer.advance(state, 1, 4)
-        for own, old, present in zip(state.clients, before, log.present, strict=True):
-            absent = ~np.asarray(present)[0]
-            absences += absent.sum()
+        state, log = one.advance(state, 1)
+        absent_here = ~np.asarray(log.present)[0]
+        for own, old, members, place in zip(state.clients, before, one.members, one.placements, strict=True):
+            absent = place.position[absent_here[members]]
+            absences += len(absent)
             same(jax.tree.map(lambda leaf: np.asarray(leaf)[absent], own),  # noqa: B023
                  jax.tree.map(lambda leaf: leaf[absent], old))  # noqa: B023  # fmt: skip
     assert absences
@@ -147,10 +150,10 @@ def test_who_is_absent_keeps_its_model(name):
 @algorithms
 def test_one_program_for_all_rounds_seeds_and_numbers(name):
     reference(name)
-    compiled = groups.advance._cache_size()
+    compiled = repeated._cache_size()
     other = jax.tree.map(lambda leaf: 0.9 * leaf if isinstance(leaf, float) else leaf, CATALOGUE[name])
     GroupLab(other, participation=Poisson(jnp.float32(0.9))).rounds(2, seed=1)
-    assert groups.advance._cache_size() == compiled
+    assert repeated._cache_size() == compiled
 
 
 PAPERS = {
@@ -217,8 +220,7 @@ def test_federated_averaging(name):
     how = recipe(
         data, model=MEME.clone(outputs=1), participation=HALF, client=GroupLab(None).client, epochs=3
     )
-    alone = Federated(how, data, data, ("test",), {}, dict, 1, 1)
-    expected = alone.variables(alone.advance(alone.start(0, None), ROUNDS, 4)[0]).params
+    expected = Lab(how, data).rounds(ROUNDS)[0].variables.params
     if name == "FML":
         lab = GroupLab(mixed.FML(MEME, beta=1.0, weighting="samples"), participation=HALF, batch_size=4)
         found = lab.rounds(ROUNDS)[0].server.common.params
@@ -235,6 +237,17 @@ def test_fedmd_draws_other_public_rows_in_every_round():
     draws = [np.asarray(public.sample(common.key(r), 4)) for r in range(6)]
     assert all(len(np.unique(draw, axis=0)) == 4 for draw in draws)
     assert len({float(draw[0, 0]) for draw in draws}) > 1
+
+
+def test_fedproto_remembers_classes_that_a_round_does_not_have():
+    lab = GroupLab(CATALOGUE["FedProto"])
+    state, _ = lab.lab.advance(lab.start(), 1)
+    before = jax.tree.map(np.asarray, state.server.common)
+    only = lab.data.replace(y=np.zeros_like(lab.data.y))  # hospitals of one class
+    after = lab.replace(data=only).lab.advance(state, 1)[0].server.common
+    np.testing.assert_array_equal(after.mean[1], before.mean[1])
+    assert np.abs(before.mean[1]).max() > 0
+    assert (np.asarray(after.mean[0]) != before.mean[0]).any()
 
 
 def test_one_logit_is_two_classes():

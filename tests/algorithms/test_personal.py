@@ -10,9 +10,10 @@ import numpy as np
 import optax
 import pytest
 from catalogue import DENSE, Normalised
-from federations import Lab, hospitals, recipe, same
+from federations import Lab, hospitals, recipe, same, server_in, server_of
 from flax import nnx
-from test_common import deployed
+from quadratics import at, parabolas, valley
+from quadratics import lab as on_parabolas
 
 import jaxfed
 from jaxfed import InvalidInput, Simulation
@@ -34,7 +35,6 @@ from jaxfed.algorithms import (
 from jaxfed.algorithms.clustered_fl import bipartition
 from jaxfed.algorithms.partial import norms
 from jaxfed.core.dataset import Dataset
-from jaxfed.core.engine.exchange import shard
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.optimizer import optimizer
 from jaxfed.core.types import Cohort, Variables
@@ -61,7 +61,8 @@ def run(algorithm, *, rounds=3, data=None, seed=0, **how):
 
 def models(algorithm, **how):
     """What hospitals use, ``[C, ...]``."""
-    return deployed(*run(algorithm, **how))
+    one, state = run(algorithm, **how)
+    return one.deployed(state)
 
 
 def for_everyone(variables, count=5):
@@ -73,7 +74,7 @@ SOME = {"participation": Poisson(0.6), "batch_size": 4, "epochs": 1}
 
 @pytest.fixture(scope="module")
 def averaged():
-    return run(FedAvg(), **SOME)[1].server.variables
+    return server_in(run(FedAvg(), **SOME)[1]).variables
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +84,8 @@ def alone():
 
 def test_the_global_part_of_ditto_is_fedavg(averaged, alone):
     one, state = run(Ditto(lam=0.0), **SOME)
-    same(state.server.variables, averaged, rtol=1e-5)
-    same(deployed(one, state), alone, rtol=1e-5)
+    same(server_in(state).variables, averaged, rtol=1e-5)
+    same(one.deployed(state), alone, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -111,22 +112,22 @@ def test_the_pull_is_towards_the_model_of_the_round(algorithm):
     data, rate = hospitals((9,), task="regression"), 0.05
     client = optimizer(optax.sgd, learning_rate=rate)
     one, state = run(algorithm, data=data, client=client, rounds=2)
-    x = v = flat(one.start().server.variables)
+    x = v = flat(server_in(one.start()).variables)
     for _ in range(2):
         start, w = x, x
         for _ in range(3):
             w = w - rate * slope(w, data)
             v = v - rate * (slope(v, data) + 1.5 * (v - start))
         x = w if isinstance(algorithm, Ditto) else v
-    np.testing.assert_allclose(flat(deployed(one, state), 0), v, rtol=1e-4)
-    np.testing.assert_allclose(flat(state.server.variables), x, rtol=1e-4)
+    np.testing.assert_allclose(flat(one.deployed(state), 0), v, rtol=1e-4)
+    np.testing.assert_allclose(flat(server_in(state).variables), x, rtol=1e-4)
 
 
 def test_mrmtl_shares_the_mean():
     one, state = run(MRMTL(lam=0.5), rounds=1)
     sizes = one.data.size / one.data.size.sum()
-    mean = jax.tree.map(lambda leaf: np.tensordot(sizes, leaf, 1), deployed(one, state))
-    same(mean, jax.tree.map(np.asarray, state.server.variables), rtol=1e-5)
+    mean = jax.tree.map(lambda leaf: np.tensordot(sizes, leaf, 1), one.deployed(state))
+    same(mean, jax.tree.map(np.asarray, server_in(state).variables), rtol=1e-5)
 
 
 def flat(variables, hospital=None):
@@ -148,9 +149,9 @@ def slope(w, data):
 
 def test_fedper_shares_the_body_and_keeps_the_head():
     one, state = run(FedPer(), model=DENSE)
-    assert state.server.variables.params["head"] == {"bias": None, "kernel": None}
-    assert state.clients.params["hidden_0"] == {"bias": None, "kernel": None}
-    own = deployed(one, state).params
+    assert server_in(state).variables.params["head"] == {"bias": None, "kernel": None}
+    assert one.clients(state).params["hidden_0"] == {"bias": None, "kernel": None}
+    own = one.deployed(state).params
     assert np.ptp(own["hidden_0"]["kernel"], axis=0).max() == 0
     assert np.ptp(own["head"]["kernel"], axis=0).min() > 0
 
@@ -160,7 +161,7 @@ def test_fedrep_trains_the_head_and_then_the_body():
     client = optimizer(optax.adamw, learning_rate=0.05, weight_decay=0.1)
     both = {"model": DENSE, "client": client, "rounds": 1}
     one, state = run(FedRep(head_epochs=2, body_epochs=0, refit=False), **both)
-    before, after = deployed(one, one.start()).params, deployed(one, state).params
+    before, after = one.deployed(one.start()).params, one.deployed(state).params
     same(after["hidden_0"], before["hidden_0"])
     assert np.abs(after["head"]["kernel"] - before["head"]["kernel"]).min() > 1e-3
     body = models(FedRep(head_epochs=0, body_epochs=2, refit=False), **both).params
@@ -170,22 +171,12 @@ def test_fedrep_trains_the_head_and_then_the_body():
 
 def test_fedrep_fits_heads_again_before_use():
     one, state = run(FedRep(head_epochs=3), model=DENSE, rounds=1)
-    algorithm, rows = one.recipe.algorithm, first_shard(one)
-    variables = algorithm.variables(state.server, jax.tree.map(lambda leaf: leaf[0], state.clients))
-    fitted = algorithm.adapt(one.recipe.local, variables, rows, jax.random.key(1))
+    algorithm, rows = one.algorithm, one.shard()
+    variables = algorithm.variables(server_in(state), jax.tree.map(lambda leaf: leaf[0], one.clients(state)))
+    fitted = algorithm.adapt(one.local, variables, rows, jax.random.key(1))
     same(fitted.params["hidden_0"], variables.params["hidden_0"])
-    loss = one.recipe.local.problem.full_loss
+    loss = one.local.problem.full_loss
     assert loss(fitted, rows) < loss(variables, rows)
-
-
-def first_shard(one):
-    """The first place's rows."""
-    train = one.federation.train
-    take = jax.shard_map(
-        lambda train: dataclasses.replace(shard(train, 0, jnp.ones((), bool), None), place=0),
-        mesh=one.placement.plan.mesh, in_specs=jax.P(), out_specs=jax.P(), check_vma=False,
-    )  # fmt: skip
-    return take(train)
 
 
 def test_fedbn_keeps_normalisation_and_shares_the_rest():
@@ -231,7 +222,7 @@ def test_apfl_against_a_loop():
     client = optimizer(optax.sgd, learning_rate=rate)
     algorithm = APFL(alpha=0.6, adaptive=True, alpha_rate=alpha_rate)
     one, state = run(algorithm, data=data, client=client, rounds=3)
-    x = v = flat(one.start().server.variables)
+    x = v = flat(server_in(one.start()).variables)
     alpha = 0.6
     for _ in range(3):
         w = x
@@ -242,9 +233,77 @@ def test_apfl_against_a_loop():
             alpha = np.clip(alpha - alpha_rate * change, 0, 1)
         x = w
     assert abs(alpha - 0.6) > 1e-3
-    np.testing.assert_allclose(state.clients.alpha[0], alpha, rtol=1e-4)
-    np.testing.assert_allclose(flat(state.clients.variables, 0), v, rtol=1e-4)
-    np.testing.assert_allclose(flat(deployed(one, state), 0), alpha * v + (1 - alpha) * x, rtol=1e-4)
+    np.testing.assert_allclose(one.clients(state).alpha[0], alpha, rtol=1e-4)
+    np.testing.assert_allclose(flat(one.clients(state).variables, 0), v, rtol=1e-4)
+    np.testing.assert_allclose(flat(one.deployed(state), 0), alpha * v + (1 - alpha) * x, rtol=1e-4)
+
+
+def test_apfl_with_a_schedule_of_alpha():
+    """Each round trains with its alpha, and the last trained round's is deployed."""
+    data, rate = hospitals((9,), task="regression"), 0.05
+    client = optimizer(optax.sgd, learning_rate=rate)
+    alphas = (0.6, 0.2, 0.9)
+    algorithm = APFL(alpha=jaxfed.schedule(lambda r: jnp.asarray(alphas)[r]))
+    sim = Simulation(data, LINEAR, algorithm, batch_size=None, epochs=3, client_optimizer=client,
+                     splits=("train",), devices=1)  # fmt: skip
+    run = sim.run(2, progress=False)
+    x = v = flat(server_of(sim.run(0, progress=False)).variables)
+    for alpha in alphas[:2]:
+        w = x
+        for _ in range(3):
+            gradient = slope(alpha * v + (1 - alpha) * w, data)
+            w, v = w - rate * slope(w, data), v - rate * alpha * gradient
+        x = w
+    np.testing.assert_allclose(flat(run.variables, 0), alphas[1] * v + (1 - alphas[1]) * x, rtol=1e-4)
+
+
+def test_the_share_of_apfl_stays_a_share():
+    one, state = run(APFL(adaptive=True, alpha_rate=1e4), rounds=3)
+    alpha = one.clients(state).alpha
+    assert set(alpha.tolist()) <= {0.0, 1.0}
+
+
+def test_test_rows_do_not_reach_what_is_adapted():
+    """The probability of a test row is the same whichever its label is: those of both labels add up to 1."""
+    data = hospitals((9, 5), test=1)
+    turned = data.replace(y=np.where(data.split == 2, 1 - data.y, data.y).astype(np.int32))
+    losses = []
+    for rows in (data, turned):
+        sim = Simulation(rows, LINEAR, FineTuned(steps=20), splits=("test",), devices=1, batch_size=None)
+        losses.append(sim.run(1, progress=False).hospitals()["log_loss"].to_numpy())
+    np.testing.assert_allclose(np.exp(-np.asarray(losses)).sum(0), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "algorithm", [FineTuned(steps=20), FedRep(head_epochs=20)], ids=["FineTuned", "FedRep"]
+)
+def test_adapting_uses_the_step_size_of_the_last_trained_round(algorithm):
+    """That of the next round, 0, would move nothing."""
+    data = hospitals((9, 5), test=4)
+    losses = []
+    for later in (0.0, 0.3):
+        rate = jaxfed.schedule(lambda r, later=later: jnp.where(r < 1, 0.3, later))
+        client = optimizer(optax.sgd, learning_rate=rate)
+        sim = Simulation(data, DENSE, algorithm, client_optimizer=client, splits=("test",), devices=1,
+                         batch_size=None)  # fmt: skip
+        losses.append(sim.run(1, progress=False).hospitals()["log_loss"].to_numpy())
+    np.testing.assert_array_equal(*losses)
+
+
+def test_per_fedavg_draws_three_batches(x64):
+    """Of two rows, one at a time: all eight results there are, over seeds."""
+    parabola = np.array([valley(2.0), valley(-1.0, 3.0)])
+    data = parabolas(*parabola).replace(size=np.array([2]), hospitals=("both",))
+    alpha, rate, w = 0.2, 0.1, 1.0
+    g = lambda i, w: 2 * parabola[i, 0] * w + parabola[i, 1]  # noqa: E731
+    expected = {
+        round(w - rate * (1 - alpha * 2 * parabola[k, 0]) * g(j, w - alpha * g(i, w)), 6)
+        for i, j, k in itertools.product(range(2), repeat=3)
+    }
+    one = on_parabolas(PerFedAvg(alpha=alpha), data, steps=1, rate=rate, batch_size=1)
+    ends = [one.advance(one.start(seed, at(w)), 1)[0] for seed in range(60)]
+    assert {round(float(server_in(state).variables.params["w"]), 6) for state in ends} == expected
+    assert len(expected) == 8
 
 
 def test_pfedme_against_a_loop():
@@ -255,7 +314,7 @@ def test_pfedme_against_a_loop():
     algorithm = PFedMe(server_optimizer=server, lam=lam, inner_steps=inner, personal_rate=personal)
     client = optimizer(optax.sgd, learning_rate=rate)
     one, state = run(algorithm, data=data, client=client, rounds=2)
-    x = flat(one.start().server.variables)
+    x = flat(server_in(one.start()).variables)
     parts = [data.select([name]) for name in data.hospitals]
     for _ in range(2):
         local, own = [], []
@@ -268,9 +327,9 @@ def test_pfedme_against_a_loop():
             local.append(w)
             own.append(theta)
         x = (1 - beta) * x + beta * np.mean(local, axis=0)
-    np.testing.assert_allclose(flat(state.server.variables), x, rtol=1e-4)
+    np.testing.assert_allclose(flat(server_in(state).variables), x, rtol=1e-4)
     for c in range(2):
-        np.testing.assert_allclose(flat(deployed(one, state), c), own[c], rtol=1e-4)
+        np.testing.assert_allclose(flat(one.deployed(state), c), own[c], rtol=1e-4)
 
 
 @pytest.mark.parametrize("first_order", [False, True])
@@ -280,9 +339,9 @@ def test_per_fedavg_descends_the_meta_objective(first_order, x64):
     client = optimizer(optax.sgd, learning_rate=1.0)
     how = {"data": data, "client": client, "epochs": 1, "model": MLP((2,), 1, activation=nn.tanh), "l2": 0.1}
     one, state = run(PerFedAvg(alpha=alpha, first_order=first_order), rounds=1, **how)
-    before = one.start().server.variables
-    problem, rows = one.recipe.local.problem, first_shard(one)
-    step = jax.tree.map(jnp.subtract, before.params, state.server.variables.params)
+    before = server_in(one.start()).variables
+    problem, rows = one.local.problem, one.shard()
+    step = jax.tree.map(jnp.subtract, before.params, server_in(state).variables.params)
 
     def gradient(params):
         return problem.full_gradient(Variables(params, {}), rows, jax.random.key(0)).params
@@ -298,7 +357,7 @@ def test_per_fedavg_descends_the_meta_objective(first_order, x64):
     eps = 1e-5 * np.eye(len(values))
     slopes = [(meta(values + e) - meta(values - e)) / 2e-5 for e in eps]
     np.testing.assert_allclose(jax.flatten_util.ravel_pytree(step)[0], slopes, rtol=1e-6, atol=1e-9)
-    rows_of_all = one.recipe.algorithm.adapt(one.recipe.local, before, rows, jax.random.key(0))
+    rows_of_all = one.algorithm.adapt(one.local, before, rows, jax.random.key(0))
     same(rows_of_all.params, adapted(before.params), rtol=1e-8)
 
 
@@ -330,8 +389,8 @@ def test_ifca_finds_planted_clusters():
 
     def attempt(seed):
         one, state = run(IFCA(clusters=3, spread=2.0), data=data, rounds=20, seed=seed, **CLUSTERING)
-        kernels = deployed(one, state).params["head"]["kernel"][..., 0]
-        return np.abs(kernels - weights).max(), one.placement.by_hospital(state.clients).tolist()
+        kernels = one.deployed(state).params["head"]["kernel"][..., 0]
+        return np.abs(kernels - weights).max(), one.clients(state).tolist()
 
     distance, clusters = min(map(attempt, range(5)))
     assert grouped(clusters) == grouped(KINDS)
@@ -341,10 +400,10 @@ def test_ifca_finds_planted_clusters():
 def test_an_ifca_cluster_of_nobody_keeps_its_model():
     data, _ = planted((0, 0))
     one, state = run(IFCA(clusters=3, spread=2.0), data=data, rounds=3, **CLUSTERING)
-    before, chosen = one.start().server, set(np.asarray(state.clients).tolist())
+    before, chosen = server_in(one.start()), set(np.asarray(one.clients(state)).tolist())
     assert chosen < {0, 1, 2}
     for cluster in range(3):
-        kernels = (np.asarray(tree.params["head"]["kernel"])[cluster] for tree in (before, state.server))
+        kernels = (np.asarray(tree.params["head"]["kernel"])[cluster] for tree in (before, server_in(state)))
         assert np.array_equal(*kernels) == (cluster not in chosen)
 
 
@@ -354,19 +413,19 @@ SPLITTING = ClusteredFL(clusters=4, eps1=0.1, eps2=0.3)
 def test_clustered_fl_finds_planted_clusters():
     data, weights = planted(KINDS)
     one, state = run(SPLITTING, data=data, rounds=40, **CLUSTERING)
-    assert int(state.server.used) == 3
-    member = one.placement.by_hospital(state.server.member).tolist()
+    assert int(server_in(state).used) == 3
+    member = server_in(state).member.tolist()
     assert grouped(member) == grouped(KINDS)
-    np.testing.assert_allclose(deployed(one, state).params["head"]["kernel"][..., 0], weights, atol=0.1)
+    np.testing.assert_allclose(one.deployed(state).params["head"]["kernel"][..., 0], weights, atol=0.1)
 
 
 def test_clustered_fl_waits_for_everyone_and_for_convergence():
     data, _ = planted(KINDS)
     _, state = run(SPLITTING, data=data, rounds=40, participation=FixedCohort(7), **CLUSTERING)
-    assert int(state.server.used) == 1
+    assert int(server_in(state).used) == 1
     same, _ = planted((0,) * 8)
     _, state = run(SPLITTING, data=same, rounds=40, **CLUSTERING)
-    assert int(state.server.used) == 1
+    assert int(server_in(state).used) == 1
 
 
 def test_a_split_cluster_starts_from_its_parent():
@@ -377,7 +436,7 @@ def test_a_split_cluster_starts_from_its_parent():
     server = server._replace(models=jax.tree.map(lambda leaf: leaf.at[0].set(5.0), server.models))
     here = jnp.array([1.0, 1, 1, 1, 1, 0])
     each = Variables({"w": pulls[:, None]}, {})
-    cohort = Cohort(jnp.int32(3), jnp.int32(5), jnp.int32(5), here, here * 10, each)
+    cohort = Cohort(jnp.int32(3), jnp.int32(5), jnp.int32(5), here, here, here * 10, (), each)
     after = algorithm.server_update(server, (), cohort)
     assert after.member.tolist()[:5] == [0, 1, 0, 1, 0]
     assert int(after.used) == 2
@@ -411,13 +470,13 @@ def test_bipartition_is_the_best_of_all(seed):
 def test_fine_tuning_is_local_training():
     data = hospitals((9, 5), test=4)
     one, state = run(FineTuned(epochs=2), data=data, batch_size=4)
-    variables, rows, key = state.server.variables, first_shard(one), jax.random.key(7)
-    local = dataclasses.replace(one.recipe.local, epochs=2)
+    variables, rows, key = server_in(state).variables, one.shard(), jax.random.key(7)
+    local = dataclasses.replace(one.local, epochs=2)
     expected = local.train(variables, rows, key).variables
-    same(one.recipe.algorithm.adapt(one.recipe.local, variables, rows, key), expected)
+    same(one.algorithm.adapt(one.local, variables, rows, key), expected)
     own = FineTuned(steps=5, optimizer=optimizer(optax.sgd, learning_rate=0.01))
     local = dataclasses.replace(local, epochs=None, steps=5, optimizer=own.optimizer)
-    same(own.adapt(one.recipe.local, variables, rows, key), local.train(variables, rows, key).variables)
+    same(own.adapt(one.local, variables, rows, key), local.train(variables, rows, key).variables)
 
 
 def test_models_are_adapted_where_they_are_evaluated():
@@ -455,6 +514,7 @@ def test_resumed_runs_are_bitwise_the_same():
         (FedRep(head=("head", "hidden_0")), "this is the whole model"),
         (FedRep(head_epochs=0), "head_epochs=0: give a whole number >= 1"),
         (FedBN(), "no normalisation layer; add one such as flax.linen.BatchNorm, or use FedAvg"),
+        (APFL(adaptive=True, alpha=jaxfed.schedule(float)), "with adaptive=True hospitals change alpha"),
         (APFL(alpha=1.5), "alpha=1.5: give a number >= 0 and <= 1"),
         (APFL(alpha=jaxfed.per_hospital([0.1, 0.2])), "give one number for all hospitals"),
         (PFedMe(inner_steps=0), "inner_steps=0: give a whole number >= 1"),

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from federations import Lab, hospitals, recipe, same
+from federations import Lab, hospitals, recipe, same, server_in
 from oracles import combine, fedavg, in_numpy, mean_gradient
 
 from jaxfed.algorithms import FedAvg, FedSGD
+from jaxfed.core.group_algorithm import ByGroup
 from jaxfed.core.optimizer import optimizer
 from jaxfed.core.types import Variables
 from jaxfed.data import heart_disease
@@ -92,7 +93,7 @@ def test_identical_hospitals_are_one_hospital():
         hospitals=("a", "b", "c"),
     )
     labs = [Lab(recipe(data, batch_size=None, epochs=4), data) for data in (one, three)]
-    initial = labs[0].start().server.variables
+    initial = server_in(labs[0].start()).variables
     alone, together = (lab.rounds(3, initial=initial)[0] for lab in labs)
     same(alone, together, rtol=1e-5)
     alone_in_numpy, _ = fedavg(
@@ -111,12 +112,12 @@ def momentum():
 
 def served(lab, rate, momentum, rounds=3):
     algorithm = FedAvg(optimizer(optax.sgd, learning_rate=jnp.float32(rate), momentum=jnp.float32(momentum)))
-    how = dataclasses.replace(lab.recipe, algorithm=algorithm)
+    how = dataclasses.replace(lab.recipe, algorithm=ByGroup(algorithm))
     return lab.replace(recipe=how).rounds(rounds, capacity=3)[0].variables.params
 
 
 def test_server_step_of_one_is_the_mean_of_the_models(momentum):
-    initial = in_numpy(momentum.start().server.variables.params)
+    initial = in_numpy(server_in(momentum.start()).variables.params)
     means, _ = fedavg(momentum.data, initial, np.ones((3, 5)), rate=0.2)
     same(served(momentum, 1.0, 0.0), means[-1], rtol=1e-5)
 
@@ -124,7 +125,7 @@ def test_server_step_of_one_is_the_mean_of_the_models(momentum):
 def test_server_momentum(momentum):
     """v <- m v + (x - mean), x <- x - eta v."""
     rate, m = 0.7, 0.9
-    names, x = momentum.data, in_numpy(momentum.start().server.variables.params)
+    names, x = momentum.data, in_numpy(server_in(momentum.start()).variables.params)
     v = combine(np.zeros_like, x)
     for r in range(3):
         # the oracle's round r: the rounds before it have nobody and leave x as it is

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from catalogue import Normalised
-from federations import Lab, hospitals, recipe, same
+from federations import Lab, hospitals, recipe, same, server_in
 from oracles import batches, client_keys, combine, in_numpy, local_sgd
 from test_axes import LayerNorm
 
@@ -16,12 +16,12 @@ from jaxfed.algorithms import FedAvg, FedRolex, FjORD, HeteroFL
 from jaxfed.algorithms.fjord import Ordered
 from jaxfed.algorithms.heterofl import labels_of
 from jaxfed.algorithms.submodel.slices import Held, aggregate, decode, encode, held_units
+from jaxfed.core.dataset import TRAIN
 from jaxfed.core.hyperparameters import PerHospital
-from jaxfed.core.layout.plan import TRAIN
 from jaxfed.core.problem import Batch
-from jaxfed.core.types import Shard, Variables
+from jaxfed.core.types import Shard, Upload, Variables
 from jaxfed.models import MLP, logistic, mlp
-from jaxfed.spec.costs import costs_of_hospitals
+from jaxfed.spec.costs import costs_by_hospital
 
 D = 4  # hidden units
 RATES = (1.0, 0.5, 0.25, 0.5, 0.25)
@@ -29,16 +29,11 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def lab(algorithm, task="binary", model=None, rates=None, **settings):
-    """Five hospitals; ``rates`` are per hospital, on one device and one at a time, where they lie."""
+    """Five hospitals; ``rates`` are per hospital."""
     data = hospitals(task=task)
-    how = recipe(data, algorithm=algorithm, model=model, epochs=3, batch_size=None, **settings)
-    one = Lab(how, data)
     if rates is not None:
-        laid = np.zeros(len(rates), np.float32)
-        laid[one.placement.position] = rates
-        algorithm = dataclasses.replace(how.algorithm, rate=PerHospital(laid))
-        one = one.replace(recipe=dataclasses.replace(how, algorithm=algorithm))
-    return one
+        algorithm = dataclasses.replace(algorithm, rate=PerHospital(np.float32(rates)))
+    return Lab(recipe(data, algorithm=algorithm, model=model, epochs=3, batch_size=None, **settings), data)
 
 
 def units(leaf, d=D):
@@ -69,9 +64,9 @@ def test_the_mean_of_three_hospitals_by_hand():
     for weights, expected in (((1, 1, 1), (4, 4, 3, 0)), ((1, 3, 4), (5.25, 5, 3, 0))):
         rule = jaxfed.aggregators.WeightedMean()
         sent = [encode(Variables(u, {}), Variables(m, {})) for u, m in zip(updates, masks, strict=True)]
-        uploads = jax.tree.map(lambda *leaves: jnp.stack(leaves), *sent)
-        total = rule.add(rule.init(sent[0]), uploads, jnp.array(weights, jnp.float32))
-        np.testing.assert_allclose(aggregate(rule.finish(total)).params, expected, rtol=1e-6)
+        total = jax.tree.map(lambda *leaves: sum(w * u for w, u in zip(weights, leaves, strict=True)), *sent)  # noqa: B023
+        mean, _, _ = rule.lower(Upload(*total), jnp.float32(sum(weights)), (), jax.random.key(0))
+        np.testing.assert_allclose(aggregate(Held(*mean[:2])).params, expected, rtol=1e-6)
 
 
 def narrow(params, count):
@@ -83,7 +78,7 @@ def narrow(params, count):
 def test_rounds_are_those_of_small_models():
     """In NumPy, with models that are small: W trains as V = W / r, where a step of W is r^-2 steps of V."""
     one = lab(HeteroFL(), rates=RATES)
-    params = in_numpy(one.start().server.variables.params)
+    params = in_numpy(server_in(one.start()).variables.params)
     found, _, log = one.rounds(2)
     for r in range(2):
         total, count = (combine(np.zeros_like, params) for _ in range(2))
@@ -119,8 +114,8 @@ def test_rounds_are_those_of_small_models():
 def test_what_lies_outside_of_the_slice(algorithm, model):
     """It keeps its value bit for bit where nobody holds it, and nobody's result depends on it."""
     one = lab(algorithm, model=model)
-    start = one.start().server.variables
-    mask = one.recipe.algorithm.mask(start)
+    start = server_in(one.start()).variables
+    mask = one.algorithm.mask(start)
     moved = jax.tree.map(lambda leaf, m: jnp.where(m > 0, leaf, leaf + 7), start, mask)
     after, _, log = one.rounds(1, initial=start)
     other, _, log_of_other = one.rounds(1, initial=moved)
@@ -129,7 +124,7 @@ def test_what_lies_outside_of_the_slice(algorithm, model):
     same(decode(other.variables, outside), decode(moved, outside))
     same(decode(other.variables, mask), decode(after.variables, mask))
     same(log.clients, log_of_other.clients)
-    deployed, of_other = (one.recipe.algorithm.variables(s, None) for s in (after, other))
+    deployed, of_other = (one.algorithm.variables(s, None) for s in (after, other))
     same(deployed, of_other)
     inside = jax.tree.leaves(decode(after.variables, mask).params)
     assert all(
@@ -140,8 +135,8 @@ def test_what_lies_outside_of_the_slice(algorithm, model):
 @pytest.mark.parametrize("rate", [1.0, 0.5, 0.25])
 def test_encode_then_decode_is_the_identity_of_one_hospital(rate):
     one = lab(HeteroFL(rate=rate))
-    server, own = (one.start(seed).server.variables for seed in (0, 1))
-    mask = one.recipe.algorithm.mask(server)
+    server, own = (server_in(one.start(seed)).variables for seed in (0, 1))
+    mask = one.algorithm.mask(server)
     trained = decode(own, mask)
     change = jax.tree.map(jnp.subtract, trained, decode(server, mask))
     served = jax.tree.map(jnp.add, server, aggregate(encode(change, mask)))
@@ -149,26 +144,38 @@ def test_encode_then_decode_is_the_identity_of_one_hospital(rate):
     same(aggregate(encode(trained, mask)), trained)
 
 
+def test_what_is_deployed_is_the_small_model_as_it_was_trained():
+    """Its hidden layer is divided by the rate, so that it predicts what NumPy's small model does."""
+    one = lab(HeteroFL(rate=0.5))
+    state, _ = one.advance(one.start(), 1)
+    whole, x = in_numpy(server_in(state).variables.params), one.data.x.astype(np.float32)
+    small = narrow(whole, 2)
+    hidden = np.tanh((x @ small["hidden_0"]["kernel"] + small["hidden_0"]["bias"]) / 0.5)
+    expected = hidden @ small["head"]["kernel"] + small["head"]["bias"]
+    own = jax.tree.map(lambda leaf: leaf[0], one.deployed(state))
+    np.testing.assert_allclose(one.local.problem.predict(own, x), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_fedrolex_holds_everything_in_a_turn():
     one = lab(FedRolex(rate=0.25))
     state = one.start()
-    first = jax.tree.map(np.array, state.server.variables.params)
+    first = jax.tree.map(np.array, server_in(state).variables.params)
     for r in range(D):
-        kernel = np.array(state.server.variables.params["hidden_0"]["kernel"])
+        kernel = np.array(server_in(state).variables.params["hidden_0"]["kernel"])
         state, _ = one.advance(state, 1)
-        new = np.asarray(state.server.variables.params["hidden_0"]["kernel"])
+        new = np.asarray(server_in(state).variables.params["hidden_0"]["kernel"])
         assert np.flatnonzero((new != kernel).any(0)).tolist() == [r]  # one of four units, in turn
-        deployed = one.recipe.algorithm.variables(state.server, None)
+        deployed = one.algorithm.variables(server_in(state), None)
         assert np.flatnonzero(np.asarray(deployed.params["head"]["kernel"])[:, 0]).tolist() == [r]
-    last = state.server.variables.params
+    last = server_in(state).variables.params
     assert all((a != b).all() for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(last), strict=True))
 
 
 def test_the_pairs_of_units_that_a_turn_of_fedrolex_holds():
     """As documented: units of equally wide layers that are a window or more apart are never held together."""
     one = lab(FedRolex(rate=0.5), model=MLP((4, 4, 6), outputs=1))
-    variables = one.start().server.variables
-    turn = [one.recipe.algorithm.mask(variables, t).params for t in range(12)]
+    variables = server_in(one.start()).variables
+    turn = [one.algorithm.mask(variables, t).params for t in range(12)]
     ever = jax.tree.map(lambda *masks: np.max(masks, 0), *turn)
     apart = np.abs(np.arange(4)[:, None] - np.arange(4))
     np.testing.assert_array_equal(ever["hidden_1"]["kernel"], np.minimum(apart, 4 - apart) < 2)
@@ -183,7 +190,7 @@ def test_labels_that_a_hospital_does_not_have():
     y[:3] = [0, 1, 2]
     data = data.replace(y=y.astype(np.int32))
     one = Lab(recipe(data, algorithm=HeteroFL(), batch_size=None), data)
-    start = one.start().server.variables
+    start = server_in(one.start()).variables
     server, labels, _ = one.rounds(1)
     assert labels.tolist() == [[True, True, True], [True, True, False], [True, True, False]]
     served = server.variables.params["head"]
@@ -193,8 +200,8 @@ def test_labels_that_a_hospital_does_not_have():
     np.testing.assert_allclose(served["kernel"][:, 2], first["kernel"][:, 2], rtol=1e-5)
     assert not np.allclose(served["kernel"][:, 0], first["kernel"][:, 0])
     for own in labels:
-        deployed = one.recipe.algorithm.variables(server, jnp.asarray(own))
-        logits = one.recipe.local.problem.predict(deployed, jnp.asarray(data.x, jnp.float32))
+        deployed = one.algorithm.variables(server, jnp.asarray(own))
+        logits = one.local.problem.predict(deployed, jnp.asarray(data.x, jnp.float32))
         assert ((logits != 0) == own).all()
 
 
@@ -208,9 +215,9 @@ def test_labels_of_a_shard():
 def test_widths_of_ordered_dropout_are_uniform(rate):
     """A quarter of the steps each, or half of them each where the wider ones are out of reach."""
     one = lab(FjORD(rate=rate))
-    widths, variables = (0.25, 0.5, 0.75, 1.0), one.start().server.variables
-    problem = one.recipe.local.problem.extended(
-        Ordered, rate=rate, widths=widths, axes=one.recipe.algorithm.axes,
+    widths, variables = (0.25, 0.5, 0.75, 1.0), server_in(one.start()).variables
+    problem = one.local.problem.extended(
+        Ordered, rate=rate, widths=widths, axes=one.algorithm.axes,
         distil=False,
     )  # fmt: skip
     held = jax.vmap(lambda key: problem.draw(variables, key).factor.params["head"]["kernel"].sum())
@@ -225,8 +232,8 @@ def test_widths_of_ordered_dropout_are_uniform(rate):
 def test_distillation_adds_the_distance_to_the_widest(task):
     """l(f_r, y) + l(f_p, f_r): the first is the widest's own loss, the second moves only the narrow slice."""
     one = lab(FjORD(rate=1.0, widths=(0.25, 1.0), distil=True), task)
-    data, variables = one.data, one.start().server.variables
-    algorithm, plain = one.recipe.algorithm, one.recipe.local.problem
+    data, variables = one.data, server_in(one.start()).variables
+    algorithm, plain = one.algorithm, one.local.problem
     problem = plain.extended(Ordered, rate=1.0, widths=(0.25, 0.25), axes=algorithm.axes, distil=True)
     batch = Batch(
         jnp.asarray(data.x[:6], jnp.float32), jnp.asarray(data.y[:6]), jnp.ones(6), jax.random.key(0)
@@ -257,14 +264,14 @@ def test_hospitals_of_all_rates_in_a_simulation():
         own = jax.tree.map(lambda leaf: leaf[c] != 0, run.variables.params)  # noqa: B023
         assert own["hidden_1"]["kernel"].sum() == (8 * rate) * (4 * rate)
         assert own["head"]["kernel"].sum() == 4 * rate
-        probability = sim.trainer.unplaced.local.problem.predict(
+        probability = sim.recipe.locals[0].problem.predict(
             jax.tree.map(lambda leaf: leaf[c], run.variables),  # noqa: B023
             data.x[(data.owner == c) & (data.split != TRAIN)].astype(np.float32),
         )
         y = data.y[(data.owner == c) & (data.split != TRAIN)]
         loss = np.logaddexp(0, probability[:, 0]) - y * probability[:, 0]
         assert run.hospitals()["log_loss"].iloc[c] == pytest.approx(float(loss.mean()), rel=1e-4)
-    sizes = costs_of_hospitals(sim.trainer.unplaced, data.x, data.y, 4)
+    sizes = costs_by_hospital(sim)
     for found, rate in zip(sizes, rates.values(), strict=True):
         a, b = 8 * rate, 4 * rate
         assert found.upload == found.download == 4 * ((3 + 1) * a + (a + 1) * b + b + 1)
@@ -287,14 +294,13 @@ def test_what_cannot_be_sliced_is_named(model, algorithm, message):
 
 
 def test_a_schedule_of_rates():
-    """The rate of a round is that of all hospitals, also of what they deploy after it."""
+    """The rate of a round is that of all hospitals, also of what they deploy after it and before the next."""
     widen = jaxfed.schedule(lambda r: jnp.where(r < 1, 0.25, 1.0))
     data = hospitals((9, 8), test=2)
     sim = jaxfed.Simulation(data, MLP((4,)), HeteroFL(rate=widen), batch_size=None, splits=("test",))
-    run = sim.run(1, progress=False)
-    assert (run.variables.params["head"]["kernel"] != 0).all()
-    first = sim.run(0, progress=False)
-    assert (first.variables.params["head"]["kernel"] != 0).sum() == 2
+    for rounds, units in ((0, 1), (1, 1), (2, 4)):
+        run = sim.run(rounds, progress=False)
+        assert (run.variables.params["head"]["kernel"] != 0).sum((1, 2)).tolist() == [units] * 2
 
 
 def test_the_common_form_is_what_the_server_adds_up():

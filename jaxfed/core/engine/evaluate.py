@@ -51,7 +51,7 @@ def evaluate_on_device(
         ``name: [C, splits]`` per evaluated hospital, and ``name: [splits]`` over all rows; the same on every
         device.
     """
-    recipe = hyperparameters.at_round(recipe, state.round)
+    recipe = hyperparameters.after_rounds(recipe, state.round)
     single: Metrics = {}
     rows = []
     for g, (plan, local, held) in enumerate(zip(plans, recipe.locals, evaluation, strict=True)):

@@ -25,5 +25,5 @@ def names_a_block_that_fits(simulation, monkeypatch):
 def _needed(sim):
     """Bytes, as XLA says."""
     trainer = sim.trainer
-    exact = trainer.traced(trainer.start(0, None), 1).lower().compile().memory_analysis()
+    exact = trainer.traced(trainer.input(0), trainer.slot(0)).lower().compile().memory_analysis()
     return exact.argument_size_in_bytes + exact.temp_size_in_bytes

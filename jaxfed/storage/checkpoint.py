@@ -21,7 +21,7 @@ from typing import Any, Literal
 import ml_dtypes
 import numpy as np
 
-FORMAT = 1
+FORMAT = 2
 MAGIC = b"JAXFED\r\n"  # damaged by a transfer as text
 PREFIX = len(MAGIC) + 8 + 32
 
@@ -33,7 +33,7 @@ class CheckpointError(Exception):
 
     Attributes:
         reason: ``"missing"``, ``"truncated"``, ``"damaged"``, ``"configuration"`` (of another run),
-            ``"shape or dtype"``, ``"format"`` (a newer one) or ``"keys"`` (another implementation).
+            ``"shape or dtype"``, ``"format"`` (an older or a newer one) or ``"keys"`` (another implementation).
     """
 
     def __init__(self, reason: Reason, message: str) -> None:
@@ -82,7 +82,7 @@ def read(path: Path) -> Checkpoint:
     """Read a file and check all of it.
 
     Raises:
-        CheckpointError: missing, truncated, damaged, or of a newer format.
+        CheckpointError: missing, truncated, damaged, or of another format.
     """
     try:
         data = path.read_bytes()
@@ -134,6 +134,12 @@ def decode(data: bytes, name: str) -> Checkpoint:
         raise CheckpointError(
             "format",
             f"{name} has format {header['format']} and this jaxfed reads up to {FORMAT}; use a newer jaxfed",
+        )
+    if header["format"] < FORMAT:
+        raise CheckpointError(
+            "format",
+            f"{name} was written by an older jaxfed (format {header['format']}); start the run anew in another "
+            "folder",
         )
     arrays, keys = {}, {}
     for leaf in header["leaves"]:

@@ -8,7 +8,7 @@ from typing import Any
 import flax.linen as nn
 
 from jaxfed import algorithms
-from jaxfed.core.types import Algorithm
+from jaxfed.core.algorithm import Algorithm
 from jaxfed.models import MLP
 
 DENSE = MLP((3,), outputs=1, activation=nn.tanh)  # has a `head` and `features`

@@ -95,8 +95,12 @@ def test_an_evaluation_out_of_turn_is_not_kept(sim, whole, tmp_path):
 def test_a_finished_run_is_not_run_again(sim, whole, tmp_path, monkeypatch):
     quiet(sim, 7, checkpoint=tmp_path)
 
-    def refuse(*arguments, **how):
-        raise AssertionError("trained again")
+    advance = Trainer.advance
+
+    def refuse(self, given, slot, stretch, *, fresh):
+        assert not fresh
+        assert not stretch.rounds.any(), "trained again"
+        return advance(self, given, slot, stretch, fresh=fresh)
 
     monkeypatch.setattr(Trainer, "advance", refuse)
     equal_runs(quiet(sim, 7, checkpoint=tmp_path), whole)

@@ -105,7 +105,7 @@ def test_ctrl_c_in_the_middle_of_rounds(sim, whole, monkeypatch):
     monkeypatch.undo()
     done = sum(calls)
     assert 0 < done < 7
-    assert part.config["rounds"] == int(part.state.round) == done
+    assert part.config["rounds"] == int(part.state.round[0]) == done
     assert part.history.evaluated[-1] == done
     assert len(part.history.kept) == len(part.history.training["loss"]) == done
     equal_runs(quiet(sim, 7 - done, eval_every=3, resume=part), whole)
@@ -127,7 +127,7 @@ def test_an_interrupt_raised_between_rounds(sim, whole, monkeypatch, owner, plac
     monkeypatch.undo()
     done = part.config["rounds"]
     assert 0 < done < 7
-    assert int(part.state.round) == part.history.evaluated[-1] == len(part.history.kept) == done
+    assert int(part.state.round[0]) == part.history.evaluated[-1] == len(part.history.kept) == done
     equal_runs(quiet(sim, 7 - done, eval_every=3, resume=part), whole)
 
 

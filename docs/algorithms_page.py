@@ -225,7 +225,9 @@ def _section(document: str, kinds: list[type]) -> str:
 
 def _road(algorithm: Algorithm | GroupAlgorithm) -> str:
     """Two cells: which rules it works with, and which transforms."""
-    return f"{'mean' if algorithm.why_averaged else 'any'} | {'none' if algorithm.why_untransformed else 'any'}"
+    return (
+        f"{'mean' if algorithm.why_averaged else 'any'} | {'none' if algorithm.why_untransformed else 'any'}"
+    )
 
 
 def _reasons(kinds: list[type]) -> list[str]:

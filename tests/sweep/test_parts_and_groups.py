@@ -70,7 +70,7 @@ def test_hospitals_with_different_models_side_by_side():
 
 
 PARTS = {
-    "Krum f": (aggregators.Krum(f=0), "aggregator.f", [0, 2]),
+    "Krum f": (aggregators.Krum(f=0), "aggregator.f", [0, 1]),
     "TrimmedMean trim": (aggregators.TrimmedMean(0.1), "aggregator.trim", [0.0, 0.4]),
     "Clip bound": (transforms.Clip(0.5), "aggregator.bound", [0.01, 0.5]),
     "Clip bound in a chain": (

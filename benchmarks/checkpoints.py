@@ -30,15 +30,15 @@ def main(folder: Path) -> None:
     for algorithm in (jaxfed.FedAvg(), jaxfed.algorithms.Scaffold()):
         sim = jaxfed.Simulation(hospitals, algorithm=algorithm, epochs=2)
         now = Progress.begin(sim.trainer, 0, None)
-        now.compile(10)
-        now.evaluate()
-        per_round = now.advance(10, 10) / 10
-        now.evaluate()
-        config, path = sim.trainer.identity(), folder / "x.checkpoint"
+        now.compile()
+        while now.done < 10:
+            now.advance(np.array([0, 10]), 10)
+        per_round = now.timings.report()["seconds_per_round"]
+        config, path = settings(sim), folder / "x.checkpoint"
         encoding = _median(lambda: b"".join(encode(now.checkpoint(config))))  # noqa: B023
         writing = _median(lambda: write(path, now.checkpoint(config)))  # noqa: B023
         reading = _median(lambda: read(path))  # noqa: B023
-        state = sum(leaf.nbytes for leaf in jax.tree.leaves(now.state.clients))
+        state = sum(leaf.nbytes for leaf in jax.tree.leaves(now.slot.state.clients))
         print(
             f"{type(algorithm).__name__}: write {1e3 * writing:.1f} ms (arrays and checksums "
             f"{1e3 * encoding:.1f}), read {1e3 * reading:.1f} ms, {path.stat().st_size / 2**20:.2f} MiB "

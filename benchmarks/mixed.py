@@ -28,6 +28,7 @@ import jaxfed  # noqa: E402
 from jaxfed.algorithms import FedAvg, mixed  # noqa: E402
 from jaxfed.models import logistic, mlp  # noqa: E402
 from jaxfed.runtime.provenance import provenance  # noqa: E402
+from jaxfed.training.stretch import SEGMENTS, Stretch  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "mixed.json"
 HOSPITALS, ROUNDS, REPEATS, EPOCHS, PUBLIC, STEPS = 60, 5, 5, 2, 500, 20
@@ -114,14 +115,17 @@ def _groups(kind: str) -> list[str]:
 def _runner(sim: jaxfed.Simulation) -> Any:
     """Seconds of some rounds, compiled and warm."""
     trainer = sim.trainer
-    state, _ = trainer.advance(trainer.start(0, None), 1, ROUNDS)
+    given, slot = trainer.input(0), trainer.slot(0)
+    rounds = ROUNDS * (np.arange(SEGMENTS) == 0).astype(np.int32)
+    command = Stretch(rounds, np.zeros(SEGMENTS, bool), [])
+    slot, _ = trainer.advance(given, slot, command, fresh=True)
 
     def run() -> float:
-        nonlocal state
-        jax.block_until_ready(state)
+        nonlocal slot
+        jax.block_until_ready(slot)
         began = time.perf_counter()
-        state, _ = trainer.advance(state, ROUNDS, ROUNDS)
-        jax.block_until_ready(state)
+        slot, _ = trainer.advance(given, slot, command, fresh=False)
+        jax.block_until_ready(slot)
         return time.perf_counter() - began
 
     return run

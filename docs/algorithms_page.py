@@ -20,19 +20,20 @@ import optax
 from jax import Array
 
 from jaxfed import algorithms
-from jaxfed.aggregators import WeightedMean
+from jaxfed.aggregators import WeightedMean, as_chain
 from jaxfed.algorithms import mixed
-from jaxfed.core.engine.groups import GroupRecipe
-from jaxfed.core.engine.rounds import Recipe
-from jaxfed.core.group_algorithm import MixedAlgorithm
+from jaxfed.core.algorithm import Algorithm
+from jaxfed.core.dataset import Dataset
+from jaxfed.core.engine.recipe import Recipe
+from jaxfed.core.group_algorithm import GroupAlgorithm
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.optimizer import optimizer
 from jaxfed.core.problem import Problem
-from jaxfed.core.types import Algorithm
 from jaxfed.models import mlp
 from jaxfed.participation import Everyone
-from jaxfed.spec.costs import Costs, costs, costs_of_groups
+from jaxfed.spec.costs import Costs, costs_by_hospital, costs_of_groups
+from jaxfed.spec.spec import Spec
 
 PAGE = Path(__file__).resolve().parents[1] / "jaxfed" / "algorithms" / "README.md"
 
@@ -79,6 +80,12 @@ GROUPS = {
 }
 
 
+REASONS = {
+    "why_averaged": "Uploads of {} have to be averaged with their weights: {}.",
+    "why_untransformed": "No transform may change uploads of {}: {}.",
+}
+
+
 class Reference(nn.Module):
     """A model that almost every algorithm works with: it has a head, features and normalisation."""
 
@@ -122,9 +129,15 @@ def _sections(package: ModuleType) -> list[str]:
         by_module.setdefault(getattr(package, name).__module__, []).append(name)
     chapters = sorted(by_module.items(), key=lambda item: item[1][0].lower())
     return [
-        _section(inspect.getdoc(sys.modules[module]) or "", [getattr(package, name) for name in names])
+        _section(_document(module, package, names), [getattr(package, name) for name in names])
         for module, names in chapters
     ]
+
+
+def _document(module: str, package: ModuleType, names: list[str]) -> str:
+    """The docstring of a module of algorithms; of a class that lives elsewhere, its own."""
+    source = sys.modules[module] if module.startswith("jaxfed.algorithms") else getattr(package, names[0])
+    return inspect.getdoc(source) or ""
 
 
 def _head() -> str:
@@ -134,14 +147,18 @@ def _head() -> str:
         "What a hospital sends (up), is sent (down) and keeps between rounds is read off each program, in "
         "multiples of the model's bytes, with two hospitals (for slices, of an MLP's with 32 hidden units). "
         "`weights` is how uploads are weighted; "
-        "`personal` algorithms give every hospital a model of its own."
+        "`personal` algorithms give every hospital a model of its own. `rules` are those of "
+        "`jaxfed.aggregators` that may stand in place of the weighted mean, and `transforms` those of "
+        "`jaxfed.transforms` that may change uploads on their way; where it is not `any`, the algorithm's "
+        "section has the reason."
     )
 
 
 def _table() -> str:
     rows = [
-        "| algorithm | up | down | kept | local work beside the local steps | weights | personal |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| algorithm | up | down | kept | local work beside the local steps | weights | personal | rules | "
+        "transforms |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, algorithm in sorted(catalogue().items(), key=lambda item: item[0].lower()):
         found = _costs(algorithm)
@@ -150,7 +167,8 @@ def _table() -> str:
         work = COMPUTE.get(name, "none")
         given = "".join(f", {key} {value}" for key, value in SETTINGS.get(name, {}).items())
         rows.append(
-            f"| `{name}`{given} | {up} | {down} | {kept} | {work} | {algorithm.weighting} | {personal} |"
+            f"| `{name}`{given} | {up} | {down} | {kept} | {work} | {algorithm.weighting} | {personal} | "
+            f"{_road(algorithm)} |"
         )
     return "\n".join(rows)
 
@@ -166,8 +184,9 @@ def _head_of_groups() -> str:
 
 def _table_of_groups() -> str:
     rows = [
-        "| algorithm | up | down | kept | local work beside the local steps | weights | personal |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| algorithm | up | down | kept | local work beside the local steps | weights | personal | rules | "
+        "transforms |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, algorithm in GROUPS.items():
         found = _costs_of_groups(algorithm)
@@ -176,12 +195,15 @@ def _table_of_groups() -> str:
             for field in ("upload", "download", "state")
         )
         personal, work = "yes" if algorithm.personal else "", COMPUTE.get(name.split("(")[0], "none")
-        rows.append(f"| `{name}` | {up} | {down} | {kept} | {work} | {algorithm.weighting} | {personal} |")
+        rows.append(
+            f"| `{name}` | {up} | {down} | {kept} | {work} | {algorithm.weighting} | {personal} | "
+            f"{_road(algorithm)} |"
+        )
     models = " and ".join(f"{one.model:,}" for one in _costs_of_groups(mixed.ByGroup(algorithms.FedAvg())))
     return "\n".join([*rows, "", f"The models have {models} bytes."])
 
 
-def _costs_of_groups(algorithm: MixedAlgorithm) -> list[Costs]:
+def _costs_of_groups(algorithm: GroupAlgorithm) -> list[Costs]:
     x, y = np.zeros((8, 20), np.float32), np.zeros(8, np.int32)
     locals = tuple(
         LocalTraining(
@@ -191,12 +213,33 @@ def _costs_of_groups(algorithm: MixedAlgorithm) -> list[Costs]:
         )
         for model in (mlp(16), mlp(64, 16))
     )
-    return costs_of_groups(GroupRecipe(algorithm, locals, WeightedMean(), Everyone()), x, y)
+    return costs_of_groups(Recipe(algorithm, locals, as_chain(WeightedMean()), Everyone()), x, y)
 
 
 def _section(document: str, kinds: list[type]) -> str:
     signatures = "\n".join(f"- `{_signature(kind)}`" for kind in kinds)
-    return f"## {', '.join(kind.__name__ for kind in kinds)}\n\n{document}\n\n{signatures}"
+    return "\n\n".join(
+        [f"## {', '.join(kind.__name__ for kind in kinds)}", document, signatures, *_reasons(kinds)]
+    )
+
+
+def _road(algorithm: Algorithm | GroupAlgorithm) -> str:
+    """Two cells: which rules it works with, and which transforms."""
+    return (
+        f"{'mean' if algorithm.why_averaged else 'any'} | {'none' if algorithm.why_untransformed else 'any'}"
+    )
+
+
+def _reasons(kinds: list[type]) -> list[str]:
+    """A sentence for each thing that may not happen to the uploads, where a class has a reason."""
+    found = []
+    for attribute, sentence in REASONS.items():
+        by_reason: dict[str, list[str]] = {}
+        for kind in kinds:
+            if isinstance(reason := getattr(kind, attribute), str) and reason:
+                by_reason.setdefault(reason, []).append(f"`{kind.__name__}`")
+        found += [sentence.format(", ".join(names), reason) for reason, names in by_reason.items()]
+    return found
 
 
 def _signature(kind: type) -> str:
@@ -208,11 +251,10 @@ def _signature(kind: type) -> str:
 
 def _costs(algorithm: Algorithm) -> Costs:
     x, y = np.zeros((8, 20), np.float32), np.zeros(8, np.int32)
+    hospitals = Dataset(x, y, np.array([4, 4]), np.zeros(8, np.int8), ("a", "b"), "binary", ("0", "1"))
     model = mlp(32) if type(algorithm).__name__ in SETTINGS else Reference()  # no slices of a layer norm
-    problem = Problem(None, as_model(model), "binary")
-    local = LocalTraining(problem, optimizer(optax.sgd, learning_rate=0.1), batch_size=4)
-    recipe = Recipe(algorithm.for_model(local, x), local, WeightedMean(), Everyone())
-    return costs(recipe, x, y)
+    step = optimizer(optax.sgd, learning_rate=0.1)
+    return costs_by_hospital(Spec(hospitals, model, algorithm, step, batch_size=4))[0]
 
 
 def _times(part: int, model: int) -> str:

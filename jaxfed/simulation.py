@@ -284,7 +284,7 @@ class Simulation(Spec):
                 "evaluate: hospitals have models of their own here; give a simulation with model=... and "
                 "algorithm=FedAvg()"
             )
-        same = self if isinstance(self.algorithm, FedAvg) else self.replace(algorithm=FedAvg())
+        same = self.replace(algorithm=FedAvg()) if self.algorithm.personal else self
         return same.run(0, initial=variables, progress=False).hospitals(split)
 
     def costs(self) -> pd.DataFrame:

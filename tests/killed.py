@@ -27,9 +27,9 @@ import jaxfed  # noqa: E402
 from jaxfed.storage.checkpoint import read  # noqa: E402
 from jaxfed.storage.fingerprint import digest  # noqa: E402
 from jaxfed.storage.leaves import flatten  # noqa: E402
-from jaxfed.sweep import executor as loop  # noqa: E402
+from jaxfed.training import stretch  # noqa: E402
 
-loop.SECONDS = 0.01  # of a call in a sweep: more checkpoints, less in between
+stretch.SECONDS = 0.01  # of a call: more checkpoints, less in between
 
 
 def simulation():

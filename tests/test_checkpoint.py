@@ -91,12 +91,24 @@ def test_bytes_that_change_places_are_found():
 
 
 def test_a_newer_format(monkeypatch):
-    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    monkeypatch.setattr(checkpoint, "FORMAT", 3)
     newer = bytes_of(example())
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match=r"format 2.*up to 1.*newer jaxfed") as error:
+    with pytest.raises(CheckpointError, match=r"format 3.*up to 2.*newer jaxfed") as error:
         decode(newer, "file")
     assert error.value.reason == "format"
+
+
+def test_an_older_format(monkeypatch):
+    monkeypatch.setattr(checkpoint, "FORMAT", 1)
+    older = bytes_of(example())
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError) as error:
+        decode(older, "file")
+    assert error.value.reason == "format"
+    assert str(error.value) == (
+        "file was written by an older jaxfed (format 1); start the run anew in another folder"
+    )
 
 
 @pytest.mark.parametrize(
@@ -227,14 +239,15 @@ def test_long_values_are_told_where_they_differ(tmp_path):
     assert len(line) < 300
 
 
-def test_a_newer_format_is_not_passed_over(tmp_path, monkeypatch):
-    """Going on from an older file would throw away what a newer version has done."""
+@pytest.mark.parametrize("other", [1, 3])
+def test_another_format_is_not_passed_over(tmp_path, monkeypatch, other):
+    """Going on from an older file would throw away what another version has done."""
     files = folder(tmp_path)
     saved(files, 1)
-    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    monkeypatch.setattr(checkpoint, "FORMAT", other)
     saved(files, 2)
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="format 2"):
+    with pytest.raises(CheckpointError, match=f"format {other}"):
         files.latest()
 
 

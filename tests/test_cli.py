@@ -6,9 +6,9 @@ from collections import Counter
 import pandas as pd
 import pytest
 from federations import same
-from jaxfed.training.federated import Federated
 
 from jaxfed import cli
+from jaxfed.training.trainer import Trainer
 
 SMALL = ["--hospitals", "4", "--rounds", "2", "--eval-every", "1", "--hidden", "4", "--devices", "4"]
 
@@ -92,13 +92,13 @@ def test_wrong_values_are_one_line(monkeypatch, tmp_path, arguments, said):
 @pytest.fixture
 def trained(monkeypatch):
     """How many rounds are trained, by name of the algorithm."""
-    rounds, advance = Counter(), Federated.advance
+    rounds, advance = Counter(), Trainer.advance
 
-    def counted(self, state, count, capacity):
-        rounds[self.name] += count
-        return advance(self, state, count, capacity)
+    def counted(self, given, slot, stretch, *, fresh):
+        rounds[self.spec.name] += int(stretch.rounds.sum())
+        return advance(self, given, slot, stretch, fresh=fresh)
 
-    monkeypatch.setattr(Federated, "advance", counted)
+    monkeypatch.setattr(Trainer, "advance", counted)
     return rounds
 
 
@@ -110,18 +110,18 @@ def test_a_command_that_was_cut_goes_on(monkeypatch, tmp_path, trained):
     options = [*SMALL, "--seed", "3", "--eval-every", "2", "--rounds", "4"]
     command(monkeypatch, "run", *options)
     trained.clear()
-    advance = Federated.advance
+    advance = Trainer.advance
 
-    def crash(self, state, count, capacity):
-        if self.name == "LocalOnly" and trained["LocalOnly"] >= 2:
+    def crash(self, given, slot, stretch, *, fresh):
+        if self.spec.name == "LocalOnly" and trained["LocalOnly"] >= 2:
             raise MemoryError
-        return advance(self, state, count, capacity)
+        return advance(self, given, slot, stretch, fresh=fresh)
 
-    monkeypatch.setattr(Federated, "advance", crash)
+    monkeypatch.setattr(Trainer, "advance", crash)
     with pytest.raises(SystemExit, match="jaxfed: out of memory"):
         command(monkeypatch, "run", *options, f"--checkpoint={begun}", "--every", "1")
     assert trained == {"FedAvg": 4, "LocalOnly": 2}
-    monkeypatch.setattr(Federated, "advance", advance)
+    monkeypatch.setattr(Trainer, "advance", advance)
     begun.rename(moved)
     trained.clear()
     command(monkeypatch, "run", "--resume", str(moved))

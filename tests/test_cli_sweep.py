@@ -190,7 +190,7 @@ model = "logistic"
 [vary]
 client_optimizer.learning_rate = [0.01, 0.1]
 """)
-    kept, call, calls = tmp_path / "kept", loop.Lane.call, []
+    kept, call, calls = tmp_path / "kept", loop.ProgramRunner.call, []
 
     def crash(self):
         if len(calls) == 1:
@@ -204,10 +204,10 @@ client_optimizer.learning_rate = [0.01, 0.1]
 
     how = [str(file), "--devices", "4", "--eval-every", "1"]
     command(*how)
-    monkeypatch.setattr(loop.Lane, "call", crash)
+    monkeypatch.setattr(loop.ProgramRunner, "call", crash)
     with pytest.raises(SystemExit, match="jaxfed: out of memory"):
         command(*how, "--checkpoint", str(kept), "--every", "1")
-    monkeypatch.setattr(loop.Lane, "call", call)
+    monkeypatch.setattr(loop.ProgramRunner, "call", call)
     file.unlink()
     command("--resume", str(kept))
     assert found[0].data.identical(found[1].data)

@@ -1,4 +1,4 @@
-"""The form of convolutions as part of the plan: given, measured as on a GPU, remembered, used again."""
+"""The form of convolutions as part of the plan: given, judged, or measured as on a GPU, on request."""
 
 import jax
 import numpy as np
@@ -6,12 +6,9 @@ import optax
 import pytest
 from federations import same
 from flax import linen as nn
-from jaxfed.training.federated import Federated
 
 import jaxfed
-from jaxfed.models import logistic
-from jaxfed.runtime import cache as choices
-from jaxfed.training import autotune as tuning
+from jaxfed.training import judgement, tuning
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -37,14 +34,6 @@ def simulation(model=None, **how):
     return jaxfed.Simulation(data, model=model or Net(), **how)
 
 
-@pytest.fixture(autouse=True)
-def worthwhile(tmp_path, monkeypatch):
-    monkeypatch.setenv("JAXFED_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(choices, "known", {})
-    monkeypatch.setattr(Federated, "_worthwhile", lambda self, rounds: True)
-    monkeypatch.setattr(tuning, "SAMPLE", 1e-3)
-
-
 @pytest.fixture
 def gpu(monkeypatch):
     """What is asked for the platform hears of a GPU; everything runs here."""
@@ -52,72 +41,99 @@ def gpu(monkeypatch):
 
 
 def times(monkeypatch, **seconds):
-    """What the stopwatch shows for each form; a block of 2 is best."""
+    """What the stopwatch shows for each form; a block of 2 is best. The list gets what is timed."""
+    timed = []
 
-    def show(self, recipe, plan, *rest):
-        form = recipe.local.problem.model.form or "native"
-        return seconds[form] + 0.1 * abs(plan.block - 2)
+    def show(spec, block, rounds):
+        timed.append((spec.form, block))
+        return seconds[spec.form] + 0.1 * abs(block - 2)
 
-    monkeypatch.setattr(tuning.Stopwatch, "__call__", show)
+    monkeypatch.setattr(tuning, "seconds", show)
+    return timed
 
 
-def test_both_forms_are_timed_on_a_gpu(gpu):
-    plan = simulation().plan(4)
-    assert (plan.how, plan.form_how) == ("measured", "measured")
-    assert set(plan.seconds) == {"native", "fast"}
-    assert plan.form == min(plan.seconds, key=lambda form: min(plan.seconds[form].values()))
-    assert plan.seconds[plan.form][plan.block] == min(plan.seconds[plan.form].values())
-    assert f"form      {plan.form} operations (measured)" in str(plan)
-    assert f"with fast, {min(plan.seconds['fast'])} side by side" in str(plan)
+def never(*arguments):
+    raise AssertionError("measured")
+
+
+def test_both_forms_are_timed_on_a_gpu(gpu, monkeypatch):
+    shown, seconds = {}, tuning.seconds
+
+    def watched(spec, block, rounds):
+        found = seconds(spec, block, rounds)
+        shown[spec.form, block] = min(found, shown.get((spec.form, block), found))
+        return found
+
+    monkeypatch.setattr(tuning, "seconds", watched)
+    sim = simulation().tuned(2)
+    assert {form for form, _ in shown} == {"native", "fast"}
+    assert (sim.form, sim.block) == min(shown, key=shown.get)
+    plan = sim.plan(4)
+    assert (plan.how, plan.form_how, plan.block, plan.form) == ("given", "given", sim.block, sim.form)
+    assert f"form      {sim.form} operations (given)" in str(plan)
 
 
 @pytest.mark.parametrize(("times_of", "best"), [((3.0, 2.0), "fast"), ((2.0, 3.0), "native")])
-def test_the_faster_one_is_used_and_remembered(gpu, monkeypatch, times_of, best):
+def test_the_faster_one_is_used(gpu, monkeypatch, times_of, best):
     times(monkeypatch, native=times_of[0], fast=times_of[1])
-    run = simulation().run(4, progress=False)
+    sim = simulation().tuned(4)
+    monkeypatch.setattr(tuning, "seconds", never)
+    run = sim.run(4, progress=False)
     assert run.provenance["form"] == best
-    assert run.provenance["block"] == 2
-    monkeypatch.setattr(tuning.Stopwatch, "__call__", None)  # nothing is timed again
-    choices.known.clear()  # another process
-    plan = simulation().plan(4)
-    assert (plan.form, plan.form_how, plan.block, plan.how) == (best, "remembered", 2, "remembered")
+    assert run.provenance["blocks"] == [2]
+
+
+def test_nothing_is_measured_unless_that_is_asked_for(gpu, monkeypatch):
+    monkeypatch.setattr(tuning, "seconds", never)
+    monkeypatch.setattr(judgement, "least_seconds", never)
+    plan = simulation().plan(1000)
+    assert (plan.how, plan.form, plan.form_how) == ("judged", "native", "judged")
+    assert simulation().run(4, progress=False).provenance["form"] == "native"
 
 
 def test_what_is_given_is_no_candidate(gpu, monkeypatch):
-    times(monkeypatch, native=3.0, fast=2.0)
-    plan = simulation(form="native").plan(4)
-    assert (plan.form, plan.form_how, plan.how) == ("native", "given", "measured")
-    assert set(plan.seconds) == {"native"}
-    plan = simulation(block=3).plan(4)
-    assert (plan.form, plan.form_how, plan.block, plan.how) == ("fast", "measured", 3, "given")
-    assert {form: set(column) for form, column in plan.seconds.items()} == {"native": {3}, "fast": {3}}
-    monkeypatch.setattr(tuning.Stopwatch, "__call__", None)
-    assert simulation(form="native", block=3).plan(4).how == "given"
+    timed = times(monkeypatch, native=3.0, fast=2.0)
+    sim = simulation(form="native").tuned(4)
+    assert (sim.form, sim.block) == ("native", 2)
+    assert {form for form, _ in timed} == {"native"}
+    timed.clear()
+    sim = simulation(block=3).tuned(4)
+    assert (sim.form, sim.block) == ("fast", 3)
+    assert {*timed} == {("native", 3), ("fast", 3)}
+    plan = simulation(form="native", block=3).plan(4)
+    assert (plan.form, plan.form_how, plan.block, plan.how) == ("native", "given", 3, "given")
 
 
 def test_without_convolutions_and_on_a_cpu_there_is_one_form(gpu, monkeypatch):
-    times(monkeypatch, native=3.0, fast=2.0)
-    plan = simulation(logistic()).plan(4)
-    assert (plan.form, plan.form_how) == ("native", "judged")
-    assert set(plan.seconds) == {"native"}
+    timed = times(monkeypatch, native=3.0, fast=2.0)
+    plain = nn.Sequential([lambda x: x.mean((1, 2)), nn.Dense(1)])
+    assert simulation(plain).tuned(4).form == "native"
+    assert {form for form, _ in timed} == {"native"}
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    monkeypatch.setattr(tuning.Stopwatch, "__call__", None)
+    timed.clear()
+    assert simulation(block=2).tuned(4).form == "fast"
+    assert {form for form, _ in timed} == {"fast"}
     assert simulation(block=2).plan(4).form == "fast"
 
 
 def test_a_run_goes_on_in_its_form(gpu, monkeypatch, tmp_path):
     times(monkeypatch, native=3.0, fast=2.0)
-    whole = simulation().run(3, progress=False)
-    kept = simulation().run(2, checkpoint=tmp_path / "run", progress=False)
-    times(monkeypatch, native=1.0, fast=2.0)  # and forgotten: it would be another one now
-    choices.keep(next(iter(choices.known)), {"native": {"1": 0.1}})
-    assert simulation().plan(4).form == "native"
+    tuned = simulation().tuned(4)
+    whole = tuned.run(3, progress=False)
+    first = tuned.run(2, checkpoint=tmp_path / "run", progress=False)
+    times(monkeypatch, native=1.0, fast=2.0)  # it would be another form now
+    other = simulation().tuned(4)
+    assert other.form == "native"
     for run in (
-        simulation().run(3, checkpoint=tmp_path / "run", progress=False),
-        simulation().run(1, resume=kept, progress=False),
+        tuned.run(3, checkpoint=tmp_path / "run", progress=False),
+        tuned.run(1, resume=first, progress=False),
     ):
         assert run.provenance["form"] == "fast"
         same(run.variables, whole.variables)
+    with pytest.raises(jaxfed.CheckpointError, match="form: fast there, native here"):
+        other.run(3, checkpoint=tmp_path / "run", progress=False)
+    with pytest.raises(jaxfed.InvalidInput, match="that run has other form"):
+        other.run(1, resume=first, progress=False)
 
 
 def test_forms_change_nothing_but_roundings():

@@ -13,6 +13,7 @@ from jaxfed.algorithms import FedAvg
 from jaxfed.algorithms.mixed import ByGroup
 from jaxfed.core.errors import InvalidInput
 from jaxfed.models import logistic, mlp
+from jaxfed.training.loop import laid_out
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 MANY = 32
@@ -71,11 +72,11 @@ def test_blocks_change_nothing_but_roundings():
 
 def test_a_checkpoint_has_the_blocks():
     trainer = narrow().trainer
-    assert trainer.laid_out(trainer.layout()) is trainer
-    other = {"devices": 2, "blocks": [2, 1]}
-    again = trainer.laid_out(json.loads(json.dumps(other)))
+    assert laid_out(trainer, trainer.layout()) is trainer
+    other = {"devices": 2, "blocks": [2, 1], "evaluation_blocks": [2, 1]}
+    again = laid_out(trainer, json.loads(json.dumps(other)))
     assert again.layout() == other
-    assert [place.plan.block for place in again.placements] == [2, 1]
+    assert [plan.block for plan in again.placed.plans] == [2, 1]
 
 
 def test_a_block_that_would_fit_is_named(monkeypatch):

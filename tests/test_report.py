@@ -15,7 +15,7 @@ from jaxfed.core.dataset import Dataset
 from jaxfed.figures.methods import convergence_panels
 from jaxfed.figures.runs import comparison_figure, subplots
 from jaxfed.models import logistic, mlp
-from jaxfed.spec.costs import costs
+from jaxfed.spec.costs import costs_of_groups
 
 
 def test_the_page_of_algorithms_is_up_to_date():
@@ -39,7 +39,7 @@ def test_the_page_of_algorithms_is_up_to_date():
 def test_costs_in_models(algorithm, up, down, kept):
     data = hospitals((6, 5))
     sim = jaxfed.Simulation(data, jaxfed.models.mlp(32), algorithm)
-    found = costs(sim.recipe, data.x, data.y)
+    found = costs_of_groups(sim.recipe, data.x, data.y)[0]
     assert found.model == 4 * sum(n * m for n, m in ((data.x.shape[1] + 1, 32), (33, 1)))
     small = 3 * 4  # a few numbers beside models
     assert abs(found.upload - up * found.model) <= small

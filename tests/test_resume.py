@@ -1,6 +1,5 @@
 """Runs that are cut and go on from their checkpoints equal those that were not, bit for bit."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -13,18 +12,20 @@ import optax
 import pytest
 from algorithms.catalogue import CATALOGUE
 from federations import hospitals, recipe, same
-from jaxfed.training.federated import Federated
 
 import jaxfed
 from jaxfed import CheckpointError, FedAvg, InvalidInput, LocalOnly, Poisson, Simulation
-from jaxfed.core.engine import rounds as engine
+from jaxfed.core.engine import runs as engine
 from jaxfed.core.types import State
 from jaxfed.models import logistic, mlp
+from jaxfed.records.recorder import Recorder
 from jaxfed.storage import folder as checkpoint_folder
 from jaxfed.storage.checkpoint import Checkpoint, decode, encode, read
 from jaxfed.storage.fingerprint import digest, in_words, settings
 from jaxfed.storage.leaves import flatten, restore
 from jaxfed.training import loop, progress
+from jaxfed.training import stretch as stretches
+from jaxfed.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 RATE = jaxfed.optimizer(optax.sgd, learning_rate=0.3)
@@ -94,23 +95,28 @@ def test_an_evaluation_out_of_turn_is_not_kept(sim, whole, tmp_path):
 def test_a_finished_run_is_not_run_again(sim, whole, tmp_path, monkeypatch):
     quiet(sim, 7, checkpoint=tmp_path)
 
-    def refuse(*arguments):
-        raise AssertionError("trained again")
+    advance = Trainer.advance
 
-    monkeypatch.setattr(Federated, "advance", refuse)
+    def refuse(self, given, slot, stretch, *, fresh):
+        assert not fresh
+        assert not stretch.rounds.any(), "trained again"
+        return advance(self, given, slot, stretch, fresh=fresh)
+
+    monkeypatch.setattr(Trainer, "advance", refuse)
     equal_runs(quiet(sim, 7, checkpoint=tmp_path), whole)
 
 
 def test_ctrl_c_writes_a_last_one(sim, whole, tmp_path, monkeypatch, capsys):
-    calls, advance = [], Federated.advance
+    calls, advance = [], Trainer.advance
 
-    def interrupted(self, state, rounds, capacity):
-        calls.append(rounds)
+    def interrupted(self, given, slot, stretch, *, fresh):
+        calls.append(1)
         if len(calls) == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return advance(self, state, rounds, capacity)
+        return advance(self, given, slot, stretch, fresh=fresh)
 
-    monkeypatch.setattr(Federated, "advance", interrupted)
+    monkeypatch.setattr(stretches, "SECONDS", 0.0)  # a round in a call
+    monkeypatch.setattr(Trainer, "advance", interrupted)
     part = sim.run(7, eval_every=3, checkpoint=tmp_path, every=100)
     monkeypatch.undo()
     done = part.config["rounds"]
@@ -123,17 +129,19 @@ def test_ctrl_c_writes_a_last_one(sim, whole, tmp_path, monkeypatch, capsys):
     equal_runs(quiet(sim, 7, checkpoint=tmp_path), whole)
 
 
-@pytest.mark.parametrize("place", ["advance", "measure", "logged"])
-def test_an_error_leaves_what_was_written_before(sim, whole, tmp_path, monkeypatch, place):
-    calls, function = [], getattr(Federated, place)
+@pytest.mark.parametrize(
+    ("owner", "place"), [(Trainer, "advance"), (Trainer, "rounds_seen"), (Recorder, "evaluation")]
+)
+def test_an_error_leaves_what_was_written_before(sim, whole, tmp_path, monkeypatch, owner, place):
+    calls, function = [], getattr(owner, place)
 
-    def fail(self, *arguments):
+    def fail(self, *arguments, **how):
         calls.append(1)
         if len(calls) == 3:
             raise MemoryError
-        return function(self, *arguments)
+        return function(self, *arguments, **how)
 
-    monkeypatch.setattr(Federated, place, fail)
+    monkeypatch.setattr(owner, place, fail)
     with pytest.raises(MemoryError):
         quiet(sim, 7, checkpoint=tmp_path, every=1)
     monkeypatch.undo()
@@ -153,14 +161,14 @@ def test_a_bad_last_one_costs_some_rounds_and_nothing_else(sim, whole, tmp_path)
     equal_runs(run, whole)
 
 
-def test_the_clock_goes_on(sim, tmp_path):
+def test_the_timings_go_on(sim, tmp_path):
     quiet(sim, 4, checkpoint=tmp_path)
-    clock = read(sorted(tmp_path.iterdir())[-1]).notes["clock"]
-    assert clock["trained"] == 4
+    timings = read(sorted(tmp_path.iterdir())[-1]).notes["timings"]
+    assert timings["rounds"] == 4
     run = quiet(sim, 7, checkpoint=tmp_path)
-    later = read(sorted(tmp_path.iterdir())[-1]).notes["clock"]
-    assert later["trained"] == 7
-    assert all(later[name] >= seconds for name, seconds in clock.items())
+    later = read(sorted(tmp_path.iterdir())[-1]).notes["timings"]
+    assert later["rounds"] == 7
+    assert all(later[name] > number for name, number in timings.items())
     assert run.provenance["seconds_per_round"] == later["training_seconds"] / 7
 
 
@@ -235,17 +243,17 @@ def test_a_folder_of_another_run(sim, whole, tmp_path, changes, how, said):
 
 def test_two_runs_in_one_folder_at_once(sim, tmp_path, monkeypatch):
     """The other one began while this one was already training."""
-    advance = Federated.advance
+    checkpoint = progress.Progress.checkpoint
 
-    def meanwhile(self, state, rounds, capacity):
-        if rounds:
+    def meanwhile(self, config):
+        if self.done:
             monkeypatch.undo()
             for path in tmp_path.iterdir():
                 path.unlink()
             quiet(sim, 1, checkpoint=tmp_path, seed=1)
-        return advance(self, state, rounds, capacity)
+        return checkpoint(self, config)
 
-    monkeypatch.setattr(Federated, "advance", meanwhile)
+    monkeypatch.setattr(progress.Progress, "checkpoint", meanwhile)
     with pytest.raises(CheckpointError, match="seed: 1 there, 0 here"):
         quiet(sim, 7, checkpoint=tmp_path, every=1)
 
@@ -266,15 +274,15 @@ def test_data_are_told_by_every_byte():
 def test_the_layout_of_the_checkpoint_is_used_again(tmp_path):
     """What was chosen, perhaps by measurement, and not what would be chosen now."""
     sim = simulation(devices=None, algorithm=LocalOnly())
-    other = dataclasses.replace(sim.trainer, wanted_devices=2, block=2, held_block=2)
     how = {"seed": 0, "eval_every": 3, "progress": False}
-    assert sim.trainer.layout() != other.layout()
+    layout = {"devices": 2, "blocks": [2], "evaluation_blocks": [2]}
+    assert sim.trainer.layout() != layout
     # the same configuration, laid out in another way by whoever began
-    begun = dataclasses.replace(sim.trainer, wanted_devices=2, block=2)
+    begun = Trainer(sim, layout)
     loop.train(begun, 3, checkpoint=tmp_path, **how)
     run = quiet(sim, 7, checkpoint=tmp_path)
     assert run.provenance["devices"] == 2
-    assert read(sorted(tmp_path.iterdir())[-1]).notes["layout"] == other.layout()
+    assert read(sorted(tmp_path.iterdir())[-1]).notes["layout"] == layout
     same(run.state, loop.train(begun, 7, **how).state)
 
 
@@ -314,7 +322,7 @@ def variables():
     data, found = hospitals((4, 3)), {}
     for case in CATALOGUE.values():
         if case.model not in found:
-            problem = recipe(data, model=case.model).local.problem
+            problem = recipe(data, model=case.model).locals[0].problem
             found[case.model] = problem.init(jax.random.key(1), jnp.asarray(data.x[:1], jnp.float32))
     return found
 
@@ -323,10 +331,10 @@ def variables():
 def test_the_state_of_every_algorithm_is_restored(name, variables):
     """Values, types, weak types and places; random values, so that two leaves cannot change places."""
     case, key = CATALOGUE[name], jax.random.key(7)
-    algorithm = recipe(hospitals((4, 3)), model=case.model, algorithm=case.algorithm).algorithm
+    algorithm = recipe(hospitals((4, 3)), model=case.model, algorithm=case.algorithm).algorithm.algorithm
     server, client = algorithm.init(variables[case.model], key, 4)
     clients = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (4, *jnp.shape(leaf))), client)
-    like = State(jnp.zeros((), jnp.int32), key, *jax.tree.map(jnp.asarray, (server, clients)))
+    like = State(jnp.zeros((), jnp.int32), key, *jax.tree.map(jnp.asarray, (server, clients)), (), ())
     draw = np.random.default_rng(0)
 
     def random(leaf):

@@ -10,12 +10,14 @@ import numpy as np
 import optax
 import pytest
 from federations import hospitals, same
-from jaxfed.training.federated import Federated
 
 import jaxfed
 from jaxfed import FedAvg, FedSGD, FixedCohort, InvalidInput, LocalOnly, Poisson, Simulation
-from jaxfed.core.engine import rounds as engine
+from jaxfed.core.engine import runs as engine
 from jaxfed.models import logistic, mlp
+from jaxfed.records.recorder import Recorder
+from jaxfed.training import stretch as stretches
+from jaxfed.training.trainer import Trainer
 
 SMALL = {"model": logistic(), "batch_size": None, "splits": ("test",), "devices": 1}
 
@@ -87,43 +89,45 @@ def test_a_resumed_run_keeps_its_seed(sim):
 
 def test_ctrl_c_in_the_middle_of_rounds(sim, whole, monkeypatch):
     """A real signal while the old state is already given away: the rounds in progress still count."""
-    calls, advance = [], Federated.advance
+    calls, advance = [], Trainer.advance
 
-    def interrupted(self, state, rounds, capacity):
-        calls.append(rounds)
+    def interrupted(self, given, slot, stretch, *, fresh):
+        calls.append(int(stretch.rounds.sum()))
         if len(calls) == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return advance(self, state, rounds, capacity)
+        return advance(self, given, slot, stretch, fresh=fresh)
 
-    monkeypatch.setattr(Federated, "advance", interrupted)
+    monkeypatch.setattr(stretches, "SECONDS", 0.0)  # a round in a call
+    monkeypatch.setattr(Trainer, "advance", interrupted)
     before = signal.getsignal(signal.SIGINT)
     part = quiet(sim, 7, eval_every=3)
     assert signal.getsignal(signal.SIGINT) is before
     monkeypatch.undo()
     done = sum(calls)
     assert 0 < done < 7
-    assert part.config["rounds"] == int(part.state.round) == done
+    assert part.config["rounds"] == int(part.state.round[0]) == done
     assert part.history.evaluated[-1] == done
     assert len(part.history.kept) == len(part.history.training["loss"]) == done
     equal_runs(quiet(sim, 7 - done, eval_every=3, resume=part), whole)
 
 
-@pytest.mark.parametrize("place", ["advance", "measure"])
-def test_an_interrupt_raised_between_rounds(sim, whole, monkeypatch, place):
-    calls, function = [], getattr(Federated, place)
+@pytest.mark.parametrize(("owner", "place"), [(Trainer, "advance"), (Recorder, "headline")])
+def test_an_interrupt_raised_between_rounds(sim, whole, monkeypatch, owner, place):
+    calls, function = [], getattr(owner, place)
 
-    def interrupted(self, *arguments):
+    def interrupted(self, *arguments, **how):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return function(self, *arguments)
+        return function(self, *arguments, **how)
 
-    monkeypatch.setattr(Federated, place, interrupted)
+    monkeypatch.setattr(stretches, "SECONDS", 0.0)
+    monkeypatch.setattr(owner, place, interrupted)
     part = quiet(sim, 7, eval_every=3)
     monkeypatch.undo()
     done = part.config["rounds"]
     assert 0 < done < 7
-    assert int(part.state.round) == part.history.evaluated[-1] == len(part.history.kept) == done
+    assert int(part.state.round[0]) == part.history.evaluated[-1] == len(part.history.kept) == done
     equal_runs(quiet(sim, 7 - done, eval_every=3, resume=part), whole)
 
 
@@ -304,8 +308,8 @@ def no_rounds(monkeypatch):
     def refuse(*arguments, **how):
         raise AssertionError("compiled before the check")
 
-    monkeypatch.setattr(engine, "advance", refuse)
-    monkeypatch.setattr(engine, "start", refuse)
+    for program in ("advance", "empty", "filled"):
+        monkeypatch.setattr(engine, program, refuse)
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 from federations import hospitals
-from jaxfed.core.engine.groups import GroupRecipe
-from jaxfed.training.setup import trainer_of
 
 import jaxfed
 from jaxfed.algorithms.mixed import FedMD
@@ -12,6 +10,8 @@ from jaxfed.core.errors import InvalidInput
 from jaxfed.models import logistic, mlp
 from jaxfed.spec.checks import check_spec
 from jaxfed.spec.spec import ALL, Spec
+from jaxfed.storage.fingerprint import settings
+from jaxfed.training.trainer import Trainer
 
 
 def test_a_specification_checks_nothing_and_a_simulation_does():
@@ -26,7 +26,8 @@ def test_services_need_no_simulation():
     given = {"hospitals": hospitals((6, 4)), "model": logistic(), "splits": ("train",)}
     spec, sim = Spec(**given), jaxfed.Simulation(**given)
     check_spec(spec)
-    assert trainer_of(spec).identity() == sim.trainer.identity()
+    assert settings(spec) == settings(sim)
+    assert Trainer(spec).layout() == sim.trainer.layout()
     assert spec.describe() == sim.describe()
 
 
@@ -34,7 +35,7 @@ def test_numbers_and_groups_are_in_the_order_of_the_data():
     data = hospitals((5, 4, 3))
     first, second, third = data.hospitals
     alone = Spec(data, steps=jaxfed.per_hospital({third: 3, first: 1, second: 2}))
-    assert np.asarray(alone.recipe.local.steps.values).tolist() == [1, 2, 3]
+    assert np.asarray(alone.recipe.locals[0].steps.values).tolist() == [1, 2, 3]
     assert [*alone.local_trainings] == [ALL]
     assert alone.group_of == (ALL, ALL, ALL)
     models, groups = {"small": logistic(), "large": mlp(4)}, {second: "large", third: "small", first: "small"}
@@ -42,7 +43,10 @@ def test_numbers_and_groups_are_in_the_order_of_the_data():
         spec = Spec(data, algorithm=FedMD(np.zeros((4, data.x.shape[1]))), models=models, groups=given)
         assert spec.group_of == ("small", "large", "small")
         assert [*spec.local_trainings] == ["small", "large"]
-        assert isinstance(spec.recipe, GroupRecipe)
+        assert [local.problem.model for local in spec.recipe.locals] == [
+            local.problem.model for local in spec.local_trainings.values()
+        ]
+        assert len(spec.recipe.locals) == 2
 
 
 def test_hospitals_that_are_evaluated():

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import ml_dtypes
 import numpy as np
 
-FORMAT = 1
+FORMAT = 2
 MAGIC = b"JAXFED\r\n"  # damaged by a transfer as text
 PREFIX = len(MAGIC) + 8 + 32
 
@@ -36,7 +36,7 @@ class CheckpointError(Exception):
 
     Attributes:
         reason: ``"missing"``, ``"truncated"``, ``"damaged"``, ``"configuration"`` (of another run),
-            ``"shape or dtype"``, ``"format"`` (a newer one), ``"keys"`` (another implementation) or
+            ``"shape or dtype"``, ``"format"`` (an older or a newer one), ``"keys"`` (another implementation) or
             ``"not written"`` (no space, or no permission).
     """
 
@@ -97,7 +97,7 @@ def read(path: Path) -> Checkpoint:
     """Read a file and check all of it.
 
     Raises:
-        CheckpointError: missing, truncated, damaged, or of a newer format.
+        CheckpointError: missing, truncated, damaged, or of another format.
     """
     try:
         data = path.read_bytes()
@@ -149,6 +149,12 @@ def decode(data: bytes, name: str) -> Checkpoint:
         raise CheckpointError(
             "format",
             f"{name} has format {header['format']} and this jaxfed reads up to {FORMAT}; use a newer jaxfed",
+        )
+    if header["format"] < FORMAT:
+        raise CheckpointError(
+            "format",
+            f"{name} was written by an older jaxfed (format {header['format']}); start the run anew in another "
+            "folder",
         )
     arrays, keys = {}, {}
     for leaf in header["leaves"]:

@@ -56,7 +56,7 @@ class Checkpoints:
         """The newest that is whole, None where there are none; a warning names each that is not.
 
         Raises:
-            CheckpointError: of another run or a newer format, or none is whole.
+            CheckpointError: of another run or another format, or none is whole.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise CheckpointError("missing", f"{self.folder} is a file; give a folder for checkpoints")

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import pytest
 from federations import Lab, hospitals, recipe, same
 from groups import OF, SGD, GroupLab, models
-from jaxfed.training.federated import Federated
 
 from jaxfed.algorithms import FedAvg
 from jaxfed.algorithms.mixed import ByGroup

@@ -91,7 +91,7 @@ def test_all_problems_at_once(sim):
     assert all(word in str(error.value) for word in ("algorithm.mu", "epochs"))
 
 
-def test_models_of_many_kinds_are_told_apart():
+def test_models_and_groups_are_the_same_in_a_sweep():
     """A clear word, and no half sweep."""
     data = hospitals(test=6)
     groups = {name: "ab"[c % 2] for c, name in enumerate(data.hospitals)}
@@ -99,5 +99,8 @@ def test_models_of_many_kinds_are_told_apart():
         data, models={"a": logistic(), "b": logistic()}, groups=groups, model=None,
         algorithm=algorithms.mixed.ByGroup(FedAvg()), splits=("test",),
     )  # fmt: skip
-    with pytest.raises(InvalidInput, match="different models"):
-        mixed.sweep({"seed": [0, 1]}, 2)
+    for field in ("models", "groups", "models.a"):
+        with pytest.raises(InvalidInput, match=f"no field '{field}'"):
+            mixed.sweep({field: [groups]}, 2)
+    with pytest.raises(InvalidInput, match="algorithm=FedAvg: it needs one model for all hospitals"):
+        mixed.sweep({"algorithm": [FedAvg(), algorithms.FedProx()]}, 2)

@@ -10,7 +10,7 @@ from federations import hospitals
 
 from jaxfed import Halving, InvalidInput, Simulation, algorithms, optimizer
 from jaxfed.models import logistic
-from jaxfed.sweep.executor import Lane
+from jaxfed.sweep.executor import ProgramRunner
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 RATE = "client_optimizer.learning_rate"
@@ -106,14 +106,14 @@ def test_halving_keeps_the_best_and_changes_nothing_else(sim):
 
 def test_losers_cost_nothing_after_their_rung(sim, monkeypatch):
     """Rounds that the program is asked for are those that somebody needs."""
-    asked, orders = [], Lane.orders
+    asked, commands = [], ProgramRunner.commands
 
     def watched(self, fresh):
-        found = orders(self, fresh)
+        found = commands(self, fresh)
         asked.append(int(found[0].rounds.sum()))
         return found
 
-    monkeypatch.setattr(Lane, "orders", watched)
+    monkeypatch.setattr(ProgramRunner, "commands", watched)
     found = quiet(sim, {RATE: np.geomspace(1e-3, 1, 8)}, 8, eval_every=4, halving=Halving(rounds=2, eta=2))
     assert sorted(found["rounds_done"].values.tolist()) == [2, 2, 2, 2, 4, 4, 8, 8]
     assert sum(asked) == int(found["rounds_done"].sum()) == 32
@@ -149,7 +149,7 @@ def test_halving_needs_validation_rows(sim):
 
 
 def test_ctrl_c_returns_what_is_done(sim, monkeypatch):
-    calls, call = [], Lane.call
+    calls, call = [], ProgramRunner.call
 
     def interrupted(self):
         call(self)
@@ -158,7 +158,7 @@ def test_ctrl_c_returns_what_is_done(sim, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
 
     whole = quiet(sim, {"seed": range(6)}, 4)
-    monkeypatch.setattr(Lane, "call", interrupted)
+    monkeypatch.setattr(ProgramRunner, "call", interrupted)
     found = quiet(sim, {"seed": range(6)}, 4)
     assert len(calls) == 3
     assert 0 < int(found["rounds_done"].sum()) < 24

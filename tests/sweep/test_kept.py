@@ -43,7 +43,7 @@ def cut(monkeypatch):
     """Let a sweep crash, or be interrupted, in its so-manieth call of a program."""
 
     def after(calls, error=MemoryError):
-        done, call = [], loop.Lane.call
+        done, call = [], loop.ProgramRunner.call
 
         def crash(self):
             if len(done) == calls:
@@ -51,7 +51,7 @@ def cut(monkeypatch):
             done.append(1)
             return call(self)
 
-        monkeypatch.setattr(loop.Lane, "call", crash)
+        monkeypatch.setattr(loop.ProgramRunner, "call", crash)
         return done
 
     yield after

@@ -139,9 +139,11 @@ def advance(
     def run(given: RunInput, slot: Slot, command: SlotCommand, data: Data) -> tuple[Slot, Results]:
         recipe = given.recipe
         train, held = _choose(data, given.data)
-        state = jax.lax.cond(
-            command.fresh, lambda: start_on_device(recipe, plans, train, given.seed), lambda: slot.state
-        )
+
+        def start() -> State:
+            return _typed(start_on_device(recipe, plans, train, given.seed), slot.state)
+
+        state = jax.lax.cond(command.fresh, start, lambda: slot.state)
         begun = Slot(state, jnp.where(command.fresh, 0, slot.diverged))
 
         def step(state: State) -> tuple[State, RoundInfo]:
@@ -207,6 +209,13 @@ def _train(
 
     r, slot, info = jax.lax.while_loop(proceed, body, (jnp.zeros((), jnp.int32), slot, info))
     return slot, info, done + r
+
+
+def _typed(state: State, like: State) -> State:
+    """A state with the types of a slot, which are those of what the run in it started from."""
+    return jax.tree.map(
+        lambda leaf, other: leaf if leaf.dtype == other.dtype else leaf.astype(other.dtype), state, like
+    )
 
 
 def _diverges(info: RoundInfo) -> Array:

@@ -36,7 +36,8 @@ class CheckpointError(Exception):
 
     Attributes:
         reason: ``"missing"``, ``"truncated"``, ``"damaged"``, ``"configuration"`` (of another run),
-            ``"shape or dtype"``, ``"format"`` (an older or a newer one), ``"keys"`` (another implementation) or
+            ``"shape or dtype"``, ``"format"`` (an older or a newer one), ``"keys"`` (another implementation)
+            or
             ``"not written"`` (no space, or no permission).
     """
 

@@ -154,8 +154,8 @@ def decode(data: bytes, name: str) -> Checkpoint:
     if header["format"] < FORMAT:
         raise CheckpointError(
             "format",
-            f"{name} was written by an older jaxfed (format {header['format']}); start the run anew in another "
-            "folder",
+            f"{name} was written by an older jaxfed (format {header['format']}); start the run anew in "
+            "another folder",
         )
     arrays, keys = {}, {}
     for leaf in header["leaves"]:

@@ -73,6 +73,9 @@ class Uploads:
         weights: ``[K]``.
         size: N; None where all coordinates are here.
         axis: name of the mesh axis over which coordinates are shared; None for one device.
+
+    Attributes:
+        mixture: ``[M, K]``, what was mixed of the stored uploads; None where nothing was.
     """
 
     def __init__(
@@ -80,7 +83,7 @@ class Uploads:
     ) -> None:
         self._matrix, self.aux, self.weights = matrix, aux, weights
         self.size, self.axis = matrix.shape[1] if size is None else size, axis
-        self._rows: Array | None = None  # [M, K]; None where nothing was mixed
+        self.mixture: Array | None = None  # [M, K]; None where nothing was mixed
         self._stored = weights > 0
         self._products = _Products(matrix, self._stored, axis)
 
@@ -95,7 +98,7 @@ class Uploads:
     @property
     def update(self) -> Array:
         """``[M, n]``: this device's share of each update; reads all of them if they were mixed."""
-        return self._matrix if self._rows is None else _multiply(self._rows, self._matrix)
+        return self._matrix if self.mixture is None else _multiply(self.mixture, self._matrix)
 
     def gram(self) -> Array:
         """``[M, M]`` inner products of whole updates."""
@@ -107,7 +110,7 @@ class Uploads:
 
     def squared_norms(self) -> Array:
         """``[M]`` squared norms of whole updates, without a product of all pairs where nothing was mixed."""
-        if self._rows is None:
+        if self.mixture is None:
             return _sum_over(jnp.square(self._matrix).sum(1), self.axis)
         return jnp.maximum(jnp.diagonal(self.gram()), 0)
 
@@ -125,12 +128,12 @@ class Uploads:
 
         They are infinite where they overflow.
         """
-        if self._rows is None:
+        if self.mixture is None:
             return _sum_over(jnp.square(self._matrix - point).sum(1), self.axis)
         moved = jnp.clip(point - self._products.centre, -_FURTHEST, _FURTHEST)
         along = _multiply(jnp.clip(self._matrix - self._products.centre, -_FURTHEST, _FURTHEST), moved)
         along = jnp.append(jnp.where(self._stored, along, 0), self._products.centre @ moved)
-        inner = _multiply(self._affine(self._rows, 1), _sum_over(along, self.axis))
+        inner = _multiply(self._affine(self.mixture, 1), _sum_over(along, self.axis))
         moved_by = _sum_over(moved @ moved, self.axis)
         squares = jnp.maximum(jnp.diagonal(self.centred_gram()) - 2 * inner + moved_by, 0)
         return jnp.where(squares < FAR**2, squares, jnp.inf)
@@ -138,13 +141,13 @@ class Uploads:
     def dot(self, point: Array) -> Array:
         """``[M]`` inner products with ``point [n]``, which is shared over devices as the updates are."""
         inner = _sum_over(_multiply(self._matrix, point), self.axis)
-        return inner if self._rows is None else _multiply(self._rows, inner)
+        return inner if self.mixture is None else _multiply(self.mixture, inner)
 
     def mix(self, matrix: Array, weights: Array) -> Uploads:
         """``matrix [M', M]`` times the uploads, with new weights ``[M']``."""
         matrix = matrix.astype(self._matrix.dtype)
         new = copy.copy(self)
-        new._rows = matrix if self._rows is None else _multiply(matrix, self._rows)
+        new.mixture = matrix if self.mixture is None else _multiply(matrix, self.mixture)
         new.aux, new.weights = _multiply(matrix, self.aux), weights
         return new
 
@@ -163,7 +166,7 @@ class Uploads:
         """The mean with other weights ``[M]``; 0 where they are all 0."""
         total = weights.sum()
         share = (weights / jnp.where(total > 0, total, 1)).astype(self._matrix.dtype)
-        stored = share if self._rows is None else _multiply(share, self._rows)
+        stored = share if self.mixture is None else _multiply(share, self.mixture)
         return Aggregate(_multiply(stored, self._matrix), _multiply(share, self.aux))
 
     def share(self, vector: Array) -> Array:
@@ -208,13 +211,13 @@ class Uploads:
     def _inner(self, shift: int) -> Array:
         """``[M, M]`` inner products of what :meth:`_affine` says; each device computes some columns."""
         products = self._products.centred()
-        if self._rows is None and shift == 1:
+        if self.mixture is None and shift == 1:
             return products[:-1, :-1]
-        if self._rows is None:
+        if self.mixture is None:
             along = products[:-1, -1]
             both = self._stored[:, None] & self._stored[None, :]
             return jnp.where(both, products[:-1, :-1] + along[:, None] + along + products[-1, -1], 0)
-        rows = self._affine(self._rows, shift)
+        rows = self._affine(self.mixture, shift)
         return self.by_columns(lambda some: _multiply(rows, _multiply(products, some)), rows.T)
 
 

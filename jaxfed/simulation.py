@@ -284,12 +284,8 @@ class Simulation(Spec):
                 "evaluate: hospitals have models of their own here; give a simulation with model=... and "
                 "algorithm=FedAvg()"
             )
-<<<<<<< HEAD
         same = self.replace(algorithm=FedAvg()) if self.algorithm.personal else self
         return same.run(0, initial=variables, progress=False).hospitals(split)
-=======
-        return self.replace(algorithm=FedAvg()).run(0, initial=variables, progress=False).hospitals(split)
->>>>>>> t1
 
     def costs(self) -> pd.DataFrame:
         """Bytes that each hospital sends, is sent, keeps, and that its model has, in a round: a row each."""

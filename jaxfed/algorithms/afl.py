@@ -70,10 +70,10 @@ class AFL(Stepping):
     why_averaged: ClassVar[str] = "the weights of the mean are the mixture that it learns"
 
     def init(self, variables: Variables, key: Array, clients: int) -> tuple[AgnosticServer, tuple[()]]:
-        """A uniform lambda; hospitals without rows lose theirs in the first round."""
+        """Equal lambdas; the first round makes those of hospitals with rows add up to 1."""
         base, client = super().init(variables, key, clients)
-        uniform = jnp.full((clients,), 1 / clients, jnp.result_type(float))
-        return AgnosticServer(base.variables, base.optimizer, uniform), client
+        equal = jnp.ones((clients,), jnp.result_type(float))
+        return AgnosticServer(base.variables, base.optimizer, equal), client
 
     def weights(self, server: AgnosticServer, sizes: Array) -> Array:
         """Lambda."""

@@ -33,7 +33,7 @@ class CheckpointError(Exception):
 
     Attributes:
         reason: ``"missing"``, ``"truncated"``, ``"damaged"``, ``"configuration"`` (of another run),
-            ``"shape or dtype"``, ``"format"`` (an older or a newer one) or ``"keys"`` (another implementation).
+            ``"shape or dtype"``, ``"format"`` (another one) or ``"keys"`` (another implementation).
     """
 
     def __init__(self, reason: Reason, message: str) -> None:
@@ -138,8 +138,8 @@ def decode(data: bytes, name: str) -> Checkpoint:
     if header["format"] < FORMAT:
         raise CheckpointError(
             "format",
-            f"{name} was written by an older jaxfed (format {header['format']}); start the run anew in another "
-            "folder",
+            f"{name} was written by an older jaxfed (format {header['format']}); start the run anew in "
+            "another folder",
         )
     arrays, keys = {}, {}
     for leaf in header["leaves"]:

@@ -175,7 +175,7 @@ class Simulation(Spec):
 
         ``sim.sweep({"client_optimizer.learning_rate": [0.01, 0.1], "algorithm.mu": [0, 0.1, 1], "seed":
         range(5)}, rounds=50)``. Numbers are traced; everything else (batch size, model, algorithm) makes
-        groups, and each is compiled once. Every entry equals the single run with these settings. A run that
+        programs, and each is compiled once. Every entry equals the single run with these settings. A run that
         diverges stops there and changes no other one. Ctrl-C returns what is done so far.
 
         Args:

@@ -8,6 +8,7 @@ from federations import same
 from flax import linen as nn
 
 import jaxfed
+from jaxfed.models import logistic
 from jaxfed.training import judgement, tuning
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -106,8 +107,7 @@ def test_what_is_given_is_no_candidate(gpu, monkeypatch):
 
 def test_without_convolutions_and_on_a_cpu_there_is_one_form(gpu, monkeypatch):
     timed = times(monkeypatch, native=3.0, fast=2.0)
-    plain = nn.Sequential([lambda x: x.mean((1, 2)), nn.Dense(1)])
-    assert simulation(plain).tuned(4).form == "native"
+    assert simulation(logistic()).tuned(4).form == "native"
     assert {form for form, _ in timed} == {"native"}
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     timed.clear()
@@ -130,7 +130,7 @@ def test_a_run_goes_on_in_its_form(gpu, monkeypatch, tmp_path):
     ):
         assert run.provenance["form"] == "fast"
         same(run.variables, whole.variables)
-    with pytest.raises(jaxfed.CheckpointError, match="form: fast there, native here"):
+    with pytest.raises(jaxfed.CheckpointError, match="form: 'fast' there, 'native' here"):
         other.run(3, checkpoint=tmp_path / "run", progress=False)
     with pytest.raises(jaxfed.InvalidInput, match="that run has other form"):
         other.run(1, resume=first, progress=False)

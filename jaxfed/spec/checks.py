@@ -191,10 +191,6 @@ def _check_shapes(spec: Spec, problems: Problems) -> None:
         not differs(getattr(spec.algorithm, "server_optimizer", None)),
         "server_optimizer: per_hospital(...) is for the hospitals; give the server one number or a schedule",
     )
-    problems.check(
-        spec.evaluate_on is None or not spec.algorithm.personal,
-        f"evaluate_on: {type(spec.algorithm).__name__} has models for its own hospitals only; leave it out",
-    )
     check_algorithm(spec, variables, batch_of(spec.hospitals.x, 2), problems)
 
 

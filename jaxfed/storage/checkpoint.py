@@ -34,15 +34,10 @@ Reason = Literal[
 class CheckpointError(Exception):
     """A checkpoint that cannot be used.
 
-        Attributes:
-            reason: ``"missing"``, ``"truncated"``, ``"damaged"``, ``"configuration"`` (of another run),
-    <<<<<<< HEAD
-                ``"shape or dtype"``, ``"format"`` (an older or a newer one), ``"keys"`` (another implementation)
-                or
-                ``"not written"`` (no space, or no permission).
-    =======
-                ``"shape or dtype"``, ``"format"`` (another one) or ``"keys"`` (another implementation).
-    >>>>>>> t3
+    Attributes:
+        reason: ``"missing"``, ``"truncated"``, ``"damaged"``, ``"configuration"`` (of another run),
+        ``"shape or dtype"``, ``"format"`` (an older or a newer one), ``"keys"`` (another implementation)
+        or ``"not written"`` (no space, or no permission).
     """
 
     def __init__(self, reason: Reason, message: str) -> None:

@@ -15,19 +15,18 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxfed.core import hyperparameters, keys
+from jaxfed.core import keys
 from jaxfed.core.aggregation import Sender
-from jaxfed.core.engine.recipe import ClientState, Recipe
-from jaxfed.core.engine.road import Channel, transform
+from jaxfed.core.engine.client import FIRST, ClientResult, client_round, upload_shapes
+from jaxfed.core.engine.recipe import Recipe
+from jaxfed.core.engine.road import Channel
 from jaxfed.core.finite import all_finite, where
-from jaxfed.core.group_algorithm import NOTHING, GroupAlgorithm, Parts
+from jaxfed.core.group_algorithm import Parts
 from jaxfed.core.layout.balance import present_first
 from jaxfed.core.layout.plan import DEVICES, Plan
 from jaxfed.core.layout.store import TrainingData
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.types import Metrics, PyTree, Shard, Upload
-
-MAIN, FIRST = 0, 1  # the exchanges of a round, in the order of their states
 
 
 class Group(NamedTuple):
@@ -52,15 +51,6 @@ class Group(NamedTuple):
     weights: Parts
     trains: Array
     ranking: Array | None
-
-
-class ClientResult(NamedTuple):
-    """What a hospital's part of an exchange gives: what the server aggregates, in two parts, and the rest."""
-
-    received: Parts
-    each: PyTree
-    state: ClientState
-    metrics: Metrics
 
 
 class Exchanged(NamedTuple):
@@ -177,78 +167,6 @@ def exchange(
         rejected > 0,
         Parts(common_state, tuple(group_states)),
     )
-
-
-def client_round(
-    recipe: Recipe,
-    local: LocalTraining,
-    server: Parts,
-    client: ClientState,
-    shard: Shard,
-    sender: Sender,
-    keys_of: tuple[Array, Array],
-    which: int,
-) -> ClientResult:
-    """One hospital's part of an exchange: what it does, the transforms, and what the server makes of its
-    upload.
-
-    ``keys_of`` are the keys for its training and for decoding.
-    """
-    algorithm: GroupAlgorithm = hyperparameters.at_hospital(recipe.algorithm, shard.hospital)
-    local = hyperparameters.at_hospital(local, shard.hospital)
-    upload, state, metrics = _act(algorithm, local, server, client.algorithm, shard, keys_of, which)
-    upload, kept = transform(recipe.chain, upload, client.transforms[which], sender, shard.hospital)
-    transforms = tuple(kept if i == which else t for i, t in enumerate(client.transforms))
-    sent = upload._replace(each=())
-    received = Parts(NOTHING, sent) if which == FIRST else algorithm.receive(local, server, sent)
-    return ClientResult(received, upload.each, ClientState(state, transforms), metrics)
-
-
-def _act(
-    algorithm: GroupAlgorithm,
-    local: LocalTraining,
-    server: Parts,
-    client: PyTree,
-    shard: Shard,
-    keys_of: tuple[Array, Array],
-    which: int,
-) -> tuple[Upload, PyTree, Metrics]:
-    """What the algorithm does in a hospital; the first exchange leaves its state as it is."""
-    if which == FIRST:
-        return Upload(algorithm.ask(local, server, client, shard, keys_of[0])), client, {}
-    client = algorithm.decode(local, server, client, shard, keys_of[1])
-    return algorithm.encode(local, server, client, shard, keys_of[0])
-
-
-def sent_shape(
-    recipe: Recipe, local: LocalTraining, server: Parts, client: PyTree, data: TrainingData, which: int
-) -> Upload:
-    """The shape of what the algorithm sends from a hospital with this state, before any transform."""
-
-    def act(server: Parts, client: PyTree, train: Any) -> Upload:
-        key, shard = jax.random.key(0), _no_rows(train)
-        algorithm, training = hyperparameters.at_hospital((recipe.algorithm, local), 0)
-        return _act(algorithm, training, server, client, shard, (key, key), which)[0]
-
-    return jax.eval_shape(act, server, client, data.train)
-
-
-def _no_rows(train: Any) -> Shard:
-    zero = jnp.zeros((), jnp.int32)
-    return Shard(train.x, train.y, zero, zero, None, zero)
-
-
-def upload_shapes(
-    recipe: Recipe, local: LocalTraining, server: Parts, clients: PyTree, data: TrainingData, which: int
-) -> ClientResult:
-    """Shapes of what a hospital's part of an exchange gives; ``clients`` are states ``[S, ...]``."""
-
-    def part(server: Parts, state: ClientState, train: Any) -> ClientResult:
-        key = jax.random.key(0)
-        sender = Sender(key, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.result_type(float)))
-        return client_round(recipe, local, server, state, _no_rows(train), sender, (key, key), which)
-
-    return jax.eval_shape(part, server, jax.tree.map(lambda leaf: leaf[0], clients), data.train)
 
 
 def _visit(

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.core import hyperparameters, keys
-from jaxfed.core.engine.exchange import FIRST, MAIN, Exchanged, Group, exchange, sent_shape, upload_shapes
+from jaxfed.core.engine.client import FIRST, MAIN, sent_shape, upload_shapes
+from jaxfed.core.engine.exchange import Exchanged, Group, exchange
 from jaxfed.core.engine.recipe import COPIED, STATE, ClientState, Plans, Recipe, RoundInfo
 from jaxfed.core.engine.road import start_channel, zeros_like
 from jaxfed.core.finite import keep_finite

@@ -23,7 +23,7 @@ from jaxfed.aggregators import (
 from jaxfed.algorithms import FedAvg, FedDyn, Mime, Scaffold
 from jaxfed.core import keys
 from jaxfed.core.aggregation import Mixer, Post, Rule, Transform
-from jaxfed.core.engine.exchange import FIRST, MAIN
+from jaxfed.core.engine.client import FIRST, MAIN
 from jaxfed.core.hyperparameters import per_hospital, schedule
 from jaxfed.core.optimizer import optimizer
 from jaxfed.core.participation import Participation

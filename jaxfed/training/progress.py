@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 
 from jaxfed.core.engine import runs
 from jaxfed.records.recorder import Recorder
@@ -54,7 +55,10 @@ class Progress:
     def after(cls, trainer: Trainer, run: Run) -> Progress:
         """Where a run of this session stopped; its state stays as it is."""
         assert run.state is not None, "validated by check_run"
-        slot = runs.Slot(jax.tree.map(lambda leaf: leaf.copy(), run.state), jnp.zeros(1, jnp.int32))
+        state = jax.tree.map(lambda leaf: leaf.copy(), run.state)
+        # where the program itself leaves it, so that the same program goes on
+        diverged = jax.device_put(jnp.zeros(1, jnp.int32), NamedSharding(trainer.plan.mesh, runs.RUNS))
+        slot = runs.Slot(state, diverged)
         given = trainer.input(run.config["seed"])
         return cls(trainer, given, slot, False, Recorder(run.history), Timings())
 

@@ -68,12 +68,7 @@ def train(
         variables=now.trainer.variables(now.slot.state),
         personal=spec.algorithm.personal,
         config={**spec.describe(), "seed": seed, "rounds": now.done, "eval_every": eval_every},
-        provenance={
-            **provenance(),
-            **now.trainer.layout(),
-            "form": spec.chosen_form,
-            **now.timings.report(),
-        },
+        provenance={**provenance(), **now.trainer.layout(), **now.timings.report()},
         state=now.slot.state,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from functools import cached_property
@@ -38,6 +39,8 @@ class Trainer:
     """
 
     def __init__(self, spec: Spec, layout: Mapping[str, Any] | None = None) -> None:
+        if layout is not None and layout["form"] != spec.chosen_form:
+            spec = dataclasses.replace(spec, form=layout["form"])
         self.spec, self._layout = spec, layout
 
     @cached_property
@@ -58,8 +61,9 @@ class Trainer:
         return max(self.placed.plans, key=lambda plan: plan.block)
 
     def layout(self) -> dict[str, Any]:
-        """Devices and blocks, as plain numbers."""
+        """Devices, blocks and the form of the models' operations, as plain numbers and words."""
         return {
+            "form": self.spec.chosen_form,
             "devices": self.plan.devices_per_run,
             "blocks": [plan.block for plan in self.placed.plans],
             "evaluation_blocks": [plan.block for plan in self.placed.evaluation_plans],

@@ -46,3 +46,13 @@ def forget_programs():
     """Compiled programs of one file are of no use to the next, and hundreds of them fill the memory."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def forget_some_programs(request):
+    """Neither are those of a hundred tests ago: each program has memory maps, whose number Linux limits."""
+    yield
+    module = request.module
+    module.tests_run = getattr(module, "tests_run", 0) + 1
+    if module.tests_run % 100 == 0:
+        jax.clear_caches()

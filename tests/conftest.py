@@ -49,10 +49,9 @@ def forget_programs():
 
 
 @pytest.fixture(autouse=True)
-def forget_some_programs(request):
-    """Neither are those of a hundred tests ago: each program has memory maps, whose number Linux limits."""
+def forget_programs_in_time():
+    """A program has memory maps, of which Linux allows a process 65,530."""
     yield
-    module = request.module
-    module.tests_run = getattr(module, "tests_run", 0) + 1
-    if module.tests_run % 100 == 0:
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > 25_000:
         jax.clear_caches()

@@ -34,12 +34,12 @@ def at_round(key: Array, stream: int, round: Array) -> Array:
     return jax.random.fold_in(purpose(key, stream), round)
 
 
-def of_client(key: Array, words: Array) -> Array:
+def client_key(key: Array, words: Array) -> Array:
     """The key that belongs to the hospital whose name hashes to ``words`` (``[2]`` uint32)."""
     return jax.random.fold_in(jax.random.fold_in(key, words[0]), words[1])
 
 
-def of_round(keys: Array, round: Array) -> Array:
+def round_keys(keys: Array, round: Array) -> Array:
     """``[C]`` keys of this round."""
     return jax.vmap(lambda key: jax.random.fold_in(key, round))(keys)
 
@@ -68,7 +68,7 @@ def _least(words: Array, among: Array, count: Array | int) -> Array:
     return jax.lax.fori_loop(0, 32, bit, jnp.zeros((), jnp.uint32))
 
 
-def name_words(hospitals: Sequence[str]) -> np.ndarray:
+def client_ids(hospitals: Sequence[str]) -> np.ndarray:
     """``[C, 2]`` uint32: 64 bits of BLAKE2b of each name.
 
     Two words, because ``fold_in`` takes 32 bits and silently truncates wider integers.

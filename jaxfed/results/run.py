@@ -147,7 +147,7 @@ class Run:
             return ""
         counts = {
             "uploads were not finite and left out": int(training["rejected"].sum()),
-            "new models were not finite and left out": int(self.history.kept.sum()),
+            "new models were not finite and left out": int(self.history.refused.sum()),
             "rounds had no hospital": int((~training["present"].any(axis=1)).sum()),
         }
         return "".join(f"{number} {what}; " for what, number in counts.items() if number)

@@ -20,7 +20,7 @@ from jaxfed.core.dataset import Dataset
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
-def in_words(value: Any, inside: tuple[Any, ...] = ()) -> str:
+def canonical_text(value: Any, inside: tuple[Any, ...] = ()) -> str:
     """Text that differs where values differ; unlike ``repr`` it has no addresses and leaves nothing out.
 
     Arrays are told by type, shape and a digest of their bytes; a function that can be imported by its
@@ -33,24 +33,24 @@ def in_words(value: Any, inside: tuple[Any, ...] = ()) -> str:
     if isinstance(value, np.generic | np.ndarray | jax.Array):
         return _array(value)
     if isinstance(value, Mapping):
-        return f"{{{', '.join(sorted(f'{k}: {in_words(v, inside)}' for k, v in value.items()))}}}"
+        return f"{{{', '.join(sorted(f'{k}: {canonical_text(v, inside)}' for k, v in value.items()))}}}"
     if isinstance(value, set | frozenset):
-        return f"{{{', '.join(sorted(in_words(item, inside) for item in value))}}}"
+        return f"{{{', '.join(sorted(canonical_text(item, inside) for item in value))}}}"
     if isinstance(value, list | tuple):
-        return f"({', '.join(in_words(item, inside) for item in value)})"
+        return f"({', '.join(canonical_text(item, inside) for item in value)})"
     if isinstance(value, type):
         return value.__qualname__
     if inspect.ismethod(value):
-        return f"{in_words(value.__self__, inside)}.{value.__name__}"
+        return f"{canonical_text(value.__self__, inside)}.{value.__name__}"
     if isinstance(value, functools.partial):
-        return f"partial{in_words((value.func, value.args, value.keywords), inside)}"
+        return f"partial{canonical_text((value.func, value.args, value.keywords), inside)}"
     if dataclasses.is_dataclass(value):
         fields = [(field.name, getattr(value, field.name, None)) for field in dataclasses.fields(value)]
-        return f"{type(value).__name__}({', '.join(f'{k}={in_words(v, inside)}' for k, v in fields)})"
+        return f"{type(value).__name__}({', '.join(f'{k}={canonical_text(v, inside)}' for k, v in fields)})"
     if callable(value) and hasattr(value, "__qualname__"):
         return _function(value, inside)
     if type(value).__repr__ is object.__repr__:
-        return f"{type(value).__name__}{in_words(getattr(value, '__dict__', {}), inside)}"
+        return f"{type(value).__name__}{canonical_text(getattr(value, '__dict__', {}), inside)}"
     return ADDRESS.sub("", repr(value))
 
 
@@ -60,14 +60,14 @@ def settings(configured: Any) -> dict[str, str]:
     return {
         name: f"{field!r} {digest(field.replace(truth={}))}"
         if isinstance(field, Dataset)
-        else in_words(field)
+        else canonical_text(field)
         for name, field in fields.items()
     }
 
 
 def digest(value: Any) -> str:
-    """64 bits of what :func:`in_words` says, as 16 letters."""
-    return hashlib.sha256(in_words(value).encode()).hexdigest()[:16]
+    """64 bits of what :func:`canonical_text` says, as 16 letters."""
+    return hashlib.sha256(canonical_text(value).encode()).hexdigest()[:16]
 
 
 def _array(value: Any) -> str:
@@ -89,7 +89,7 @@ def _function(function: Callable[..., Any], inside: tuple[Any, ...]) -> str:
     if found is function or any(plain is one for one in inside) or not inspect.isfunction(plain):
         return f"{module}.{name}"
     what = (_code(plain.__code__), plain.__defaults__, plain.__kwdefaults__, _enclosed(plain))
-    return f"{name} {hashlib.sha256(in_words(what, (*inside, plain)).encode()).hexdigest()[:16]}"
+    return f"{name} {hashlib.sha256(canonical_text(what, (*inside, plain)).encode()).hexdigest()[:16]}"
 
 
 def _enclosed(function: Any) -> list[Any]:

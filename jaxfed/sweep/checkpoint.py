@@ -10,7 +10,7 @@ import jax
 from jaxfed.runtime.provenance import compare_versions, provenance
 from jaxfed.spec.spec import Spec
 from jaxfed.storage.checkpoint import Checkpoint
-from jaxfed.storage.fingerprint import digest, in_words, settings
+from jaxfed.storage.fingerprint import digest, canonical_text, settings
 from jaxfed.storage.leaves import flatten, restore
 from jaxfed.sweep.executor import Progress
 from jaxfed.sweep.rungs import Driver
@@ -23,8 +23,8 @@ def identity(spec: Spec, axes: Axes, trials: list[Trial], **how: Any) -> dict[st
     data = dict.fromkeys(one for trial in trials for one in (trial.hospitals, trial.evaluation_hospitals))
     return {
         **settings(spec),
-        **{name: in_words(value) for name, value in how.items()},
-        "fields": ", ".join(f"{axis.path}: {in_words(axis.labels.tolist())}" for axis in axes.axes),
+        **{name: canonical_text(value) for name, value in how.items()},
+        "fields": ", ".join(f"{axis.path}: {canonical_text(axis.labels.tolist())}" for axis in axes.axes),
         "values": digest(axes),
         "data sets": ", ".join(digest(one.replace(truth={})) for one in data),
         "jax devices": f"{len(jax.devices())} {jax.devices()[0].platform}",  # slots follow from them
@@ -55,7 +55,7 @@ def checkpoint(now: Progress, driver: Driver, config: Mapping[str, Any]) -> Chec
     return Checkpoint(config, driver.settled(now), arrays, keys, notes, provenance())
 
 
-def put_back(now: Progress, driver: Driver, found: Checkpoint) -> None:
+def resume(now: Progress, driver: Driver, found: Checkpoint) -> None:
     """Let a sweep that has not begun go on where a checkpoint was written.
 
     Raises:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxfed.core.errors import InvalidInput, Problems
-from jaxfed.core.layout.memory import free, in_words
+from jaxfed.core.layout.memory import free, format_bytes
 
 COPIES = 4  # of a run's state: in, out, gradients and the optimiser's
 
@@ -18,8 +18,8 @@ def check_results(configurations: int, numbers: int, memory: int | None, problem
     there, needed = memory or free(), configurations * (4 * numbers + 4096)
     problems.check(
         needed <= there,
-        f"{configurations:,} configurations need {in_words(needed)} for {numbers:,} metrics each, and there "
-        f"are {in_words(there)}: give fewer configurations, a larger eval_every or fewer splits",
+        f"{configurations:,} configurations need {format_bytes(needed)} for {numbers:,} metrics each, and there "
+        f"are {format_bytes(there)}: give fewer configurations, a larger eval_every or fewer splits",
     )
 
 
@@ -51,8 +51,8 @@ def side_by_side(
         if fits >= 1:
             return groups, min(together, fits)
     raise InvalidInput(
-        f"sweep: one run needs {in_words(one)} and its hospitals {in_words(data)}, and there are "
-        f"{in_words(there or 0)}: give a smaller model, fewer hospitals, or sweep over fewer data sets at a "
+        f"sweep: one run needs {format_bytes(one)} and its hospitals {format_bytes(data)}, and there are "
+        f"{format_bytes(there or 0)}: give a smaller model, fewer hospitals, or sweep over fewer data sets at a "
         "time"
     )
 

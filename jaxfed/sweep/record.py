@@ -45,7 +45,7 @@ class Record:
     _known: dict[Data, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, trials: list[Trial], marks: np.ndarray, scoring: Scoring) -> Record:
+    def empty(cls, trials: list[Trial], marks: np.ndarray, scoring: Scoring) -> Record:
         """With nothing in it."""
         names = dict.fromkeys(h for data in _evaluation_hospitals(trials) for h in data.hospitals)
         K = len(trials)

@@ -13,7 +13,7 @@ from jaxfed.core.errors import InvalidInput
 from jaxfed.results.run import Run
 from jaxfed.runtime import interrupt
 from jaxfed.runtime.provenance import provenance
-from jaxfed.storage.fingerprint import in_words, settings
+from jaxfed.storage.fingerprint import canonical_text, settings
 from jaxfed.storage.folder import Checkpoints, Saver
 from jaxfed.training.progress import Progress
 from jaxfed.training.trainer import Trainer
@@ -38,7 +38,7 @@ def train(
         seed = resume.config["seed"]
     files, newest = None, None
     if checkpoint is not None:
-        about = {"seed": seed, "eval_every": eval_every, "initial": in_words(initial)}
+        about = {"seed": seed, "eval_every": eval_every, "initial": canonical_text(initial)}
         files = Checkpoints(Path(checkpoint), {**settings(spec), **about}, keep)
         newest = files.latest()
     if newest is not None:

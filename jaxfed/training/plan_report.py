@@ -54,8 +54,8 @@ class Planned:
                 or [f"block     {self.block} hospitals side by side ({self.how})"]
             ),
             f"form      {self.form} operations ({self.form_how})",
-            f"memory    {memory.in_words(self.rows)} of rows and {memory.in_words(self.own)} for a round, "
-            f"of {memory.in_words(self.limit)} that each device may hold",
+            f"memory    {memory.format_bytes(self.rows)} of rows and {memory.format_bytes(self.own)} for a round, "
+            f"of {memory.format_bytes(self.limit)} that each device may hold",
         ]
         return "\n".join(lines)
 

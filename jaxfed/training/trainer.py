@@ -108,7 +108,7 @@ class Trainer:
     def needed_memory(self, given: runs.RunInput, slot: runs.Slot) -> memory.Needed:
         """What rounds need of each device's memory."""
         train = tuple(rows.train for rows in self.placed.data.train)
-        return memory.of_rounds(self.traced(given, slot), self.plan, train)
+        return memory.memory_needed(self.traced(given, slot), self.plan, train)
 
     def _largest_block(self, share: float) -> int:
         """The largest block for all groups whose working memory is at most ``share`` of the present one."""
@@ -144,7 +144,7 @@ class Trainer:
     def history(self) -> History:
         """A history with nothing in it."""
         spec = self.spec
-        return History.of(
+        return History.empty(
             spec.evaluation_hospitals, spec.splits, spec.hospitals.hospitals, spec.measure.scoring
         )
 

@@ -130,7 +130,9 @@ def _personal(
             return variables
         train = data.train
         shard = Shard(train.x, train.y, train.start[place], train.size[place], block, number)
-        return algorithm.adapt(training, variables, shard, keys.of_client(round_key, data.client_ids[number]))
+        return algorithm.adapt(
+            training, variables, shard, keys.client_key(round_key, data.client_ids[number])
+        )
 
     def block(j: Array, outputs: Array) -> Array:
         slots = j * plan.block + jnp.arange(plan.block)

@@ -183,8 +183,8 @@ def _visit(
     plan, data = group.plan, group.data
     at_home = group.ranking is None
     first = _first(plan) if at_home else 0
-    trains = of_device(group.trains, plan) if at_home else group.trains
-    hospital = of_device(data.hospital, plan) if at_home else data.hospital
+    trains = this_device(group.trains, plan) if at_home else group.trains
+    hospital = this_device(data.hospital, plan) if at_home else data.hospital
     weights = jax.tree.map(lambda leaf: leaf[hospital], group.weights)
     stream = keys.ASK if which == FIRST else keys.CLIENT
     round_key = keys.at_round(run_key, stream, round)
@@ -195,8 +195,8 @@ def _visit(
         size = jnp.where(group.trains[place], data.train.size[place], 0)
         shard = Shard(data.train.x, data.train.y, data.train.start[place], size, block, number)
         words = data.client_ids[number]
-        own = keys.of_client(round_key, words)
-        sender = Sender(keys.of_client(transform_key, words), round, weight)
+        own = keys.client_key(round_key, words)
+        sender = Sender(keys.client_key(transform_key, words), round, weight)
         both = own, keys.purpose(own, keys.DECODE)
         return client_round(recipe, group.local, group.server, state, shard, sender, both, which)
 
@@ -263,7 +263,7 @@ def _by_hospital(group: Group, seen: _Visited) -> tuple[Metrics, Parts, PyTree, 
 
 def _hospitals_here(group: Group) -> Array:
     """Numbers of the hospitals at the places that this device visits."""
-    return of_device(group.data.hospital, group.plan) if group.ranking is None else group.data.hospital
+    return this_device(group.data.hospital, group.plan) if group.ranking is None else group.data.hospital
 
 
 def side_by_side(client: Callable[..., Any], plan: Plan, *arguments: Any) -> PyTree:
@@ -275,7 +275,7 @@ def side_by_side(client: Callable[..., Any], plan: Plan, *arguments: Any) -> PyT
     return jax.vmap(partial(client, block=plan.axis), axis_name=plan.axis)(*arguments)
 
 
-def of_device(leaf: Array, plan: Plan) -> Array:
+def this_device(leaf: Array, plan: Plan) -> Array:
     """``[S, ...]``: this device's part of ``[D * S, ...]``."""
     return jax.lax.dynamic_slice_in_dim(leaf, _first(plan), plan.slots)
 

@@ -159,7 +159,7 @@ def round_on_device(recipe: Recipe, plans: Plans, data: Data, state: State) -> t
 def presence(recipe: Recipe, state: State, sizes: Array, client_ids: Array) -> tuple[Array, PyTree]:
     """``[C]`` bool: who takes part, the same on every device; a hospital without rows never does."""
     key = keys.purpose(state.key, keys.COHORT)
-    by_client = jax.vmap(partial(keys.of_client, key))(client_ids)
+    by_client = jax.vmap(partial(keys.client_key, key))(client_ids)
     draw, kept = recipe.participation.draw(state.participation, by_client, state.round, sizes)
     return (sizes > 0) & (draw > 0), kept
 

@@ -48,7 +48,7 @@ class Needed(NamedTuple):
         return self.rows + self.own
 
 
-def of_rounds(traced: Traced, plan: Plan, train: PyTree) -> Needed:
+def memory_needed(traced: Traced, plan: Plan, train: PyTree) -> Needed:
     """What rounds need.
 
     Args:
@@ -58,7 +58,7 @@ def of_rounds(traced: Traced, plan: Plan, train: PyTree) -> Needed:
         train: the training rows among its arguments.
     """
     rows = sum(map(_bytes, jax.tree.leaves(train)))
-    return Needed(share_of_rows(plan, rows), max(peak(_of_device(traced.jaxpr.jaxpr)) - rows, 0))
+    return Needed(share_of_rows(plan, rows), max(peak(_device_program(traced.jaxpr.jaxpr)) - rows, 0))
 
 
 def share_of_rows(plan: Plan, count: int) -> int:
@@ -101,7 +101,7 @@ def limit(plan: Plan) -> int:
 
 
 def check(traced: Traced, plan: Plan, train: PyTree, cut: Callable[[float], int] | None = None) -> None:
-    """Refuse rounds that do not fit; the arguments are those of :func:`of_rounds`.
+    """Refuse rounds that do not fit; the arguments are those of :func:`memory_needed`.
 
     ``cut(share)`` returns the largest block whose working memory is at most ``share`` of the present one's,
     or 0.
@@ -110,7 +110,7 @@ def check(traced: Traced, plan: Plan, train: PyTree, cut: Callable[[float], int]
     Raises:
         InvalidInput: says how many bytes are needed, how many there are, and which block would fit.
     """
-    allowed, needed = limit(plan), of_rounds(traced, plan, train)
+    allowed, needed = limit(plan), memory_needed(traced, plan, train)
     if needed.rows + 2 * needed.own <= allowed:
         return
     exact: Any = traced.lower().compile().memory_analysis()
@@ -122,8 +122,8 @@ def check(traced: Traced, plan: Plan, train: PyTree, cut: Callable[[float], int]
     share = max(0.0, 1 - (total - allowed) / max(work, 1))
     block = cut(share) if cut else math.floor(plan.block * share)
     raise InvalidInput(
-        f"block={plan.block}: a round needs {in_words(total)} on each device and there are "
-        f"{in_words(allowed)}; " + (f"block={block} would fit" if block >= 1 else REMEDY)
+        f"block={plan.block}: a round needs {format_bytes(total)} on each device and there are "
+        f"{format_bytes(allowed)}; " + (f"block={block} would fit" if block >= 1 else REMEDY)
     )
 
 
@@ -139,12 +139,12 @@ def check_rows(plan: Plan, hospitals: Dataset) -> None:
     needed = share_of_rows(plan, rows * sum(math.prod(shape) * kind.itemsize for shape, kind in kinds))
     if needed > allowed:
         raise InvalidInput(
-            f"hospitals: their rows need {in_words(needed)} on each device and there are "
-            f"{in_words(allowed)}; {REMEDY}"
+            f"hospitals: their rows need {format_bytes(needed)} on each device and there are "
+            f"{format_bytes(allowed)}; {REMEDY}"
         )
 
 
-def in_words(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Bytes with a unit."""
     power = min(max(int(math.log(max(count, 1), 1000)), 0), 4)
     return f"{count / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
@@ -165,11 +165,11 @@ def free() -> int:
     return free
 
 
-def _of_device(jaxpr: core.Jaxpr) -> core.Jaxpr:
+def _device_program(jaxpr: core.Jaxpr) -> core.Jaxpr:
     """What one device does: the body of the ``shard_map``, through calls."""
     for eqn in jaxpr.eqns:
         for body in bodies_of(eqn):
-            return body if eqn.primitive.name == "shard_map" else _of_device(body)
+            return body if eqn.primitive.name == "shard_map" else _device_program(body)
     return jaxpr
 
 

@@ -111,7 +111,7 @@ def training_data(
         start[v, place.position[line]] = np.cumsum(count[line]) - count[line]
         size[v, place.position], work[v, place.position] = count, place.work
         hospital[v, place.position], sizes[v, group] = group, count
-        client_ids[v, : len(data)] = keys.name_words(data.hospitals)
+        client_ids[v, : len(data)] = keys.client_ids(data.hospitals)
         rows.append(_training_rows(data, group[line]))
     ranking = np.argsort(-work, axis=1, kind="stable").astype(np.int32)
 

@@ -21,7 +21,7 @@ from jaxfed.models import logistic, mlp
 from jaxfed.records.recorder import Recorder
 from jaxfed.storage import folder as checkpoint_folder
 from jaxfed.storage.checkpoint import Checkpoint, decode, encode, read
-from jaxfed.storage.fingerprint import digest, canonical_text, settings
+from jaxfed.storage.fingerprint import canonical_text, digest, settings
 from jaxfed.storage.leaves import flatten, restore
 from jaxfed.training import loop, progress
 from jaxfed.training import stretch as stretches

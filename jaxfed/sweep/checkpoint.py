@@ -10,7 +10,7 @@ import jax
 from jaxfed.runtime.provenance import compare_versions, provenance
 from jaxfed.spec.spec import Spec
 from jaxfed.storage.checkpoint import Checkpoint
-from jaxfed.storage.fingerprint import digest, canonical_text, settings
+from jaxfed.storage.fingerprint import canonical_text, digest, settings
 from jaxfed.storage.leaves import flatten, restore
 from jaxfed.sweep.executor import Progress
 from jaxfed.sweep.rungs import Driver

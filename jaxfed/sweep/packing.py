@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxfed.core.errors import InvalidInput, Problems
-from jaxfed.core.layout.memory import free, format_bytes
+from jaxfed.core.layout.memory import format_bytes, free
 
 COPIES = 4  # of a run's state: in, out, gradients and the optimiser's
 

@@ -10,10 +10,10 @@ from jaxfed.core.types import PyTree
 
 
 class Participation(abc.ABC):
-    """Draws the hospitals that take part in a round; a frozen dataclass that is a pytree, like an algorithm."""
+    """Draws the hospitals that take part in a round; like an algorithm, a frozen dataclass and a pytree."""
 
     def init(self, sizes: Array) -> PyTree:
-        """The state before the first round, for hospitals with ``sizes [C]`` training rows; ``()`` for none."""
+        """The state before the first round, or ``()``, for hospitals with ``sizes [C]`` training rows."""
         return ()
 
     @abc.abstractmethod

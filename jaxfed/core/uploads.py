@@ -204,12 +204,12 @@ class Uploads:
         return _sum_over(partial, self.axis)
 
     def _affine(self, rows: Array, shift: int) -> Array:
-        """``[M, K + 1]``: the mixtures minus ``shift`` centres, as combinations of centred uploads and centre."""
+        """``[M, K + 1]``: the mixtures minus ``shift`` centres, by centred uploads and the centre."""
         present = self._stored.astype(rows.dtype)  # the row of an absent upload is 0, not the centre
         return jnp.concatenate([rows, (rows @ present)[:, None] - shift], axis=1)
 
     def _inner(self, shift: int) -> Array:
-        """``[M, M]`` inner products of the combinations :meth:`_affine`; each device computes some columns."""
+        """``[M, M]`` inner products of the rows of :meth:`_affine`; each device computes some columns."""
         products = self._products.centred()
         if self.mixture is None and shift == 1:
             return products[:-1, :-1]

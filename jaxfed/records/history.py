@@ -115,7 +115,7 @@ class History:
         return dataclasses.replace(self, evaluated=arrays["evaluated"], refused=refused, **groups)
 
     def headline(self, single: Arrays | None = None) -> str:
-        """The newest result as a short text: of an evaluation ``name: [C, S]``, or of the last one recorded."""
+        """The newest result as a short text: of an evaluation ``name: [C, S]``, or of the last recorded."""
         values = self.single[self.primary][-1] if single is None else single[self.primary]
         return f"{self.splits[-1]} {self.primary} {_nan(np.mean, values[:, -1]):.3f}"
 
@@ -198,7 +198,7 @@ class History:
 def across_hospitals(
     name: str, values: np.ndarray, weight: np.ndarray, scoring: Scoring
 ) -> dict[str, np.ndarray]:
-    """Summarise a metric ``[..., C]`` in a few numbers ``[...]``; hospitals without it are left out and counted.
+    """Summarise a metric ``[..., C]`` in a few numbers ``[...]``; hospitals without it are only counted.
 
     Args:
         name: the metric's name; ``scoring`` knows from it which end is the bad one.

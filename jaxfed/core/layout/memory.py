@@ -1,8 +1,8 @@
-"""How many bytes a plan needs on each device, before anything is compiled or put there.
+"""Estimates of the bytes that a plan needs on each device, before compiling and before copying the data.
 
-A program's bytes are the most that is alive at once in its jaxpr: inputs, results, and what is still to be
-read. XLA fuses operations and so needs less, as a rule; where the estimate is above the limit, the program is
-compiled and XLA's own account decides.
+The estimate is the largest number of bytes of arrays that exist at the same time in the program's jaxpr:
+inputs, results, and values that are read later. XLA fuses operations and so usually needs less. If the
+estimate is above the limit, the program is compiled and XLA's memory analysis decides.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Needed(NamedTuple):
 
     Attributes:
         rows: the hospitals' rows; the same for all configurations of a sweep.
-        own: what one configuration adds: its states, its log, and the work on a block of hospitals. K
-            configurations side by side need ``rows + K * own``.
+        own: bytes that each configuration adds: its states, its log, and the working memory of a block of
+            hospitals. K configurations side by side need ``rows + K * own``.
     """
 
     rows: int
@@ -49,12 +49,12 @@ class Needed(NamedTuple):
 
 
 def memory_needed(traced: Traced, plan: Plan, train: PyTree) -> Needed:
-    """What rounds need.
+    """The bytes that rounds need on each device.
 
     Args:
-        traced: ``advance.trace(...)`` of :mod:`jaxfed.core.engine.runs`. Arrays may
-            be ``jax.ShapeDtypeStruct``; with those of the run itself nothing is traced twice.
-        plan: of the hospitals, or of any group of them.
+        traced: ``advance.trace(...)`` of :mod:`jaxfed.core.engine.runs`. Arrays may be
+            ``jax.ShapeDtypeStruct``; with the run's arrays nothing is traced twice.
+        plan: the layout of the hospitals, or of any group of them.
         train: the training rows among its arguments.
     """
     rows = sum(map(_bytes, jax.tree.leaves(train)))
@@ -67,9 +67,10 @@ def share_of_rows(plan: Plan, count: int) -> int:
 
 
 def peak(jaxpr: core.Jaxpr) -> int:
-    """The most bytes that are alive at once, in this order of operations; results take the place of operands.
+    """The largest number of bytes in use at the same time, in this order of operations.
 
-    Inputs may be given up after their last use, as a donated state is, or what a loop carries.
+    A result may reuse the memory of an operand, and an input is freed after its last use, because it may be
+    a donated state or the carry of a loop.
     """
     last = {v: i for i, eqn in enumerate(jaxpr.eqns) for v in _variables(eqn.invars)}
     results = set(_variables(jaxpr.outvars))
@@ -104,8 +105,7 @@ def check(traced: Traced, plan: Plan, train: PyTree, cut: Callable[[float], int]
     """Refuse rounds that do not fit; the arguments are those of :func:`memory_needed`.
 
     ``cut(share)`` returns the largest block whose working memory is at most ``share`` of the present one's,
-    or 0.
-    By default memory is taken to grow linearly with the block.
+    or 0. By default memory is taken to grow linearly with the block.
 
     Raises:
         InvalidInput: says how many bytes are needed, how many there are, and which block would fit.
@@ -145,13 +145,13 @@ def check_rows(plan: Plan, hospitals: Dataset) -> None:
 
 
 def format_bytes(count: float) -> str:
-    """Bytes with a unit."""
+    """A number of bytes as text with a unit."""
     power = min(max(int(math.log(max(count, 1), 1000)), 0), 4)
     return f"{count / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
 def free() -> int:
-    """RAM that this process may still take."""
+    """Bytes of RAM that this process may still allocate."""
     free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**62
     try:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
@@ -166,7 +166,7 @@ def free() -> int:
 
 
 def _device_program(jaxpr: core.Jaxpr) -> core.Jaxpr:
-    """What one device does: the body of the ``shard_map``, through calls."""
+    """The program of one device: the body of the ``shard_map``, which may be inside of calls."""
     for eqn in jaxpr.eqns:
         for body in bodies_of(eqn):
             return body if eqn.primitive.name == "shard_map" else _device_program(body)

@@ -127,7 +127,7 @@ class LocalTraining:
         return Trained(end.variables, steps, end.loss / jnp.maximum(steps, 1))
 
     def repeat(self, shard: Shard, step: Callable[[Array, PyTree], PyTree], start: PyTree) -> PyTree:
-        """Apply ``step(t, carry) -> carry`` as many times as :meth:`train` steps, for steps of another kind."""
+        """Apply ``step(t, carry) -> carry`` as often as :meth:`train` steps, for steps of another kind."""
         return shard.loop(self.total_steps(shard.size), step, start)
 
     def gradient(self, shard: Shard, key: Array, t: Array) -> Callable[[Variables], Gradient]:

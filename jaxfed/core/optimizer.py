@@ -103,7 +103,7 @@ def optimizer(factory: Callable[..., optax.GradientTransformation], **arguments:
 
 
 def _check_number(name: str, value: Any, wanted: bool, problems: Problems) -> None:
-    """Record a problem if a value that should be a number is none, or is not finite, or is a negative step."""
+    """Record a problem if a value should be a number and is none, is not finite, or is a negative step."""
     number = isinstance(value, (numbers.Real, Array, Schedule, PerHospital)) and not isinstance(value, bool)
     if not number:
         fine = not wanted or callable(value) or (value is None and name != "learning_rate")

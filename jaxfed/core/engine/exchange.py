@@ -246,7 +246,7 @@ def _visit(
 
 
 def _sender_weight(channels: Parts, weights: Parts) -> Array:
-    """The weight that a transform sees: that in the group, or in the common form if the group has no channel."""
+    """The weight that a transform sees: in the group, or in the common form if the group has no channel."""
     return weights.common if channels.group.empty else weights.group
 
 

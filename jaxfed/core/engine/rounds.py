@@ -159,7 +159,7 @@ def round_on_device(recipe: Recipe, plans: Plans, data: Data, state: State) -> t
 
 
 def presence(recipe: Recipe, state: State, sizes: Array, client_ids: Array) -> tuple[Array, PyTree]:
-    """``[C]`` bool: whether each hospital takes part, the same on every device, and the participation's state.
+    """``[C]`` bool: whether each hospital takes part, the same on every device, and participation's state.
 
     A hospital without rows never takes part.
     """

@@ -19,7 +19,8 @@ def check_results(configurations: int, numbers: int, memory: int | None, problem
     problems.check(
         needed <= available,
         f"{configurations:,} configurations need {format_bytes(needed)} for {numbers:,} metrics each, "
-        f"and there are {format_bytes(available)}: give fewer configurations, a larger eval_every or fewer splits",
+        f"and there are {format_bytes(available)}: give fewer configurations, a larger eval_every or fewer "
+        "splits",
     )
 
 
@@ -40,7 +41,7 @@ def side_by_side(
         InvalidInput: not even one run fits.
     """
     cpu = jax.devices()[0].platform == "cpu"
-    available = memory or (free() if cpu else _free_on(jax.devices()[0]))
+    available = memory or (free() if cpu else _free_bytes(jax.devices()[0]))
     needed = max(COPIES * state, 1)
     for groups in range(min(devices, runs), 0, -1):
         most = -(-runs // groups)
@@ -62,7 +63,7 @@ def size_of(tree: Any) -> int:
     return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def _free_on(device: Any) -> int | None:
+def _free_bytes(device: Any) -> int | None:
     """The bytes that are free on a device, or None if the device does not report them."""
     stats = device.memory_stats() or {}
     return int(0.9 * stats["bytes_limit"]) - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else None

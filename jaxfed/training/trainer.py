@@ -73,7 +73,7 @@ class Trainer:
     def input(self, seed: int) -> runs.RunInput:
         """The inputs that determine the run, for a slot."""
         recipe = hyperparameters.padded(self.spec.recipe, self.plan.clients)
-        # jnp.asarray keeps Python's numbers weakly typed, as in a program without jit
+        # jnp.asarray keeps Python's numbers weakly typed
         given = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], runs.RunInput(recipe, seed, 0))
         return jax.device_put(given, NamedSharding(self.plan.mesh, runs.RUNS))
 

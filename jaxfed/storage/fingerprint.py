@@ -1,4 +1,4 @@
-"""A configuration in words that are equal where it is equal, in any process."""
+"""A canonical text of a configuration: equal configurations give equal text in every process."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def canonical_text(value: Any, inside: tuple[Any, ...] = ()) -> str:
-    """Text that differs where values differ; unlike ``repr`` it has no addresses and leaves nothing out.
+    """Text that differs if values differ; unlike ``repr`` it has no addresses and omits nothing.
 
-    Arrays are told by type, shape and a digest of their bytes; a function that can be imported by its
-    name is told by that, others (lambdas, closures) by a digest of their code and of what they enclose.
+    Arrays are represented by type, shape and a digest of their bytes; a function that can be imported by its
+    name by this name, other functions (lambdas, closures) by a digest of their code and closure.
 
     Args:
-        value: anything.
-        inside: functions around it, for those that enclose themselves.
+        value: any value.
+        inside: the functions that enclose it, for functions that enclose themselves.
     """
     if isinstance(value, np.generic | np.ndarray | jax.Array):
         return _array(value)
@@ -55,7 +55,7 @@ def canonical_text(value: Any, inside: tuple[Any, ...] = ()) -> str:
 
 
 def settings(configured: Any) -> dict[str, str]:
-    """The fields of a dataclass in words; a data set in few, with a digest of all that it holds."""
+    """The fields of a dataclass as text; a data set is summarised, with a digest of its content."""
     fields = {field.name: getattr(configured, field.name) for field in dataclasses.fields(configured)}
     return {
         name: f"{field!r} {digest(field.replace(truth={}))}"
@@ -66,7 +66,7 @@ def settings(configured: Any) -> dict[str, str]:
 
 
 def digest(value: Any) -> str:
-    """64 bits of what :func:`canonical_text` says, as 16 letters."""
+    """The first 64 bits of the SHA-256 of :func:`canonical_text`, as 16 hexadecimal digits."""
     return hashlib.sha256(canonical_text(value).encode()).hexdigest()[:16]
 
 
@@ -82,24 +82,24 @@ def _array(value: Any) -> str:
 
 def _function(function: Callable[..., Any], inside: tuple[Any, ...]) -> str:
     module, name = getattr(function, "__module__", None), function.__qualname__
-    found: Any = sys.modules.get(str(module))
+    imported: Any = sys.modules.get(str(module))
     for part in name.split("."):
-        found = getattr(found, part, None)
+        imported = getattr(imported, part, None)
     plain = inspect.unwrap(function)
-    if found is function or any(plain is one for one in inside) or not inspect.isfunction(plain):
+    if imported is function or any(plain is other for other in inside) or not inspect.isfunction(plain):
         return f"{module}.{name}"
     what = (_code(plain.__code__), plain.__defaults__, plain.__kwdefaults__, _enclosed(plain))
     return f"{name} {hashlib.sha256(canonical_text(what, (*inside, plain)).encode()).hexdigest()[:16]}"
 
 
 def _enclosed(function: Any) -> list[Any]:
-    found = []
+    values = []
     for cell in function.__closure__ or ():
         try:
-            found.append(cell.cell_contents)
+            values.append(cell.cell_contents)
         except ValueError:  # its variable was deleted
-            found.append(None)
-    return found
+            values.append(None)
+    return values
 
 
 def _code(code: CodeType) -> tuple[Any, ...]:

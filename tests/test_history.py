@@ -115,3 +115,10 @@ def test_the_evaluation_that_validation_rows_like_best():
 def test_an_unknown_split(history):
     with pytest.raises(ValueError, match=r"'validation'.*there are test"):
         history.hospitals_frame("validation")
+
+
+def test_files_of_earlier_versions_have_another_name_for_refused_models():
+    empty = History.empty(hospitals((3, 2), test=2), ("test",))
+    arrays = {name: values for name, values in empty.arrays().items() if name != "refused"}
+    loaded = empty.filled({**arrays, "kept": np.array([True, False])})
+    assert loaded.refused.tolist() == [True, False]

@@ -30,12 +30,12 @@ def outline(spec: Spec, local: LocalTraining) -> tuple[Any, Any]:
 
 @lru_cache(maxsize=64)  # most configurations of a sweep have the same model
 def _known_outline(problem: Problem, tree: Any, shapes: tuple, default: Any) -> tuple[Any, Any]:
-    one, two = (
+    single, double = (
         tree.unflatten([jax.ShapeDtypeStruct((rows, *shape), dtype) for shape, dtype in shapes])
         for rows in (1, 2)
     )
-    variables = jax.eval_shape(problem.init, jax.random.key(0), one)
-    return variables, jax.eval_shape(problem.predict, variables, two)
+    variables = jax.eval_shape(problem.init, jax.random.key(0), single)
+    return variables, jax.eval_shape(problem.predict, variables, double)
 
 
 def batch_of(tree: Any, rows: int) -> Any:

@@ -19,7 +19,7 @@ def names_a_block_that_fits(simulation, monkeypatch):
     fits = int(re.search(r"block=(\d+) would fit", str(found.value)).group(1))
     assert 1 < fits < 16
     simulation(block=fits).run(1, progress=False)
-    assert memory.in_words(allowed) in str(found.value)
+    assert memory.format_bytes(allowed) in str(found.value)
 
 
 def _needed(sim):

@@ -56,7 +56,7 @@ def batches(key, n, batch_size, epochs=None, steps=None):
 def client_keys(seed, round, names):
     """The key of each hospital in a round."""
     key = keys.at_round(keys.run_key(seed), keys.CLIENT, round)
-    return [keys.of_client(key, words) for words in keys.name_words(names)]
+    return [keys.client_key(key, words) for words in keys.client_ids(names)]
 
 
 def local_sgd(params, x, y, rows, rate, *, l2=0.0, correct=lambda grads, params, rows: grads):

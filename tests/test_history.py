@@ -62,7 +62,7 @@ def test_across_hospitals_of_many_at_once(name):
 @pytest.fixture
 def history():
     """Evaluated at 0 and 2; then two rounds: in the second nobody took part."""
-    empty = History.of(hospitals((3, 2, 0), test=2), ("test",))
+    empty = History.empty(hospitals((3, 2, 0), test=2), ("test",))
     single = {"auroc": np.array([[0.5], [NAN], [NAN]])}
     first = empty.evaluation(0, single, {"auroc": np.array([0.4])})
     loss = np.array([[0.6, NAN, NAN], [NAN, NAN, NAN]])
@@ -104,7 +104,7 @@ def test_a_hospital_that_was_refused_can_be_named(history):
 
 
 def test_the_evaluation_that_validation_rows_like_best():
-    empty = History.of(hospitals((3, 2), test=2), ("validation", "test"))
+    empty = History.empty(hospitals((3, 2), test=2), ("validation", "test"))
     single = {"log_loss": np.zeros((2, 2))}
     history = empty
     for done, loss in enumerate([NAN, 0.5, 0.3, 0.4]):
@@ -115,3 +115,10 @@ def test_the_evaluation_that_validation_rows_like_best():
 def test_an_unknown_split(history):
     with pytest.raises(ValueError, match=r"'validation'.*there are test"):
         history.hospitals_frame("validation")
+
+
+def test_files_of_earlier_versions_have_another_name_for_refused_models():
+    empty = History.empty(hospitals((3, 2), test=2), ("test",))
+    arrays = {name: values for name, values in empty.arrays().items() if name != "refused"}
+    loaded = empty.filled({**arrays, "kept": np.array([True, False])})
+    assert loaded.refused.tolist() == [True, False]

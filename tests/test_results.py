@@ -31,7 +31,7 @@ def test_saved_and_loaded(run, personal, tmp_path):
     found = Run.load(run.save(tmp_path / "a" / "run"))
     assert jax.tree.structure(found.variables) == jax.tree.structure(run.variables)
     same(found.variables, run.variables)
-    for name in ("rows", "rate", "evaluated", "kept", "single", "pooled", "training"):
+    for name in ("rows", "rate", "evaluated", "refused", "single", "pooled", "training"):
         old, new = getattr(run.history, name), getattr(found.history, name)
         assert jax.tree.map(lambda leaf: leaf.dtype, old) == jax.tree.map(lambda leaf: leaf.dtype, new)
         jax.tree.map(np.testing.assert_array_equal, old, new)

@@ -21,7 +21,7 @@ from jaxfed.models import logistic, mlp
 from jaxfed.records.recorder import Recorder
 from jaxfed.storage import folder as checkpoint_folder
 from jaxfed.storage.checkpoint import Checkpoint, decode, encode, read
-from jaxfed.storage.fingerprint import digest, in_words, settings
+from jaxfed.storage.fingerprint import canonical_text, digest, settings
 from jaxfed.storage.leaves import flatten, restore
 from jaxfed.training import loop, progress
 from jaxfed.training import stretch as stretches
@@ -425,10 +425,10 @@ def test_words_are_the_same_for_the_same_and_differ_for_others():
         (itself, lambda: lambda n: 0),
     ]  # fmt: skip
     for one, other in pairs:
-        assert in_words(one()) == in_words(one())
+        assert canonical_text(one()) == canonical_text(one())
         assert digest(one()) == digest(one())
-        assert in_words(one()) != in_words(other())
-        assert " at 0x" not in in_words((one(), other()))
+        assert canonical_text(one()) != canonical_text(other())
+        assert " at 0x" not in canonical_text((one(), other()))
 
 
 def test_a_config_is_text_in_any_process():

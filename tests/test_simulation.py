@@ -47,7 +47,7 @@ def equal_runs(a, b):
     same(a.variables, b.variables)
     same(a.state, b.state)
     same(a.history.training, b.history.training)
-    np.testing.assert_array_equal(a.history.kept, b.history.kept)
+    np.testing.assert_array_equal(a.history.refused, b.history.refused)
     both, i, j = np.intersect1d(a.history.evaluated, b.history.evaluated, return_indices=True)
     assert len(both) > 1
     for name in a.history.single:
@@ -107,7 +107,7 @@ def test_ctrl_c_in_the_middle_of_rounds(sim, whole, monkeypatch):
     assert 0 < done < 7
     assert part.config["rounds"] == int(part.state.round[0]) == done
     assert part.history.evaluated[-1] == done
-    assert len(part.history.kept) == len(part.history.training["loss"]) == done
+    assert len(part.history.refused) == len(part.history.training["loss"]) == done
     equal_runs(quiet(sim, 7 - done, eval_every=3, resume=part), whole)
 
 
@@ -127,7 +127,7 @@ def test_an_interrupt_raised_between_rounds(sim, whole, monkeypatch, owner, plac
     monkeypatch.undo()
     done = part.config["rounds"]
     assert 0 < done < 7
-    assert int(part.state.round[0]) == part.history.evaluated[-1] == len(part.history.kept) == done
+    assert int(part.state.round[0]) == part.history.evaluated[-1] == len(part.history.refused) == done
     equal_runs(quiet(sim, 7 - done, eval_every=3, resume=part), whole)
 
 

@@ -1,1 +1,1 @@
-"""The ground floor: data layout, problem, local training, one round. Imports no other part of jaxfed."""
+"""The lowest layer: data layout, problem, local training, one round. It imports no other part of jaxfed."""

@@ -1,13 +1,14 @@
-"""The road of an upload: what may stand between ``client_update`` and ``server_update``.
+"""The interfaces of the parts that process uploads between ``client_update`` and ``server_update``.
 
     upload_k  = T_m(... T_1(client_update(...)))           Transform:        one upload at a time
     U         = M_p(... M_1([upload_1 ... upload_K]))      Mixer:            all uploads to as many or fewer
     aggregate = R(U)                                       Rule or Streamed: all uploads to one
     update    = P_q(... P_1(aggregate))                    Post:             the aggregate, on the server
 
-A part is a frozen dataclass and a pytree (:func:`jaxfed.pytree`): its numbers are leaves, which may be
-traced, swept, scheduled and differ between hospitals like those of an algorithm. Every part gets a key of
-(seed, round, client or server, its position in the chain). Transforms act on an upload's ``update``; rules
+The sequence of parts is called the road of an upload. A part is a frozen dataclass and a pytree
+(:func:`jaxfed.pytree`): its numbers are leaves, which may be traced, swept, scheduled and differ between
+hospitals like those of an algorithm. Every part gets a random key that is derived from (seed, round, client
+or server, its position in the chain). Transforms act on an upload's ``update``; rules
 aggregate ``update`` and ``aux`` alike; posts act on the aggregate's ``update``.
 """
 
@@ -25,12 +26,12 @@ from jaxfed.core.uploads import Aggregate, Uploads
 
 
 class Sender(NamedTuple):
-    """What a transform may know of the client whose upload it sees.
+    """The information that a transform has about the client whose upload it sees.
 
     Attributes:
-        key: of (seed, round, client, position in the chain).
+        key: a random key derived from (seed, round, client, position in the chain).
         round: int32, from 0.
-        weight: the weight that the upload will have.
+        weight: the weight of the upload in the aggregation.
     """
 
     key: Array
@@ -42,58 +43,60 @@ class Part:
     """What all parts of a chain have in common."""
 
     def problems(self, clients: int) -> list[str]:
-        """Why this part cannot work with that many clients, each with the remedy."""
+        """Reasons why this part cannot work with ``clients`` clients, each with the remedy."""
         return []
 
 
 class Transform(Part, abc.ABC):
-    """One upload to one upload, in the client's program, before anything is added or stored."""
+    """Maps one upload to one upload, in the client's program, before uploads are added or stored."""
 
     def init(self, upload: Upload) -> PyTree:
-        """The state of ONE client (error feedback, a momentum); the engine stacks it. ``()`` for none."""
+        """The state of ONE client (error feedback, a momentum), or ``()``; the engine stacks it."""
         return ()
 
     @abc.abstractmethod
     def apply(self, upload: Upload, state: PyTree, sender: Sender) -> tuple[Upload, PyTree]:
-        """What is sent instead of ``upload``, and the client's new state."""
+        """The upload that is sent instead of ``upload``, and the client's new state."""
 
     def wire_bytes(self, upload: Upload, before: int) -> int:
-        """Bytes that travel, where ``before`` would without this part; ``upload`` has shapes only."""
+        """The bytes that are sent; without this part they are ``before``. ``upload`` has shapes only."""
         return before
 
 
 class Mixer(Part, abc.ABC):
-    """All uploads to as many or fewer: a pre-aggregator, or clients that collude."""
+    """Maps all uploads to as many or fewer: a pre-aggregator, or clients that collude."""
 
     @abc.abstractmethod
     def apply(self, uploads: Uploads, key: Array) -> Uploads:
         """The uploads that the next part sees; ``key`` is the same on every device.
 
-        Uploads that are not finite say that the mixer has no answer, as a rule's aggregate does.
+        A mixer that has no answer returns uploads that are not finite; the server then keeps its state.
         """
 
     def left(self, clients: int) -> int:
-        """How many uploads of so many the next part sees."""
+        """The number of uploads that the next part sees if this one sees ``clients``."""
         return clients
 
 
 class Rule(Part, abc.ABC):
-    """All uploads to one. The engine stores them: ``[K, N / D]`` on each of D devices."""
+    """Maps all uploads to one. The engine stores the uploads: ``[K, N / D]`` on each of D devices."""
 
     def init(self, update: Array) -> PyTree:
-        """The server's state, the same on every device; ``update`` is whole, ``[N]``. ``()`` for none."""
+        """The server's state, the same on every device, or ``()``; ``update`` is whole, ``[N]``."""
         return ()
 
     @abc.abstractmethod
     def reduce(self, uploads: Uploads, state: PyTree, key: Array) -> tuple[Aggregate, PyTree, Metrics]:
-        """The aggregate, the new state, and what the observer sees: arrays ``[M]``, such as who was selected.
+        """The aggregate, the new state, and metrics: arrays ``[M]``, such as which uploads were selected.
 
-        An aggregate that is not finite says that the rule has no answer: the server then keeps its state.
+        A rule that has no answer returns an aggregate that is not finite; the server then keeps its state.
         """
 
 
 class Streamed(Part, abc.ABC):
-    """``lower(sum_k w_k lift(upload_k), sum_k w_k)``: uploads are added block by block and never stored.
+    """Computes ``lower(sum_k w_k lift(upload_k), sum_k w_k)`` without storing the uploads.
+
+    The engine adds uploads block by block, so memory does not grow with the number of hospitals.
 
     Attributes:
         averages: whether the aggregate is the weighted mean of the uploads, up to a factor.
@@ -102,28 +105,28 @@ class Streamed(Part, abc.ABC):
     averages: ClassVar[bool] = False
 
     def init(self, upload: Upload) -> PyTree:
-        """The server's state; ``()`` for none."""
+        """The server's state, or ``()``."""
         return ()
 
     def lift(self, upload: Upload, state: PyTree) -> PyTree:
-        """What is summed of one upload's ``update`` and ``aux``, as an Upload: its sign, for a vote."""
+        """The summand of one upload, as an Upload with ``update`` and ``aux``; for a vote, the sign."""
         return upload
 
     @abc.abstractmethod
     def lower(
         self, total: PyTree, weight: Array, state: PyTree, key: Array
     ) -> tuple[Upload, PyTree, Metrics]:
-        """The aggregate as an Upload, the new state, and what the observer sees.
+        """The aggregate as an Upload, the new state, and metrics for the observer.
 
-        ``total`` and ``weight`` are 0 where nobody's upload was used.
+        ``total`` and ``weight`` are 0 if no upload was used.
         """
 
 
 class Post(Part, abc.ABC):
-    """The aggregate to the update that ``server_update`` gets."""
+    """Maps the aggregate to the update that ``server_update`` gets."""
 
     def init(self, update: PyTree) -> PyTree:
-        """The server's state; ``()`` for none."""
+        """The server's state, or ``()``."""
         return ()
 
     @abc.abstractmethod
@@ -132,7 +135,7 @@ class Post(Part, abc.ABC):
 
 
 class ChainState(NamedTuple):
-    """What a chain keeps on the server; what it keeps in clients is in ``State.clients``."""
+    """The state of a chain on the server; its state in clients is in ``State.clients``."""
 
     rule: PyTree
     posts: tuple[PyTree, ...]
@@ -141,7 +144,10 @@ class ChainState(NamedTuple):
 @pytree
 @dataclasses.dataclass(frozen=True)
 class Chain:
-    """The parts of a road, in the order in which uploads meet them; made by ``jaxfed.aggregators.chain``."""
+    """The parts of a road, in the order in which they process uploads.
+
+    Users make a chain with ``jaxfed.aggregators.chain``.
+    """
 
     transforms: tuple[Transform, ...]
     mixers: tuple[Mixer, ...]
@@ -155,11 +161,11 @@ class Chain:
 
     @property
     def stores(self) -> bool:
-        """Whether uploads have to be stored."""
+        """Whether the engine has to store the uploads."""
         return bool(self.mixers) or isinstance(self.rule, Rule)
 
     def problems(self, clients: int) -> list[str]:
-        """Why some part cannot work with that many clients, or with what mixers leave of them."""
+        """Reasons why a part cannot work with ``clients`` uploads, or with those that mixers leave."""
         problems = []
         for part in self.parts:
             problems += [f"{type(part).__name__}: {problem}" for problem in part.problems(clients)]

@@ -1,8 +1,7 @@
 """A federated algorithm, written for one client and one model.
 
-The server's part is ``init`` and ``server_update``, a hospital's is ``client_update``; batching, blocks,
-devices,
-participation, resuming and evaluation are the engine's.
+An algorithm defines the server's part (``init`` and ``server_update``) and a hospital's (``client_update``).
+The engine does the rest: batching, blocks, devices, participation, resuming and evaluation.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ class Algorithm(abc.ABC):
         personal: whether ``variables`` differs between hospitals.
         trains: whether it takes local steps (and so needs a client optimizer).
         adapts: whether a hospital changes ``variables`` before it uses them (``adapt``).
-        asks: whether a first exchange (``ask``, ``answer``) goes before the main one in every round.
-        why_untransformed: why no transform may change its uploads; ``""`` where any may.
-        why_averaged: why its uploads have to be averaged with their weights; ``""`` where any rule works.
+        asks: whether a first exchange (``ask``, ``answer``) precedes the main one in every round.
+        why_untransformed: why no transform may change its uploads; ``""`` if any may.
+        why_averaged: why its uploads have to be averaged with their weights; ``""`` if any rule works.
     """
 
     weighting: str = "samples"
@@ -46,34 +45,33 @@ class Algorithm(abc.ABC):
         """The server's state, and the state of ONE client (the engine stacks it).
 
         ``clients`` is C, the length of the arrays in :class:`~jaxfed.core.types.Cohort`, for a server that
-        keeps
-        something for each hospital.
+        has a state for each hospital.
         """
 
     @abc.abstractmethod
     def client_update(
         self, local: LocalTraining, server: PyTree, client: PyTree, shard: Shard, key: Array
     ) -> tuple[Upload, PyTree, Metrics]:
-        """What one hospital does in a round: its upload, its new state, metrics for the observer."""
+        """One hospital's part of a round: returns its upload, its new state, metrics for the observer."""
 
     @abc.abstractmethod
     def server_update(self, server: PyTree, update: PyTree, cohort: Cohort) -> PyTree:
-        """The server's step; ``update`` is the aggregate of the uploads' ``update``."""
+        """The server's new state; ``update`` is the aggregate of the uploads' ``update``."""
 
     @abc.abstractmethod
     def variables(self, server: PyTree, client: PyTree) -> Variables:
-        """The model that this hospital would deploy."""
+        """The model that this hospital deploys."""
 
     def weights(self, server: PyTree, sizes: Array) -> Array:
         """``[C]`` weight of each hospital if it takes part."""
         return sizes if self.weighting == "samples" else jnp.ones_like(sizes)
 
     def ask(self, local: LocalTraining, server: PyTree, client: PyTree, shard: Shard, key: Array) -> PyTree:
-        """What one hospital answers in the first exchange; averaged over the cohort."""
+        """One hospital's answer in the first exchange; the server averages answers over the cohort."""
         raise TypeError(f"{type(self).__name__} has no first exchange")
 
     def answer(self, server: PyTree, update: PyTree) -> PyTree:
-        """The server after the first exchange, as the main one sees it."""
+        """The server's state after the first exchange, which the main exchange uses."""
         raise TypeError(f"{type(self).__name__} has no first exchange")
 
     def adapt(self, local: LocalTraining, variables: Variables, shard: Shard, key: Array) -> Variables:
@@ -81,16 +79,19 @@ class Algorithm(abc.ABC):
         raise TypeError(f"{type(self).__name__} does not adapt")
 
     def for_model(self, local: LocalTraining, x: PyTree) -> Algorithm:
-        """A copy that knows the model's structure; called before anything is compiled.
+        """A copy that is adjusted to the model's structure; called before anything is compiled.
 
         Only shapes and dtypes of the rows ``x`` matter.
         """
         return self
 
     def travels(self, variables: Variables) -> Variables | None:
-        """1 for each coordinate of the model that is sent down and up, else 0; None where all are."""
+        """1 for each coordinate of the model that is sent down and up, else 0; None if all are sent."""
         return None
 
     def problems(self, local: LocalTraining, variables: Variables) -> list[str]:
-        """Why this cannot work with that training and model (shapes only), each with the remedy."""
+        """Reasons why the algorithm cannot work with this training and model, each with the remedy.
+
+        ``variables`` are shapes only.
+        """
         return []

@@ -20,14 +20,17 @@ def number(
     above: bool = False,
     below: bool = False,
 ) -> list[str]:
-    """A finite number from (``above``) ``least`` to (``below``) ``most``; what only the run knows passes."""
+    """Problems unless ``value`` is finite, >= ``least`` (> if ``above``) and <= ``most`` (< if ``below``).
+
+    A value that is known only inside the run (a schedule, a traced number) passes.
+    """
     values = known(value)
     if values is None:
         return []
     if np.issubdtype(values.dtype, np.number):
-        enough = values > least if above else values >= least
-        little = values < most if below else values <= most
-        if np.isfinite(values).all() and enough.all() and little.all():
+        above_least = values > least if above else values >= least
+        below_most = values < most if below else values <= most
+        if np.isfinite(values).all() and above_least.all() and below_most.all():
             return []
     wanted = f"{'>' if above else '>='} {least:g}"
     wanted += "" if most == math.inf else f" and {'<' if below else '<='} {most:g}"
@@ -43,14 +46,14 @@ def shared(
     above: bool = False,
     below: bool = False,
 ) -> list[str]:
-    """As :func:`number`, and the same one for all hospitals."""
+    """As :func:`number`, for a value that has to be the same for all hospitals."""
     if isinstance(value, PerHospital):
         return [f"{name}=per_hospital(...): the server uses it too; give one number for all hospitals"]
     return number(name, value, least, most, above=above, below=below)
 
 
 def count(name: str, value: Any, least: int = 1) -> list[str]:
-    """A whole number of at least ``least``, for all hospitals or for each."""
+    """Problems unless ``value`` is a whole number >= ``least``, for all hospitals or for each."""
     values = known(value)
     if values is None or (np.issubdtype(values.dtype, np.integer) and (values >= least).all()):
         return []
@@ -58,15 +61,15 @@ def count(name: str, value: Any, least: int = 1) -> list[str]:
 
 
 def shared_count(name: str, value: Any, least: int = 1) -> list[str]:
-    """As :func:`count`, and the same one for all hospitals."""
+    """As :func:`count`, for a value that has to be the same for all hospitals."""
     if isinstance(value, PerHospital):
         return [f"{name}=per_hospital(...): the server uses it; give one number for all hospitals"]
     return count(name, value, least)
 
 
 def known(value: Any) -> np.ndarray | None:
-    """The value as an array, or None where it is only known inside the run."""
+    """The value as an array, or None if it is known only inside the run."""
     inside = value.values if isinstance(value, PerHospital) else value
     if isinstance(inside, (Schedule, jax.core.Tracer, jax.ShapeDtypeStruct)) or type(inside) is object:
-        return None  # jax puts plain objects in the place of leaves where it looks at a tree's structure
+        return None  # jax replaces leaves by plain objects when it examines a tree's structure
     return np.asarray(inside)

@@ -1,8 +1,8 @@
 """The flat sample store: every hospital's rows one after another, on the host.
 
 A federation of C hospitals with N rows in all is one pytree ``x`` of ``[N, ...]`` and one ``y`` of
-``[N]``; hospital ``c`` owns rows ``start[c] : start[c] + size[c]``. Nothing is padded, so a hospital
-of 30 rows and one of 8000 cost what they are. :mod:`jaxfed.core.layout.plan` lays the rows on devices.
+``[N]``; hospital ``c`` owns rows ``start[c] : start[c] + size[c]``. Nothing is padded, so the memory of a
+hospital is proportional to its rows. :mod:`jaxfed.core.layout.plan` assigns hospitals to devices.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Dataset:
 
     Attributes:
         x: features, a pytree of arrays ``[N, ...]``; rows hospital by hospital. Read-only arrays, such as
-            ``np.load(..., mmap_mode="r")`` gives, are not copied where all rows are for training.
+            ``np.load(..., mmap_mode="r")`` gives, are not copied if all rows are for training.
         y: ``[N]`` int32 class numbers (binary, multiclass) or ``[N, ...]`` floats (regression).
         size: ``[C]`` rows of each hospital; 0 is allowed (the hospital never takes part).
         split: ``[N]`` int8; 0 train, 1 validation, 2 test.
@@ -40,9 +40,9 @@ class Dataset:
         features: names of the columns of ``x`` when it is one matrix ``[N, d]``, else empty.
         truth: per-row arrays ``[N]`` that a generator knows and a hospital does not (``p``, ``eta``).
         name: what the data are called in tables and figures.
-        patients: ``[N]`` text, ids of the patients where some have several rows: those of one are never split
-            over train, validation and test; or None.
-        steps: what was done to ``x``, with its numbers; see :mod:`jaxfed.data.preparation`.
+        patients: ``[N]`` text, ids of the patients if some have several rows, else None: rows of the same
+            patient are never split over train, validation and test.
+        steps: the preparation applied to ``x``, with its numbers; see :mod:`jaxfed.data.preparation`.
     """
 
     x: Any
@@ -123,11 +123,11 @@ class Dataset:
     def rows(self, hospital: str) -> tuple[Any, np.ndarray, np.ndarray]:
         """``x [n, ...]``, ``y [n]`` and ``split [n]`` of one hospital, by name."""
         c = self._index(hospital)
-        own = slice(int(self.start[c]), int(self.start[c] + self.size[c]))
-        return jax.tree.map(lambda leaf: leaf[own], self.x), self.y[own], self.split[own]
+        rows = slice(int(self.start[c]), int(self.start[c] + self.size[c]))
+        return jax.tree.map(lambda leaf: leaf[rows], self.x), self.y[rows], self.split[rows]
 
     def select(self, hospitals: Sequence[str]) -> Dataset:
-        """The named hospitals, in the order given."""
+        """A data set of the named hospitals, in the order given."""
         chosen = np.array([self._index(h) for h in hospitals], dtype=np.int64)
         start = self.start
         rows = np.concatenate([np.arange(start[c], start[c] + self.size[c]) for c in chosen])
@@ -143,13 +143,13 @@ class Dataset:
         )
 
     def pooled(self, name: str = "pooled") -> Dataset:
-        """The same rows and splits as one hospital: what centralised training sees."""
+        """A data set with the same rows and splits in one hospital, for centralised training."""
         return dataclasses.replace(
             self, size=np.array([len(self.y)], dtype=self.size.dtype), hospitals=(name,)
         )
 
     def replace(self, **changes: Any) -> Dataset:
-        """A copy with some attributes changed, checked again."""
+        """A copy with some attributes changed; the copy is checked again."""
         return dataclasses.replace(self, **changes)
 
     def _index(self, hospital: str) -> int:

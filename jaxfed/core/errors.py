@@ -1,4 +1,4 @@
-"""Errors that name who, what, the value and the remedy, and report several problems together."""
+"""Errors that name the argument or hospital, the value and the remedy, and report all problems together."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import re
 from collections.abc import Iterable
 
 NUMBER = re.compile(r"'[^']*'|\d+(?:\.\d+)?")
-SHOWN = 40  # names that a message lists in full
+SHOWN = 40  # a message lists at most this number of names in full
 
 
 class InvalidInput(ValueError):
-    """What a user gave cannot be used; the message lists every problem that was found."""
+    """An input cannot be used; the message lists every problem with it."""
 
 
 class Problems:
-    """Collects every problem of an input, so that a user meets them in one error instead of one by one.
+    """Collects every problem of an input, so that a user sees them in one error instead of one by one.
 
-    Problems of one kind in several hospitals are one line, which names the hospitals.
+    Problems of the same kind in several hospitals are reported in one line, which names the hospitals.
 
     >>> problems = Problems("from_arrays")
     >>> for name in ("north", "south", "west"):
@@ -37,16 +37,16 @@ class Problems:
         """Record one problem: hospital or argument, value, remedy.
 
         Args:
-            problem: the text; without the hospital where ``hospital`` is given.
-            kind: equal where only the first of several problems has to be shown; by default the text, of a
-                hospital's problem the text without its numbers.
-            hospital: whose problem it is.
+            problem: the text; it does not name the hospital if ``hospital`` is given.
+            kind: only the first of several problems of the same kind is shown. The default is the text; for
+                the problem of a hospital, the text without its numbers.
+            hospital: name of the hospital that has the problem.
         """
         self._count += 1
         if hospital is None:
             self._kinds.setdefault(kind or problem, (problem, []))
         else:
-            same = kind or NUMBER.sub(lambda found: found[0] if found[0][0] == "'" else "0", problem)
+            same = kind or NUMBER.sub(lambda match: match[0] if match[0][0] == "'" else "0", problem)
             self._kinds.setdefault(f"hospital: {same}", (problem, []))[1].append(hospital)
 
     def extend(self, problems: Iterable[str]) -> None:
@@ -65,11 +65,11 @@ class Problems:
 
     @property
     def count(self) -> int:
-        """How many problems were recorded so far."""
+        """The number of problems recorded so far."""
         return self._count
 
     def raise_if_any(self) -> None:
-        """Raise one :class:`InvalidInput` that lists what was recorded."""
+        """Raise one :class:`InvalidInput` that lists the recorded problems, if there are any."""
         lines = [_line(problem, hospitals) for problem, hospitals in self._kinds.values()]
         if not lines:
             return
@@ -95,16 +95,16 @@ class HospitalProblems(Problems):
 
     @property
     def count(self) -> int:
-        """How many problems were recorded so far, of all hospitals."""
+        """The number of problems recorded so far, of all hospitals."""
         return self._whole.count
 
     def raise_if_any(self) -> None:
-        """As the whole collection does."""
+        """Raise the problems of the whole collection, if there are any."""
         self._whole.raise_if_any()
 
 
 def listed(names: Iterable[object], most: int = 8) -> str:
-    """``'a', 'b' and 3 more``: names for a message, cut to a readable number."""
+    """The names as text for a message, cut to a readable number: ``'a', 'b' and 3 more``."""
     every = [repr(name) if isinstance(name, str) else str(name) for name in names]
     hidden = len(every) - most
     if hidden <= 0:
@@ -113,7 +113,7 @@ def listed(names: Iterable[object], most: int = 8) -> str:
 
 
 def did_you_mean(given: object, known: Iterable[str]) -> str:
-    """``did you mean 'mild'?`` for a near miss, else what there is; of a long list the first few."""
+    """A hint: ``did you mean 'mild'?`` for a near miss, else the known names (of many, the first few)."""
     every = [str(name) for name in known]
     near = difflib.get_close_matches(str(given), every, n=2)
     if near:

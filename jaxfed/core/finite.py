@@ -28,11 +28,11 @@ def where(condition: Array, new: PyTree, old: PyTree | float) -> PyTree:
 
 
 def keep_finite(new: PyTree, old: PyTree, present: Array) -> tuple[PyTree, Array]:
-    """The server after a round, and whether its new state was refused because it was not finite.
+    """The server's state after a round, and whether the new state was refused because it was not finite.
 
-    The old state is returned then, and also where nobody's upload was used.
+    If it was refused, or if no upload was used, the old state is returned.
     """
-    # aggregates are wider than half-precision models
+    # the aggregate of a half-precision model has a wider type than the model
     new = jax.tree.map(lambda after, before: jnp.asarray(after, before.dtype), new, old)
     finite = all_finite(jax.tree.map(lambda leaf: leaf[None], new))[0]
     return where(finite & (present > 0), new, old), ~finite & (present > 0)

@@ -4,11 +4,10 @@
                        upload_k, model_k <- encode(model_k)      training, and the upload in the common form
     server:            common            <- aggregate(sum_k w_k receive(upload_k) / sum_k w_k)
 
-Hospitals with models of one architecture are a group. What all groups share is the common form: predictions
-on
-public rows, prototypes of classes, a small model that everybody has. The engine runs nothing else: an
-algorithm
-for one model (:class:`~jaxfed.core.algorithm.Algorithm`) is run :class:`ByGroup`, as one group.
+Hospitals with models of the same architecture form a group. All groups share the common form: predictions on
+public rows, prototypes of classes, or a small model that every hospital has. The engine runs only group
+algorithms: it runs an algorithm for one model (:class:`~jaxfed.core.algorithm.Algorithm`) as
+:class:`ByGroup` with a single group.
 """
 
 from __future__ import annotations
@@ -49,10 +48,10 @@ class GroupAlgorithm(abc.ABC):
         personal: whether ``variables`` differs between hospitals of a group.
         trains: whether it takes local steps (and so needs a client optimizer).
         adapts: whether a hospital changes ``variables`` before it uses them (``adapt``).
-        asks: whether a first exchange (``ask``, ``answer``) goes before the main one in every round.
-        separate: whether groups learn nothing of each other.
-        why_untransformed: why no transform may change its uploads; ``""`` where any may.
-        why_averaged: why what is received has to be averaged with its weights; ``""`` where any rule works.
+        asks: whether a first exchange (``ask``, ``answer``) precedes the main one in every round.
+        separate: whether groups learn nothing from each other.
+        why_untransformed: why no transform may change its uploads; ``""`` if any may.
+        why_averaged: why received uploads have to be averaged with their weights; ``""`` if any rule works.
     """
 
     weighting: str = "uniform"
@@ -66,8 +65,9 @@ class GroupAlgorithm(abc.ABC):
 
     @abc.abstractmethod
     def begin(self, local: LocalTraining, variables: Variables, x: PyTree, key: Array) -> PyTree:
-        """The common form before the first round, from any group's training, variables and a row ``x [1,
-        ...]``.
+        """The common form before the first round, from any group's training and variables.
+
+        ``x [1, ...]`` is one row.
 
         Every group must give the same shapes; otherwise the groups cannot share it.
         """
@@ -76,7 +76,7 @@ class GroupAlgorithm(abc.ABC):
     def init(
         self, local: LocalTraining, variables: Variables, key: Array, clients: int
     ) -> tuple[PyTree, PyTree]:
-        """The server's state for a group, and the state of ONE hospital of it.
+        """The server's state for a group, and the state of ONE hospital of the group.
 
         ``clients`` is C, the length of the arrays in :class:`~jaxfed.core.types.Cohort`.
         """
@@ -89,10 +89,10 @@ class GroupAlgorithm(abc.ABC):
     def encode(
         self, local: LocalTraining, server: Parts, client: PyTree, shard: Shard, key: Array
     ) -> tuple[Upload, PyTree, Metrics]:
-        """Training: the hospital's upload, its new state, metrics for the observer."""
+        """Train: returns the hospital's upload, its new state, and metrics for the observer."""
 
     def receive(self, local: LocalTraining, server: Parts, upload: Upload) -> Parts:
-        """What the server aggregates of an upload, as two Uploads: over all hospitals, and over the group."""
+        """The parts of an upload to aggregate, as two Uploads: over all hospitals, and over the group."""
         return Parts(upload, NOTHING)
 
     def aggregate(self, common: PyTree, update: PyTree, cohort: Cohort) -> PyTree:
@@ -107,15 +107,15 @@ class GroupAlgorithm(abc.ABC):
         Args:
             local: the group's training.
             server: the new common form, and the group's state.
-            update: the aggregate over the group; 0 where nobody of it took part.
-            cohort: the group's; hospitals of other groups have no rows in it.
-            key: of this round; the same for all groups.
+            update: the aggregate over the group; 0 if none of its hospitals took part.
+            cohort: the group's cohort; hospitals of other groups have no rows in it.
+            key: the random key of this round; the same for all groups.
         """
         return server.group
 
     @abc.abstractmethod
     def variables(self, server: Parts, client: PyTree) -> Variables:
-        """The model that this hospital would deploy."""
+        """The model that this hospital deploys."""
 
     def adapt(self, local: LocalTraining, variables: Variables, shard: Shard, key: Array) -> Variables:
         """The model that a hospital deploys: ``variables`` after adapting them to its training rows."""
@@ -126,28 +126,28 @@ class GroupAlgorithm(abc.ABC):
         raise TypeError(f"{type(self).__name__} has no first exchange")
 
     def answer(self, server: Parts, update: PyTree) -> PyTree:
-        """The server's state for a group after the first exchange, as the main one sees it."""
+        """The server's state for a group after the first exchange, which the main exchange uses."""
         raise TypeError(f"{type(self).__name__} has no first exchange")
 
     def weights(self, server: Parts, sizes: Array) -> Parts:
-        """``[C]`` weights of a group's hospitals if they take part: in the common form, in the group."""
+        """``[C]`` weights of a group's hospitals if they take part: for the common form, for the group."""
         ones = jnp.ones_like(sizes)
         return Parts(sizes if self.weighting == "samples" else ones, ones)
 
     def extra_rows(self) -> int:
-        """Rows besides its own that a hospital trains on in a round, to balance devices by."""
+        """Number of rows besides its own on which a hospital trains in a round; used to balance devices."""
         return 0
 
     def travels(self, variables: Variables) -> Variables | None:
-        """1 for each coordinate of the model that is sent down and up, else 0; None where all are."""
+        """1 for each coordinate of the model that is sent down and up, else 0; None if all are sent."""
         return None
 
     def problems(
         self, groups: Mapping[str, LocalTraining], variables: Mapping[str, Variables], x: PyTree
     ) -> list[str]:
-        """Why this cannot work with those groups' training and models (shapes only), with the remedy.
+        """Reasons why the algorithm cannot work with these groups, each with the remedy.
 
-        ``x`` is a batch of the hospitals' rows (shapes only).
+        ``groups`` are the groups' trainings. ``variables`` and ``x``, a batch of rows, are shapes only.
         """
         return []
 
@@ -155,11 +155,11 @@ class GroupAlgorithm(abc.ABC):
 @pytree
 @dataclasses.dataclass(frozen=True)
 class ByGroup(GroupAlgorithm):
-    """An algorithm for one model, in every group by itself.
+    """Runs an algorithm for one model separately in every group.
 
-    With one group it is the algorithm itself; with several it is the baseline that shows what the exchange
-    between
-    groups is worth: ``ByGroup(FedAvg())`` averages in each group, ``ByGroup(LocalOnly())`` nowhere.
+    With one group this is the algorithm itself. With several it is the baseline that shows the benefit of
+    the exchange between groups: ``ByGroup(FedAvg())`` averages in each group, ``ByGroup(LocalOnly())``
+    nowhere.
 
     Attributes:
         algorithm: any algorithm for one model.
@@ -170,7 +170,7 @@ class ByGroup(GroupAlgorithm):
 
     @property
     def weighting(self) -> str:  # type: ignore[override]
-        """The algorithm's."""
+        """The algorithm's weighting."""
         return self.algorithm.weighting
 
     @property
@@ -220,13 +220,13 @@ class ByGroup(GroupAlgorithm):
         return self.algorithm.client_update(local, server.group, client, shard, key)
 
     def receive(self, local: LocalTraining, server: Parts, upload: Upload) -> Parts:
-        """All of it belongs to the group."""
+        """The whole upload is aggregated over the group."""
         return Parts(NOTHING, upload)
 
     def settle(
         self, local: LocalTraining, server: Parts, update: PyTree, cohort: Cohort, key: Array
     ) -> PyTree:
-        """The algorithm's server."""
+        """The algorithm's new server state."""
         return self.algorithm.server_update(server.group, update, cohort)
 
     def variables(self, server: Parts, client: PyTree) -> Variables:
@@ -242,21 +242,21 @@ class ByGroup(GroupAlgorithm):
         return self.algorithm.ask(local, server.group, client, shard, key)
 
     def answer(self, server: Parts, update: PyTree) -> PyTree:
-        """The algorithm's server after the first exchange."""
+        """The algorithm's server state after the first exchange."""
         return self.algorithm.answer(server.group, update)
 
     def weights(self, server: Parts, sizes: Array) -> Parts:
-        """The algorithm's, in the group."""
+        """The algorithm's weights in the group."""
         return Parts(jnp.ones_like(sizes), self.algorithm.weights(server.group, sizes))
 
     def travels(self, variables: Variables) -> Variables | None:
-        """The coordinates that the algorithm sends."""
+        """The coordinates of the model that the algorithm sends."""
         return self.algorithm.travels(variables)
 
     def problems(
         self, groups: Mapping[str, LocalTraining], variables: Mapping[str, Variables], x: Any
     ) -> list[str]:
-        """Whatever the algorithm reports in a group."""
+        """The problems that the algorithm reports for each group."""
         several = len(groups) > 1
         if several and type(self.algorithm).for_model is not Algorithm.for_model:
             name = type(self.algorithm).__name__

@@ -1,7 +1,7 @@
-"""Numbers that differ between rounds or hospitals, wherever an algorithm or an optimiser has a number.
+"""Numbers that differ between rounds or hospitals, for any number of an algorithm or an optimiser.
 
-``schedule(f)`` is f(round), from 0; ``per_hospital(values)`` has one value for each hospital. Both are
-resolved before an algorithm sees them, so that no algorithm knows of either.
+``schedule(f)`` has the value f(round), from round 0; ``per_hospital(values)`` has one value for each
+hospital. The engine resolves both before it calls an algorithm, so algorithms need no code for them.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def per_hospital(values: Mapping[str, float] | Sequence[float]) -> PerHospital:
         values: ``{hospital: number}``, or ``[C]`` numbers in the data set's order.
 
     Raises:
-        InvalidInput: no numbers, or one hospital twice.
+        InvalidInput: the values are not numbers, or a hospital is given twice.
     """
     names = tuple(map(str, values)) if isinstance(values, Mapping) else None
     twice = sorted({name for name in names or () if (names or ()).count(name) > 1})
@@ -90,12 +90,12 @@ def at_round(tree: Any, round: Array) -> Any:
 
 
 def after_rounds(tree: Any, rounds: Array) -> Any:
-    """``tree`` as in the last of so many rounds: what is deployed or adapted has the numbers of training."""
+    """``tree`` with the values of the last of ``rounds`` rounds: evaluation uses the numbers of training."""
     return at_round(tree, jnp.maximum(rounds - 1, 0))
 
 
 def at_hospital(tree: Any, hospital: Any) -> Any:
-    """``tree`` with the values of a hospital, by its number; ``...`` for arrays of all of them."""
+    """``tree`` with the values of the hospital with this number; ``...`` gives arrays of all hospitals."""
     return _each(lambda leaf: leaf.values[hospital], tree)
 
 
@@ -103,7 +103,7 @@ def in_order(tree: Any, hospitals: Sequence[str]) -> Any:
     """``tree`` with every per-hospital number in the order of the data set.
 
     Raises:
-        InvalidInput: names or count of the values are not those of the hospitals.
+        InvalidInput: the names or the number of values differ from those of the hospitals.
     """
 
     def order(leaf: PerHospital) -> PerHospital:
@@ -126,8 +126,10 @@ def in_order(tree: Any, hospitals: Sequence[str]) -> Any:
 
 
 def padded(tree: Any, clients: int) -> Any:
-    """``tree`` with every per-hospital number as an array ``[clients]``; entries past the hospitals are
-    never read."""
+    """``tree`` with every per-hospital number as an array ``[clients]``.
+
+    Entries beyond the number of hospitals are never read.
+    """
 
     def pad(leaf: PerHospital) -> PerHospital:
         values = np.asarray(leaf.values)

@@ -4,8 +4,8 @@
     y <- y + optimizer(g)
 
 (McMahan et al. 2017, arXiv:1602.05629, ClientUpdate.) Batches are drawn without replacement and
-reshuffled in every epoch by keys of (seed, round, hospital, epoch). The last batch of an epoch is as
-short as it is: padding is masked and the mean is over the real rows.
+reshuffled in every epoch by keys of (seed, round, hospital, epoch). The last batch of an epoch may be
+short: its padding is masked and the mean is over the real rows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Correct = Callable[[PyTree, PyTree, Callable[[PyTree], PyTree]], PyTree]
 
 
 class Trained(NamedTuple):
-    """What came out of local training: variables, real steps taken, mean loss over the steps."""
+    """The result of local training: variables, number of steps taken, mean loss over the steps."""
 
     variables: Variables
     steps: Array
@@ -59,11 +59,11 @@ class LocalTraining:
 
     Attributes:
         problem: model and loss.
-        optimizer: the client optimiser; its state starts anew in every round. None for algorithms that
+        optimizer: the client optimiser; its state is reset in every round. None for algorithms that
             take no local steps.
-        epochs: passes over the hospital's rows, None where ``steps`` is given; may be traced.
-        steps: mini-batch steps, whatever the hospital's size; None where ``epochs`` is given; may be traced.
-        batch_size: static; None for the whole hospital at once.
+        epochs: passes over the hospital's rows, None if ``steps`` is given; may be traced.
+        steps: mini-batch steps, whatever the hospital's size; None if ``epochs`` is given; may be traced.
+        batch_size: static; None for full batches of all rows of a hospital.
     """
 
     problem: Problem
@@ -73,17 +73,17 @@ class LocalTraining:
     batch_size: int | None = dataclasses.field(default=None, metadata={"static": True})
 
     def batches(self, size: Array) -> Array:
-        """Batches in one epoch of a hospital of ``size`` rows; the last one may be short."""
+        """The number of batches in an epoch of a hospital of ``size`` rows; the last one may be short."""
         return -(-size // self.batch_size) if self.batch_size else jnp.minimum(size, 1)
 
     def total_steps(self, size: Array) -> Array:
-        """Steps that a hospital of ``size`` rows takes in a round; 0 without rows."""
+        """The number of steps that a hospital of ``size`` rows takes in a round; 0 without rows."""
         if self.steps is not None:
             return jnp.where(size > 0, self.steps, 0)
         return self.batches(size) * (1 if self.epochs is None else self.epochs)
 
     def work(self, size: Any) -> Any:
-        """Cost of a round in a hospital of ``size`` rows, in any unit, to balance devices by."""
+        """The cost of a round in a hospital of ``size`` rows, in any unit; used to balance devices."""
         return size if self.batch_size is None else self.total_steps(size)
 
     def train(
@@ -92,14 +92,14 @@ class LocalTraining:
         """Train on one hospital's rows from ``variables``.
 
         Args:
-            variables: where to start.
+            variables: the initial variables.
             shard: the hospital's rows.
-            key: its key of this round.
+            key: the hospital's key of this round.
             correct: ``correct(grads, params, gradient) -> grads``, called in every step before the
                 optimiser; ``gradient(params)`` is the gradient of the same mini-batch at another point.
 
         Returns:
-            Trained: the new variables, the number of real steps and the mean loss over them.
+            Trained: the new variables, the number of steps and the mean loss over them.
         """
         assert self.optimizer is not None, "validated by Simulation"
         transformation = self.optimizer.build()
@@ -127,22 +127,22 @@ class LocalTraining:
         return Trained(end.variables, steps, end.loss / jnp.maximum(steps, 1))
 
     def repeat(self, shard: Shard, step: Callable[[Array, PyTree], PyTree], start: PyTree) -> PyTree:
-        """``step(t, carry) -> carry`` as often as :meth:`train` steps: for steps of another kind."""
+        """Apply ``step(t, carry) -> carry`` as often as :meth:`train` steps, for steps of another kind."""
         return shard.loop(self.total_steps(shard.size), step, start)
 
     def gradient(self, shard: Shard, key: Array, t: Array) -> Callable[[Variables], Gradient]:
         """The gradient of the mini-batch of step ``t``, as a function of the point where it is taken."""
-        # behind a barrier, because fused into the gather the rows are computed per column
+        # the barrier keeps XLA from recomputing the rows for every column of the gather
         return self._gradient(shard, key, t, jax.lax.optimization_barrier(self._rows(shard, key, t)))
 
     def _place(self, shard: Shard, t: Array) -> tuple[Array, Array]:
-        """The epoch of step ``t``, and the places of its batch in the epoch's order, ``[B]``."""
+        """The epoch of step ``t``, and the positions of its batch in the epoch's order, ``[B]``."""
         assert self.batch_size is not None
         per_epoch = jnp.maximum(self.batches(shard.size), 1)
         return t // per_epoch, (t % per_epoch) * self.batch_size + jnp.arange(self.batch_size)
 
     def _rows(self, shard: Shard, key: Array, t: Array) -> Array:
-        """The rows of step ``t``, ``[B]``; row 0 where the batch is short."""
+        """The row indices of step ``t``, ``[B]``; index 0 fills a short batch."""
         if self.batch_size is None:
             return jnp.zeros((0,), jnp.int32)
         epoch, place = self._place(shard, t)

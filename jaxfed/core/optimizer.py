@@ -1,7 +1,7 @@
-"""Optimisers described, not built: the factory is static and its numbers are leaves.
+"""Descriptions of optimisers: the factory is static and its numbers are leaves.
 
-So a step size can be traced, swept and changed without compiling again, and the optax transformation
-is built inside the compiled run.
+The optax transformation is built from the description inside the compiled run, so a step size can be traced,
+swept and changed without compiling again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Optimizer:
     options: tuple[tuple[str, Any], ...] = dataclasses.field(default=(), metadata={"static": True})
 
     def build(self) -> optax.GradientTransformation:
-        """The optax transformation, with whatever values the numbers have now."""
+        """The optax transformation with the current values of the numbers."""
         return self.factory(**self.numbers, **dict(self.options))
 
     def __repr__(self) -> str:
@@ -57,7 +57,7 @@ def optimizer(factory: Callable[..., optax.GradientTransformation], **arguments:
             ``jaxfed.per_hospital(values)`` between hospitals (client optimisers only).
 
     Raises:
-        InvalidInput: an argument that the factory does not have, or a number that makes no sense.
+        InvalidInput: the factory does not have an argument, or a number is not finite or negative.
 
     >>> import optax
     >>> optimizer(optax.sgd, learning_rate=0.05)
@@ -103,7 +103,7 @@ def optimizer(factory: Callable[..., optax.GradientTransformation], **arguments:
 
 
 def _check_number(name: str, value: Any, wanted: bool, problems: Problems) -> None:
-    """Whether a number is finite, a step size not negative, and whether what should be a number is one."""
+    """Record a problem if a value should be a number and is none, is not finite, or is a negative step."""
     number = isinstance(value, (numbers.Real, Array, Schedule, PerHospital)) and not isinstance(value, bool)
     if not number:
         fine = not wanted or callable(value) or (value is None and name != "learning_rate")

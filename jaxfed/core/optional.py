@@ -1,4 +1,4 @@
-"""Libraries that come with an extra, asked for only where they are used."""
+"""Optional libraries, which are imported only where they are used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from typing import Any
 
 
 def needs(module: str, extra: str, why: str) -> Any:
-    """The module, or an ImportError that says what to install."""
+    """Import and return the module.
+
+    Raises:
+        ImportError: it is not installed; the message gives the command that installs it.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Who takes part in a round."""
+"""The interface of participation: which hospitals take part in a round."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from jaxfed.core.types import PyTree
 
 
 class Participation(abc.ABC):
-    """Who takes part in a round: a frozen dataclass that is a pytree, like an algorithm."""
+    """Draws the hospitals that take part in a round; like an algorithm, a frozen dataclass and a pytree."""
 
     def init(self, sizes: Array) -> PyTree:
-        """What is kept from round to round, for hospitals with ``sizes [C]`` training rows; ``()`` for
-        none."""
+        """The state before the first round, or ``()``, for hospitals with ``sizes [C]`` training rows."""
         return ()
 
     @abc.abstractmethod
     def draw(self, state: PyTree, keys: Array, round: Array, sizes: Array) -> tuple[Array, PyTree]:
-        """Presence ``[C]``, 0 for who is absent, and what is kept for the next round.
+        """Presence ``[C]``, 0 for an absent hospital, and the state for the next round.
 
         Args:
-            state: what was kept, at first that of :meth:`init`.
-            keys: ``[C]``, one key for each hospital, the same in all rounds; draws follow the hospital.
+            state: of the previous round, in the first round that of :meth:`init`.
+            keys: ``[C]``, one key for each hospital, the same in all rounds, so that a hospital's draws do
+                not depend on its position.
             round: int32; fold it into a key for a draw of this round.
-            sizes: ``[C]`` training rows; hospitals with none never count.
+            sizes: ``[C]`` training rows; hospitals without any never take part.
         """
 
     def at_most(self, hospitals: int) -> int:
-        """How many of the ``hospitals`` with training rows take part in a round at most."""
+        """The largest number of the ``hospitals`` with training rows that take part in a round."""
         return hospitals
 
     @abc.abstractmethod
     def problems(self, hospitals: int) -> list[str]:
-        """What is wrong with its arguments for that many hospitals, with the remedy."""
+        """Problems of its arguments for this number of hospitals, each with the remedy."""

@@ -6,8 +6,8 @@ larger of the two decides whether they swap places. Both partners see the same h
 hence the whole, is a bijection for any ``n``, also a traced one.
 
 Departures from the paper: the round function and the expansion of the key into rounds are 32-bit integer
-mixers and not ciphers, and there are 16 rounds. Batches must look uniform to a statistical test; nobody
-attacks them.
+mixers and not ciphers, and there are 16 rounds. That is enough, because batches have to look uniform to a
+statistical test only, not to an attacker.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jax import Array
 ROUNDS = 16  # two indices stay at a fixed distance with probability 2**-16
 
 
-@jax.jit  # traced once, wherever a program needs it
+@jax.jit  # so that a program that calls it several times traces it once
 def permute(key: Array, index: Array, n: Array | int, draw: Array | int = 0) -> Array:
     """The images of ``index`` under a permutation of ``0 .. n-1``.
 
@@ -46,7 +46,7 @@ def permute(key: Array, index: Array, n: Array | int, draw: Array | int = 0) -> 
 
 
 def _words(key: Array, draw: Array | int) -> Array:
-    """Two words for each round, ``[2, ROUNDS]``: a hash of the key and a counter."""
+    """Two uint32 for each round, ``[2, ROUNDS]``: a hash of the key and a counter."""
     first = jnp.asarray(draw).astype(jnp.uint32) * jnp.uint32(2 * ROUNDS)
     words = (first + jnp.arange(2 * ROUNDS, dtype=jnp.uint32)) * jnp.uint32(0x9E3779B9)
     for part in jax.random.key_data(key):

@@ -1,4 +1,4 @@
-"""A model with its loss: what a hospital minimises, per example.
+"""A model with its loss: the objective that a hospital minimises.
 
 F_k(w) = 1/n_k sum_i loss(model(w, x_i), y_i) + l2/2 ||W||^2, where W are the leaves of ``params`` with
 two or more axes (kernels, not biases).
@@ -27,7 +27,7 @@ Loss = Callable[[Array, Array], Array]  # (outputs [B, ...], y [B, ...]) -> [B]
 
 
 class Batch(NamedTuple):
-    """Rows of one hospital: ``x [B, ...]``, ``y [B, ...]``, ``mask [B]`` (1 real, 0 padding), a key."""
+    """Rows of one hospital: ``x [B, ...]``, ``y [B, ...]``, ``mask [B]`` (0 for padding), a random key."""
 
     x: PyTree
     y: Array
@@ -51,9 +51,9 @@ class Problem:
     Attributes:
         l2: strength of the penalty, may be traced; None for none.
         model: static; a flax model as pure functions.
-        task: static; picks the loss where ``loss`` is None.
+        task: static; gives the loss if ``loss`` is None.
         loss: static; per example, ``(outputs, y) -> [B]``.
-        chunk: static; rows at a time where a whole hospital is passed through the model.
+        chunk: static; rows per chunk when all rows of a hospital are passed through the model.
     """
 
     l2: Number | None
@@ -83,7 +83,7 @@ class Problem:
         return dataclasses.replace(self, model=dataclasses.replace(self.model, form=form))
 
     def init(self, key: Array, x: PyTree) -> Variables:
-        """Fresh variables in jax's default float type; ``x`` is a batch."""
+        """Initial variables in jax's default float type; ``x`` is a batch."""
         default = jnp.result_type(float)
         return jax.tree.map(
             lambda leaf: leaf.astype(default) if leaf.dtype == jnp.float32 else leaf,
@@ -95,11 +95,11 @@ class Problem:
         return self.model.apply(variables, x, train=False, key=None, mask=None)[0]
 
     def features(self, variables: Variables, x: PyTree) -> Array:
-        """What the model's ``features`` method gives, ``[B, d]``, in evaluation mode."""
+        """The result of the model's ``features`` method, ``[B, d]``, in evaluation mode."""
         return self.model.features(variables, x)
 
     def losses(self, outputs: Array, y: Array, mask: Array | None = None) -> Array:
-        """The loss of each example, ``[B]``, without the penalty; ``mask [B]`` says which are real."""
+        """The loss of each example, ``[B]``, without the penalty; ``mask [B]`` is 0 for padding."""
         return self.task.losses(outputs, y, mask) if self.loss is None else self.loss(outputs, y)
 
     def row_losses(self, variables: Variables, batch: Batch) -> tuple[Array, PyTree]:
@@ -153,7 +153,7 @@ class Problem:
     def _sum_gradient(self, variables: Variables, batch: Batch) -> Gradient:
         def objective(params: PyTree) -> tuple[Array, PyTree]:
             losses, stats = self.row_losses(Variables(params, variables.stats), batch)
-            # where, not a product: a padded row may hold anything
+            # jnp.where and not a product, because a padded row may hold NaN
             return jnp.where(batch.mask > 0, losses, 0).sum(), stats
 
         (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(variables.params)

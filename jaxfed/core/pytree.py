@@ -1,8 +1,8 @@
-"""Frozen dataclasses as pytrees: fields are leaves, those marked ``metadata={"static": True}`` are not.
+"""Frozen dataclasses as pytrees: fields are leaves, except those marked ``metadata={"static": True}``.
 
-Not ``jax.tree_util.register_dataclass``: in jax 0.10 the trees of two such classes with equal fields compare
-as equal, so that a compiled program of one algorithm may be taken for another's when their hashes meet in
-a cache. Here the class is part of what is compared.
+This module does not use ``jax.tree_util.register_dataclass``: in jax 0.10 the tree structures of two such
+classes with equal fields compare as equal, so jax may use the compiled program of one algorithm for another
+if their hashes collide in a cache. Here the class is part of the comparison.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ T = TypeVar("T", bound=type)
 
 
 def pytree(cls: T) -> T:
-    """Class decorator, above ``@dataclasses.dataclass(frozen=True)``."""
+    """Register a class as a pytree: a decorator, above ``@dataclasses.dataclass(frozen=True)``."""
     fields = [field for field in dataclasses.fields(cls) if field.init]
     leaves = [field.name for field in fields if not field.metadata.get("static", False)]
     static = [field.name for field in fields if field.metadata.get("static", False)]
 
-    def aside(node: Any) -> tuple[type, tuple[Any, ...]]:
+    def static_part(node: Any) -> tuple[type, tuple[Any, ...]]:
         return cls, tuple(getattr(node, name) for name in static)
 
     def flatten(node: Any) -> tuple[list[Any], tuple[type, tuple[Any, ...]]]:
-        return [getattr(node, name) for name in leaves], aside(node)
+        return [getattr(node, name) for name in leaves], static_part(node)
 
     def flatten_with_keys(node: Any) -> tuple[list[Any], tuple[type, tuple[Any, ...]]]:
         keyed = [(jax.tree_util.GetAttrKey(name), getattr(node, name)) for name in leaves]
-        return keyed, aside(node)
+        return keyed, static_part(node)
 
-    def unflatten(kept: tuple[type, tuple[Any, ...]], children: Iterable[Any]) -> Any:
-        values = dict(zip(leaves, children, strict=True)) | dict(zip(static, kept[1], strict=True))
+    def unflatten(aux: tuple[type, tuple[Any, ...]], children: Iterable[Any]) -> Any:
+        values = dict(zip(leaves, children, strict=True)) | dict(zip(static, aux[1], strict=True))
         return cls(**values)
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)

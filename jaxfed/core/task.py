@@ -1,7 +1,7 @@
-"""What hospitals predict, as one object: losses, metrics, and what both mean.
+"""The prediction task of a data set as one object: losses, metrics, and the meaning of both.
 
 A new task is a :class:`Task` in a file of its own: ``Dataset(..., task=mine)`` and ``from_arrays(...,
-task=mine)`` take it, and nothing else has to know of it. jaxfed's are in :mod:`jaxfed.core.tasks`.
+task=mine)`` accept it, and no other code has to change. jaxfed's tasks are in :mod:`jaxfed.core.tasks`.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ def squared(outputs: Array, targets: Array) -> Array:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Task:
-    """A frozen, hashable noun; equal to its name, so that ``hospitals.task == "binary"`` is True.
+    """A prediction task: frozen, hashable, and equal to its name (``hospitals.task == "binary"`` is True).
 
     Attributes:
-        name: what it is called in tables, files and errors.
+        name: the name in tables, files and errors.
         losses: ``(outputs [B, ...], y [B, ...], mask [B] or None) -> [B]``, in jax. ``mask`` is 1 for the
-            rows that count, None where all do; a loss of each row by itself does not look at it.
-        loss: name of the metric that is the mean of these losses: what is minimised.
+            rows that count, None if all do; a loss that treats each row separately ignores it.
+        loss: name of the metric that is the mean of these losses, which training minimises.
         measures: the metrics of segments of a flat store, ``(outputs [N, ...], losses [N], y [N, ...],
             segment [N], segments) -> {name: [segments]}``; rows with other segments are left out, and a
             segment without rows has NaN. Metrics called ``loss`` and ``first`` must be among them. None for
             the mean loss.
         first: the metric that figures and tables show first; None for ``loss``.
         higher: the metrics of which more is better.
-        labels: ``(metric, what figures call it)``.
-        classes: None where labels are numbers; 2 where they are two classes with one logit; 0 where they are
+        labels: ``(metric, its label in figures)``.
+        classes: None if labels are numbers; 2 if they are two classes with one logit; 0 if they are
             the classes that the data name, with a logit each.
-        check: what is wrong with the labels ``[n, ...]`` of a hospital, with the remedy, or None.
-        soft: ``(outputs, targets) -> [B]``, how far outputs are from another model's, up to what depends on
-            the targets alone; for algorithms that distil.
-        output: what one number of the model's output is, for errors.
+        check: returns the problem of the labels ``[n, ...]`` of a hospital, with the remedy, or None.
+        soft: ``(outputs, targets) -> [B]``, the distance of outputs from another model's outputs, up to a
+            term that depends on the targets only; for algorithms that distil.
+        output: a description of the model's output, for errors.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Task:
 
     @property
     def has_classes(self) -> bool:
-        """Whether labels are numbers of classes."""
+        """Whether labels are class numbers."""
         return self.classes is not None
 
     @property
@@ -81,7 +81,7 @@ class Task:
 
     @property
     def scoring(self) -> Scoring:
-        """What its metrics mean."""
+        """The meaning of its metrics."""
         return Scoring(self.loss, self.first or self.loss, self.higher, self.labels, self.two_classes)
 
     def width(self, y: np.ndarray, classes: int) -> int:
@@ -91,7 +91,7 @@ class Task:
         return 1 if y.ndim == 1 else int(y.shape[1])
 
     def divergence(self, outputs: Array, targets: Array) -> Array:
-        """``[B]``, 0 where outputs are the targets: with classes KL( p(targets) || p(outputs) )."""
+        """``[B]``, 0 where outputs equal the targets; with classes it is KL( p(targets) || p(outputs) )."""
         return self.soft(outputs, targets) - self.soft(targets, targets)
 
     def __str__(self) -> str:
@@ -115,11 +115,13 @@ def _fields(task: Task) -> tuple[Any, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """What is measured of segments of a flat store: a task's metrics and users' own; hashable, static.
+    """Computes the metrics of segments of a flat store: a task's metrics and users' metrics.
+
+    It is hashable, so that it can be a static argument.
 
     Attributes:
-        task: whose losses and metrics.
-        metrics: users' own, ``(name, metric)``.
+        task: the task that gives losses and metrics.
+        metrics: the users' metrics, ``(name, metric)``.
     """
 
     task: Task
@@ -130,19 +132,19 @@ class Measure:
     ) -> dict[str, Array]:
         """``name: [segments]``; see :attr:`Task.measures`."""
         if self.task.measures is None:
-            found = named_means(segment, segments, **{self.task.loss: losses})
+            values = named_means(segment, segments, **{self.task.loss: losses})
         else:
-            found = self.task.measures(outputs, losses, y, segment, segments)
-        own = {name: metric.by_segment(outputs, y, segment, segments) for name, metric in self.metrics}
-        return {**found, **own}
+            values = self.task.measures(outputs, losses, y, segment, segments)
+        users = {name: metric.by_segment(outputs, y, segment, segments) for name, metric in self.metrics}
+        return {**values, **users}
 
     @property
     def scoring(self) -> Scoring:
-        """What all these metrics mean."""
+        """The meaning of all these metrics."""
         return self.task.scoring.extended(dict(self.metrics))
 
     def names(self, y: np.ndarray, outputs: int) -> list[str]:
-        """Names of the metrics for labels like ``y`` and that many outputs; nothing is computed."""
+        """Names of the metrics for labels like ``y`` and ``outputs`` outputs; nothing is computed."""
         rows = jnp.zeros((2, *y.shape[1:]), jax.dtypes.canonicalize_dtype(y.dtype))
-        said, losses, segment = jnp.zeros((2, outputs)), jnp.zeros(2), jnp.zeros(2, jnp.int32)
-        return [*jax.eval_shape(lambda: self(said, losses, rows, segment, 1))]
+        predicted, losses, segment = jnp.zeros((2, outputs)), jnp.zeros(2), jnp.zeros(2, jnp.int32)
+        return [*jax.eval_shape(lambda: self(predicted, losses, rows, segment, 1))]

@@ -35,7 +35,7 @@ def axpy(factor: Array | float, a: PyTree, b: PyTree) -> PyTree:
 
 
 def zeros_like(a: PyTree) -> PyTree:
-    """0, shaped like a."""
+    """A tree of zeros, shaped like a."""
     return jax.tree.map(jnp.zeros_like, a)
 
 

@@ -1,7 +1,7 @@
-"""The nouns of jaxfed, with the names of the literature (McMahan 2017, Reddi 2021, Kairouz 2021).
+"""The basic types of jaxfed, with the names of the literature (McMahan 2017, Reddi 2021, Kairouz 2021).
 
-Plural has a client axis, singular has none: an algorithm is written for one client, and the engine
-stacks, blocks and places the clients.
+A plural name has a client axis and a singular name has none: an algorithm is written for one client, and the
+engine stacks clients, groups them in blocks and places them on devices.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ Metrics = dict[str, Array]  # for the observer; never fed to the server
 
 
 class Variables(NamedTuple):
-    """A model's arrays: ``params`` are trained, ``stats`` are not (batch statistics; often ``{}``)."""
+    """A model's arrays: ``params`` are trained, ``stats`` (batch statistics, often ``{}``) are not."""
 
     params: PyTree
     stats: PyTree
 
 
 class Upload(NamedTuple):
-    """Exactly what leaves a hospital in a round, and in which form the server gets it.
+    """All data that leave a hospital in a round, in the form in which the server gets them.
 
     Attributes:
-        update: any tree; the server sees only the aggregate of all hospitals. It is what has a norm: what is
-            clipped, compressed, compared and attacked.
-        aux: small extras that are aggregated with it (a loss, a count) and no transform changes.
-        each: any tree; the server sees every hospital's own. ``()`` for most algorithms.
+        update: any tree; the server sees only the aggregate of all hospitals. Norms, clipping, compression,
+            distances and attacks concern this part.
+        aux: small extras that are aggregated with it (a loss, a count) and that no transform changes.
+        each: any tree; the server sees it separately for every hospital. ``()`` for most algorithms.
     """
 
     update: PyTree
@@ -51,11 +51,11 @@ class Cohort(NamedTuple):
         round: int32, from 0.
         present: int32, hospitals whose upload was used.
         hospitals: int32, hospitals with training rows, present or not.
-        weights: ``[C]`` the weight that each upload was used with; 0 for who is absent.
+        weights: ``[C]`` the weight with which each upload was used; 0 for absent hospitals.
         everyone: ``[C]`` the weight that each hospital has when it takes part; 0 for those without rows.
         sizes: ``[C]`` training rows.
         aux: the aggregate of the uploads' ``aux``.
-        each: ``[C, ...]`` the uploads' ``each``; 0 for who is absent.
+        each: ``[C, ...]`` the uploads' ``each``; 0 for absent hospitals.
     """
 
     round: Array
@@ -69,22 +69,22 @@ class Cohort(NamedTuple):
 
     @property
     def share(self) -> Array:
-        """The weight of who took part over that of all: m / N where weights are uniform."""
+        """The total weight of the hospitals that took part over that of all; m / N with uniform weights."""
         total = self.everyone.sum()
         return self.weights.sum() / jnp.where(total > 0, total, 1)
 
 
 class State(NamedTuple):
-    """Everything that survives a round; a checkpoint is this tree.
+    """The whole state of a run between rounds; a checkpoint contains this tree.
 
     Attributes:
         round: int32, rounds done.
-        key: the run's key; keys of a round are derived from it and the round, it never changes.
-        server: what the algorithm keeps on the server.
-        clients: what the algorithm and the transforms keep in each hospital, of each group of models
-            ``[devices * slots, ...]``.
-        aggregator: what the rest of the road keeps on the server.
-        participation: what participation keeps.
+        key: the run's key, which never changes; keys of a round are derived from it and the round.
+        server: the algorithm's state on the server.
+        clients: the state of the algorithm and of the transforms in each hospital,
+            ``[devices * slots, ...]`` for each group of models.
+        aggregator: the state of the other parts of the road, on the server.
+        participation: the state of participation.
     """
 
     round: Array
@@ -98,12 +98,12 @@ class State(NamedTuple):
 @pytree
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """One hospital's training rows, with no client axis in sight.
+    """One hospital's training rows, without a client axis.
 
     Attributes:
         x, y: the rows of all hospitals, ``[N, ...]``.
         start, size: int32; this hospital owns rows ``start : start + size``.
-        block: static; name of the axis over which hospitals run side by side, or None for one at a time.
+        block: static; name of the axis over which hospitals run side by side, None if they run one by one.
         hospital: int32; this hospital's number in the arrays of :class:`Cohort`.
     """
 
@@ -120,10 +120,11 @@ class Shard:
         return jax.tree.map(lambda leaf: leaf[rows], self.x), self.y[rows]
 
     def loop(self, steps: Array, body: Callable[[Array, PyTree], PyTree], start: PyTree) -> PyTree:
-        """``carry <- body(t, carry)`` for ``t`` from 0 to ``steps``, which may differ between hospitals.
+        """Repeat ``carry <- body(t, carry)`` ``steps`` times, which may differ between hospitals.
 
-        Hospitals of a block share one loop: it runs as long as the longest needs, and the others keep their
-        carry. Its bound has no batch axis under ``vmap``, so that it stays a plain loop.
+        Hospitals of a block share a loop: it runs until the hospital with the most steps is done, and the
+        carry of the others stays as it is. Its bound has no batch axis under ``vmap``, so that it remains a
+        simple loop.
         """
         if self.block is None:
             return jax.lax.fori_loop(0, steps, body, start)
@@ -136,9 +137,8 @@ class Shard:
     def fold(self, chunk: int, add: Callable[..., PyTree], start: PyTree) -> PyTree:
         """``total <- add(total, x, y, mask, c)`` over this hospital's rows, ``chunk`` at a time.
 
-        ``x`` and ``y`` are rows ``[chunk, ...]``, ``mask [chunk]`` is False for what pads the last chunk
-        (which
-        may hold anything), ``c`` is the number of the chunk.
+        ``x`` and ``y`` are rows ``[chunk, ...]``, ``mask [chunk]`` is False for padding rows of the last
+        chunk (whose values are arbitrary), ``c`` is the number of the chunk.
         """
 
         def part(c: Array, total: PyTree) -> PyTree:

@@ -1,8 +1,8 @@
-"""All uploads of a round as one matrix, whose coordinates are shared over devices.
+"""All uploads of a round as one matrix, whose coordinates are distributed over devices.
 
-What a rule needs is as a rule a function of inner products, and mixing uploads is a product with a small
-matrix. So nothing here copies the uploads: :meth:`Uploads.mix` notes the matrix, inner products are computed
-once, whatever the number of mixers, and :meth:`Uploads.mean` reads the uploads a second and last time.
+Most rules need only inner products of uploads, and mixing uploads is a product with a small matrix. So this
+module does not copy the uploads: :meth:`Uploads.mix` records the matrix, inner products are computed once,
+whatever the number of mixers, and :meth:`Uploads.mean` reads the uploads a second and last time.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import jax.numpy as jnp
 from jax import Array
 
 FAR = 1e9  # distances above this are only known to be large
-_FURTHEST = 1e12  # coordinates count as no further apart than this in products, which must not overflow
-_SAMPLED = 64  # coordinates of each device that a central upload is chosen by
-_CHUNK = 2**18  # numbers of a chunk of columns on a CPU: a copy of it stays in the second-level cache
-_NARROWEST = 2048  # columns of a chunk: fewer do not pay for adding the products up
+_FURTHEST = 1e12  # differences of coordinates are clipped to this, so that products do not overflow
+_SAMPLED = 64  # coordinates per device from which a central upload is chosen
+_CHUNK = 2**18  # numbers in a chunk of columns on a CPU: a copy of it stays in the second-level cache
+_NARROWEST = 2048  # columns of a chunk, at least: with fewer, adding up the products costs too much
 _BLOCK = 256  # rows of a block of products
 
 
@@ -31,9 +31,9 @@ class Aggregate(NamedTuple):
 
 
 class _Products:
-    """Inner products of the stored uploads; computed when they are first asked for.
+    """Inner products of the stored uploads; computed at the first access and then reused.
 
-    That must be outside of loops, as what a loop computes cannot be used after it.
+    The first access must be outside of jax loops: a value traced inside a loop cannot be used after it.
     """
 
     def __init__(self, matrix: Array, present: Array, axis: str | None) -> None:
@@ -43,17 +43,17 @@ class _Products:
 
     @property
     def centre(self) -> Array:
-        """``[n]``: an upload in the midst of the others.
+        """``[n]``: an upload that lies in the middle of the others.
 
-        Distances of nearly equal uploads cancel in float32, so something near them is subtracted first. It is
-        not their mean, which a single upload can move as far as it likes.
+        Distances of nearly equal uploads cancel in float32, so a point near them is subtracted first. The
+        point is not their mean, which a single upload can move arbitrarily far.
         """
         if self._centre is None:
             self._centre = self._matrix[_central(self._matrix, self._present, self._axis)]
         return self._centre
 
     def centred(self) -> Array:
-        """``[K + 1, K + 1]``: of the uploads minus the centre, and (last) of the centre."""
+        """``[K + 1, K + 1]``: products of the uploads minus the centre, and (last) of the centre itself."""
         if self._known is None:
             products = _centred_products(self._matrix, self._present, self.centre)
             self._known = _sum_over(products, self._axis)
@@ -61,21 +61,21 @@ class _Products:
 
 
 class Uploads:
-    """Every upload of a round: M of them (K are stored, of which these are mixtures), on each of D devices.
+    """The M uploads of a round on D devices; they are mixtures of the K uploads that are stored.
 
-    A device holds n of the N coordinates of an update; ``aux`` and everything of length M is the same on all
-    devices. Rows are in the order of the data set. An upload that is absent, or was refused because it is not
-    finite, has weight 0 and a row of zeros.
+    A device holds n of the N coordinates of an update; ``aux`` and every array of length M are the same on
+    all devices. Rows are in the order of the data set. An upload that is absent, or was rejected because it
+    is not finite, has weight 0 and a row of zeros.
 
     Args:
         matrix: ``[K, n]``, at least float32.
         aux: ``[K, m]``, the uploads' small extras.
         weights: ``[K]``.
-        size: N; None where all coordinates are here.
-        axis: name of the mesh axis over which coordinates are shared; None for one device.
+        size: N; None if this device has all coordinates.
+        axis: name of the mesh axis over which coordinates are distributed; None for one device.
 
     Attributes:
-        mixture: ``[M, K]``, what was mixed of the stored uploads; None where nothing was.
+        mixture: ``[M, K]``, the coefficients of the mixtures of stored uploads; None if nothing was mixed.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Uploads:
     ) -> None:
         self._matrix, self.aux, self.weights = matrix, aux, weights
         self.size, self.axis = matrix.shape[1] if size is None else size, axis
-        self.mixture: Array | None = None  # [M, K]; None where nothing was mixed
+        self.mixture: Array | None = None
         self._stored = weights > 0
         self._products = _Products(matrix, self._stored, axis)
 
@@ -92,7 +92,7 @@ class Uploads:
 
     @property
     def present(self) -> Array:
-        """``[M]`` bool."""
+        """``[M]`` bool: which uploads are present, that is, have a positive weight."""
         return self.weights > 0
 
     @property
@@ -105,28 +105,28 @@ class Uploads:
         return self._inner(0)
 
     def centred_gram(self) -> Array:
-        """``[M, M]`` inner products of updates minus one in their midst; for everything about distances."""
+        """``[M, M]`` inner products of updates minus a central one; use these to compute distances."""
         return self._inner(1)
 
     def squared_norms(self) -> Array:
-        """``[M]`` squared norms of whole updates, without a product of all pairs where nothing was mixed."""
+        """``[M]`` squared norms of whole updates; products of all pairs are only needed after mixing."""
         if self.mixture is None:
             return _sum_over(jnp.square(self._matrix).sum(1), self.axis)
         return jnp.maximum(jnp.diagonal(self.gram()), 0)
 
     def squared_distances(self) -> Array:
-        """``[M, M]`` squared distances; 0 on the diagonal, infinite where one of the two is absent."""
+        """``[M, M]`` squared distances; 0 on the diagonal, infinite if one of the two uploads is absent."""
         gram = self.centred_gram()
         squares = jnp.diagonal(gram)
         between = jnp.maximum(squares[:, None] + squares[None, :] - 2 * gram, 0)
         between = jnp.where(jnp.tri(len(self), k=-1, dtype=bool), between, 0)
-        between = between + between.T  # the same both ways to the last bit, so that ties are ties
+        between = between + between.T  # symmetric to the last bit, so that equal distances compare as equal
         return jnp.where(self.present[:, None] & self.present[None, :], between, jnp.inf)
 
     def squared_distances_to(self, point: Array) -> Array:
-        """``[M]`` squared distances to ``point [n]``, which is shared over devices as the updates are.
+        """``[M]`` squared distances to ``point [n]``, which is distributed over devices like the updates.
 
-        They are infinite where they overflow.
+        A distance that overflows is infinite.
         """
         if self.mixture is None:
             return _sum_over(jnp.square(self._matrix - point).sum(1), self.axis)
@@ -139,7 +139,7 @@ class Uploads:
         return jnp.where(squares < FAR**2, squares, jnp.inf)
 
     def dot(self, point: Array) -> Array:
-        """``[M]`` inner products with ``point [n]``, which is shared over devices as the updates are."""
+        """``[M]`` inner products with ``point [n]``, which is distributed over devices like the updates."""
         inner = _sum_over(_multiply(self._matrix, point), self.axis)
         return inner if self.mixture is None else _multiply(self.mixture, inner)
 
@@ -178,13 +178,13 @@ class Uploads:
         return jax.lax.dynamic_slice(padded, (jax.lax.axis_index(self.axis) * n,), (n,))
 
     def whole(self, share: Array) -> Array:
-        """``[N]``: a vector of which every device has its coordinates ``[n]``."""
+        """``[N]``: the whole vector, from the coordinates ``[n]`` of each device."""
         if self.axis is None:
             return share
         return jax.lax.all_gather(share, self.axis, tiled=True)[: self.size]
 
     def by_columns(self, function: Callable[[Array], Array], matrix: Array) -> Array:
-        """``function`` of a ``matrix`` that all devices have; each does some of its columns.
+        """``function(matrix)`` for a ``matrix`` that all devices have; each device computes some columns.
 
         Args:
             function: from columns ``[.., m]`` to ``[.., m]``, column by column.
@@ -195,21 +195,21 @@ class Uploads:
         devices, columns = jax.lax.axis_size(self.axis), matrix.shape[1]
         each = -(-columns // devices)
         padded = jnp.pad(matrix, ((0, 0), (0, each * devices - columns)))
-        some = jax.lax.dynamic_slice_in_dim(padded, jax.lax.axis_index(self.axis) * each, each, 1)
-        results = function(some)
+        part = jax.lax.dynamic_slice_in_dim(padded, jax.lax.axis_index(self.axis) * each, each, 1)
+        results = function(part)
         return jax.lax.all_gather(results, self.axis, axis=results.ndim - 1, tiled=True)[..., :columns]
 
     def sum_over_devices(self, partial: Array) -> Array:
-        """The sum over devices of what each computed from its coordinates."""
+        """The sum over devices of partial results that each computed from its coordinates."""
         return _sum_over(partial, self.axis)
 
     def _affine(self, rows: Array, shift: int) -> Array:
         """``[M, K + 1]``: the mixtures minus ``shift`` centres, by centred uploads and the centre."""
-        present = self._stored.astype(rows.dtype)  # an absent upload is 0, and not the centre
+        present = self._stored.astype(rows.dtype)  # the row of an absent upload is 0, not the centre
         return jnp.concatenate([rows, (rows @ present)[:, None] - shift], axis=1)
 
     def _inner(self, shift: int) -> Array:
-        """``[M, M]`` inner products of what :meth:`_affine` says; each device computes some columns."""
+        """``[M, M]`` inner products of the rows of :meth:`_affine`; each device computes some columns."""
         products = self._products.centred()
         if self.mixture is None and shift == 1:
             return products[:-1, :-1]
@@ -218,11 +218,11 @@ class Uploads:
             both = self._stored[:, None] & self._stored[None, :]
             return jnp.where(both, products[:-1, :-1] + along[:, None] + along + products[-1, -1], 0)
         rows = self._affine(self.mixture, shift)
-        return self.by_columns(lambda some: _multiply(rows, _multiply(products, some)), rows.T)
+        return self.by_columns(lambda columns: _multiply(rows, _multiply(products, columns)), rows.T)
 
 
 def _central(matrix: Array, present: Array, axis: str | None) -> Array:
-    """The number of the upload that is nearest to the median, by some coordinates of each device."""
+    """The number of the upload nearest to the median, judged by a sample of each device's coordinates."""
     n = matrix.shape[1]
     width = min(n, _SAMPLED)
     sample = matrix[:, jnp.arange(width) * (n // max(width, 1))]
@@ -233,7 +233,7 @@ def _central(matrix: Array, present: Array, axis: str | None) -> Array:
 
 
 def _centred_products(matrix: Array, present: Array, centre: Array) -> Array:
-    """Products over this device's coordinates; on a CPU some columns at a time, as a copy stays in cache."""
+    """Products over this device's coordinates; on a CPU in chunks of columns that fit into the cache."""
     rows, columns = matrix.shape
 
     def products(part: Array, middle: Array) -> Array:
@@ -259,7 +259,7 @@ def _centred_products(matrix: Array, present: Array, centre: Array) -> Array:
 
 
 def _squared(a: Array) -> Array:
-    """``a a'``; where there are many rows, of which blocks of columns only what is not above the diagonal."""
+    """``a a'``; with many rows only the blocks on and below the diagonal are computed."""
     rows = len(a)
     if rows < 2 * _BLOCK:
         return _multiply(a, a.T)

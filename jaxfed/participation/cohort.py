@@ -8,7 +8,7 @@ import numbers
 import jax.numpy as jnp
 from jax import Array
 
-from jaxfed.core.keys import first, of_round
+from jaxfed.core.keys import first, round_keys
 from jaxfed.core.participation import Participation
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import PyTree
@@ -30,7 +30,7 @@ class FixedCohort(Participation):
 
     def draw(self, state: PyTree, keys: Array, round: Array, sizes: Array) -> tuple[Array, PyTree]:
         """1 for the drawn hospitals; those without rows are never drawn."""
-        return first(of_round(keys, round), sizes, self.size).astype(jnp.int32), state
+        return first(round_keys(keys, round), sizes, self.size).astype(jnp.int32), state
 
     def at_most(self, hospitals: int) -> int:
         """The size of the cohort."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.core.hyperparameters import Number, Schedule
-from jaxfed.core.keys import of_round
+from jaxfed.core.keys import round_keys
 from jaxfed.core.participation import Participation
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import PyTree
@@ -31,7 +31,7 @@ class Poisson(Participation):
 
     def draw(self, state: PyTree, keys: Array, round: Array, sizes: Array) -> tuple[Array, PyTree]:
         """1 for those drawn."""
-        return (jax.vmap(jax.random.uniform)(of_round(keys, round)) < self.rate).astype(jnp.int32), state
+        return (jax.vmap(jax.random.uniform)(round_keys(keys, round)) < self.rate).astype(jnp.int32), state
 
     def problems(self, hospitals: int) -> list[str]:
         """Whether the rate is a probability."""

@@ -1,1 +1,1 @@
-"""What was measured, as arrays and tables."""
+"""Measurements of runs and sweeps, as arrays and tables."""

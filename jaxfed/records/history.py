@@ -1,4 +1,7 @@
-"""What was seen during a run: metrics per round and hospital, as arrays and as tables."""
+"""The metrics of a run, per round and hospital, as arrays and as tables.
+
+A history is immutable: methods that add rounds or evaluations return a new one.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class History:
     """E evaluations, R rounds, C hospitals, S splits.
 
     Attributes:
-        hospitals, splits: what the axes are.
+        hospitals, splits: names along the axes.
         task: name of the task.
         scoring: what the metrics mean.
         rows: ``[C, 3]`` rows in train, validation and test.
@@ -34,7 +37,7 @@ class History:
         pooled: ``name: [E, S]``, metrics of all rows together.
         training: ``name: [R, C]``, seen while training: ``loss`` (NaN where absent), ``present``,
             ``rejected`` (its upload was not finite and was left out).
-        kept: ``[R]``, the server's new model was not finite and the old one was kept.
+        refused: ``[R]`` bool, the server's new model was not finite and the old one stayed in use.
     """
 
     hospitals: tuple[str, ...]
@@ -48,10 +51,10 @@ class History:
     single: Arrays = dataclasses.field(default_factory=dict)
     pooled: Arrays = dataclasses.field(default_factory=dict)
     training: Arrays = dataclasses.field(default_factory=dict)
-    kept: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
+    refused: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
 
     @classmethod
-    def of(
+    def empty(
         cls,
         dataset: Dataset,
         splits: tuple[str, ...],
@@ -60,7 +63,7 @@ class History:
     ) -> History:
         """An empty history of the evaluation of these hospitals, and of the training of ``trainees``.
 
-        ``scoring`` None is that of the task, without users' metrics.
+        If ``scoring`` is None, it is that of the task, without users' metrics.
         """
         scoring = scoring or dataset.task.scoring
         rate = np.full((len(dataset), len(splits)), np.nan)
@@ -79,7 +82,7 @@ class History:
         return self.scoring.first
 
     def evaluations(self, rounds: np.ndarray, single: Arrays, pooled: Arrays) -> History:
-        """With more evaluations, after ``rounds [E']``: ``name: [E', C, S]`` and ``name: [E', S]``."""
+        """A copy with more evaluations, after ``rounds [E']``: ``name: [E', C, S]`` and ``name: [E', S]``."""
         return dataclasses.replace(
             self,
             evaluated=np.append(self.evaluated, rounds),
@@ -87,28 +90,32 @@ class History:
             pooled=_append(self.pooled, pooled),
         )
 
-    def trained(self, training: Arrays, kept: np.ndarray) -> History:
-        """With some more rounds, ``name: [R', C]`` and ``[R']``."""
+    def trained(self, training: Arrays, refused: np.ndarray) -> History:
+        """A copy with more rounds of training, ``name: [R', C]`` and ``[R']``."""
         return dataclasses.replace(
-            self, training=_append(self.training, training), kept=np.append(self.kept, kept)
+            self, training=_append(self.training, training), refused=np.append(self.refused, refused)
         )
 
     def arrays(self) -> Arrays:
-        """What was seen, by name: ``evaluated``, ``kept``, ``single/auroc`` and so on; see :meth:`filled`."""
+        """All arrays by name: ``evaluated``, ``refused``, ``single/auroc`` and so on; see :meth:`filled`."""
         groups = {name: getattr(self, name) for name in GROUPS}
-        flat = {f"{group}/{name}": value for group, some in groups.items() for name, value in some.items()}
-        return {"evaluated": self.evaluated, "kept": self.kept, **flat}
+        flat = {f"{group}/{name}": v for group, values in groups.items() for name, v in values.items()}
+        return {"evaluated": self.evaluated, "refused": self.refused, **flat}
 
     def filled(self, arrays: Mapping[str, np.ndarray]) -> History:
-        """A history of the same hospitals with what :meth:`arrays` gave."""
+        """A history of the same hospitals with the arrays that :meth:`arrays` returned.
+
+        Files of earlier versions have ``refused`` under the name ``kept``.
+        """
+        refused = arrays["refused"] if "refused" in arrays else arrays["kept"]
         groups: dict[str, Any] = {
             group: {name[len(group) + 1 :]: v for name, v in arrays.items() if name.startswith(f"{group}/")}
             for group in GROUPS
         }
-        return dataclasses.replace(self, evaluated=arrays["evaluated"], kept=arrays["kept"], **groups)
+        return dataclasses.replace(self, evaluated=arrays["evaluated"], refused=refused, **groups)
 
     def headline(self, single: Arrays | None = None) -> str:
-        """The newest result in a few words: that of an evaluation ``name: [C, S]``, or the last one here."""
+        """The newest result as a short text: of an evaluation ``name: [C, S]``, or of the last recorded."""
         values = self.single[self.primary][-1] if single is None else single[self.primary]
         return f"{self.splits[-1]} {self.primary} {_nan(np.mean, values[:, -1]):.3f}"
 
@@ -118,7 +125,7 @@ class History:
         The best has the lowest pooled validation loss; without validation rows it is the last.
 
         Raises:
-            InvalidInput: another word.
+            InvalidInput: ``at`` is neither ``"last"`` nor ``"best"``.
         """
         if at not in get_args(At):
             raise InvalidInput(f"at={at!r}: {did_you_mean(at, get_args(At))}")
@@ -155,9 +162,11 @@ class History:
         return frame
 
     def rounds_frame(self) -> pd.DataFrame:
-        """One row per evaluation and split: each metric's mean over hospitals, weighted by rows, worst,
-        10th percentile (of the bad side), best, how many hospitals have none, and over all rows pooled;
-        then what training saw since the evaluation before.
+        """One row per evaluation and split.
+
+        The columns of each metric are its mean over hospitals, the mean weighted by rows, the worst value,
+        the 10th percentile (on the bad side), the best value, the number of hospitals without the metric,
+        and the metric of all rows pooled. Columns on training since the previous evaluation follow.
         """
         records = []
         for e, done in enumerate(self.evaluated):
@@ -181,7 +190,7 @@ class History:
             "train_loss": _nan(np.mean, part["loss"]) if "loss" in part else np.nan,
             "present_per_round": float(part["present"].sum() / rounds),
             "rejected_uploads": int(part["rejected"].sum()),
-            "rejected_rounds": int(self.kept[before:done].sum()),
+            "rejected_rounds": int(self.refused[before:done].sum()),
             "empty_rounds": int((~part["present"].any(axis=1)).sum()),
         }
 
@@ -189,10 +198,10 @@ class History:
 def across_hospitals(
     name: str, values: np.ndarray, weight: np.ndarray, scoring: Scoring
 ) -> dict[str, np.ndarray]:
-    """A metric ``[..., C]`` in a few numbers ``[...]``; hospitals without it are left out and counted.
+    """Summarise a metric ``[..., C]`` in a few numbers ``[...]``; hospitals without it are only counted.
 
     Args:
-        name: of the metric; it says which end is the bad one.
+        name: the metric's name; ``scoring`` knows from it which end is the bad one.
         values: ``[..., C]``, NaN where undefined.
         weight: rows of the hospitals, broadcast against ``values``; hospitals with 0 are left out.
     """
@@ -207,7 +216,7 @@ def across_hospitals(
     ordered = np.sort(np.where(known, values, np.nan), axis=-1)  # NaN goes last
     better = scoring.higher_is_better(name)
     low, high = (_quantile(ordered, count, q) for q in (0.0, 1.0))
-    found = {
+    summary = {
         name: mean,
         f"{name}_weighted": (share * values).sum(-1),
         f"{name}_sd": np.sqrt(square.sum(-1) / np.maximum(count, 1)),
@@ -215,7 +224,7 @@ def across_hospitals(
         f"{name}_p10": _quantile(ordered, count, 0.1 if better else 0.9),
         f"{name}_best": high if better else low,
     }
-    defined = {column: np.where(count > 0, number, np.nan)[()] for column, number in found.items()}
+    defined = {column: np.where(count > 0, number, np.nan)[()] for column, number in summary.items()}
     return {**defined, f"{name}_undefined": np.asarray(values.shape[-1] - count)[()]}
 
 

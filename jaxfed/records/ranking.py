@@ -1,4 +1,7 @@
-"""Which settings are best: chosen on validation rows, reported on test rows."""
+"""The best settings of a sweep: chosen on validation rows, reported on test rows.
+
+Choosing on the rows that are reported would make the chosen settings look better than they are.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from jaxfed.core.metrics.metric import Scoring, parts
 from jaxfed.records.history import At
 
 SEED = "seed"
-# Of several hospitals in one number, where less or more is clearly better.
+# Summaries of several hospitals in one number, of which clearly either less or more is better.
 KINDS = {
     "": "mean over hospitals",
     "_weighted": "weighted mean over hospitals",
@@ -32,11 +35,11 @@ class Best:
     Attributes:
         settings: ``{field: value}``, without the seed.
         round: rounds of training after which they are best.
-        metric, by: what they were chosen by: a column of ``Sweep.to_frame()``, and a split.
-        seeds: how many seeds the numbers are means of.
-        dead: how many of these settings' seeds died (or were stopped) before that round.
+        metric, by: the criterion of the choice: a column of ``Sweep.to_frame()``, and a split.
+        seeds: number of seeds over which the numbers are averaged.
+        dead: number of these settings' seeds that diverged (or were stopped) before that round.
         scoring: what the metrics mean.
-        rows: their rows of ``Sweep.to_frame()`` at that round, one for each living seed and split.
+        rows: their rows of ``Sweep.to_frame()`` at that round, one for each remaining seed and split.
     """
 
     settings: dict[str, Any]
@@ -49,7 +52,7 @@ class Best:
     rows: pd.DataFrame
 
     def value(self, metric: str | None = None, split: str = "test") -> float:
-        """Mean over seeds of any column of ``Sweep.to_frame()``; NaN where that split was not evaluated."""
+        """Mean over seeds of any column of ``Sweep.to_frame()``; NaN if that split was not evaluated."""
         part = self.rows.loc[self.rows["split"] == split, metric or self.metric]
         return float(part.mean()) if part.notna().any() else float("nan")
 
@@ -60,18 +63,18 @@ class Best:
 
     @property
     def test(self) -> float:
-        """The metric on test rows, which had no say in the choice."""
+        """The metric on test rows, which were not used for the choice."""
         return self.value(split="test")
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={plain(value)}" for name, value in self.settings.items())
-        found = [f"{split} {self.value(split=split):.4g}" for split in self.rows["split"].unique()]
+        values = [f"{split} {self.value(split=split):.4g}" for split in self.rows["split"].unique()]
         name = label(self.metric, self.scoring)
-        return f"Best({settings or 'the seed alone'}; {name}: {', '.join(found)}; {self.counted()})"
+        return f"Best({settings or 'the seed alone'}; {name}: {', '.join(values)}; {self.counted()})"
 
     def counted(self) -> str:
-        """How many seeds in words."""
-        return f"{self.seeds} seed{'s' * (self.seeds > 1)}" + f", {self.dead} more died" * (self.dead > 0)
+        """The number of seeds, as text."""
+        return f"{self.seeds} seed{'s' * (self.seeds > 1)}" + f", {self.dead} more diverged" * (self.dead > 0)
 
 
 def ranked(
@@ -79,7 +82,8 @@ def ranked(
 ) -> pd.DataFrame:
     """Settings, best first: ``setting`` (its number in the table), ``round``, ``score``, ``seeds``, ``dead``.
 
-    Living seeds are averaged; settings with fewer dead seeds go first, whatever the others score.
+    The score is the mean over seeds that did not diverge; settings with fewer diverged seeds go first,
+    whatever the others score.
     """
     frame = frame.assign(setting=numbered(frame, fields))
     part = frame[frame["split"] == by]
@@ -98,12 +102,12 @@ def ranking(
 ) -> pd.DataFrame:
     """:func:`ranked` with the fields' values and the score on test rows."""
     frame = frame.assign(setting=numbered(frame, fields))
-    own = [name for name in fields if name != SEED]
+    settings = [name for name in fields if name != SEED]
     order = ranked(frame, fields, scoring, metric, by, at)
     firsts = frame.drop_duplicates("setting").set_index("setting")
-    table = firsts.loc[order["setting"], own].reset_index(drop=True)
-    living = frame[(frame["split"] == by) & np.isfinite(frame[metric])][["configuration", "round"]]
-    values = frame.merge(living, on=["configuration", "round"]).groupby(["setting", "round", "split"])[metric]
+    table = firsts.loc[order["setting"], settings].reset_index(drop=True)
+    finite = frame[(frame["split"] == by) & np.isfinite(frame[metric])][["configuration", "round"]]
+    values = frame.merge(finite, on=["configuration", "round"]).groupby(["setting", "round", "split"])[metric]
     places = pd.MultiIndex.from_frame(order[["setting", "round"]])
     table["round"] = order["round"]
     for split in dict.fromkeys([by, "test"]):
@@ -119,15 +123,15 @@ def best_of(
     """The first of :func:`ranked`."""
     first = ranked(frame, fields, scoring, metric, by, at).iloc[0]
     if not first["seeds"]:
-        died = frame["diverged"].min()
-        when = f"; the first died in round {died:g}" if np.isfinite(died) else ""
+        diverged = frame["diverged"].min()
+        when = f"; the first diverged in round {diverged:g}" if np.isfinite(diverged) else ""
         raise InvalidInput(
             f"best: no configuration has a finite {metric} on {by} rows{when}. Try smaller step sizes, or "
             "at='best' for the rounds before"
         )
     rows = frame[(numbered(frame, fields) == first["setting"]) & (frame["round"] == first["round"])]
-    living = rows.loc[(rows["split"] == by) & np.isfinite(rows[metric]), "configuration"]
-    rows = rows[rows["configuration"].isin(living)]
+    finite = rows.loc[(rows["split"] == by) & np.isfinite(rows[metric]), "configuration"]
+    rows = rows[rows["configuration"].isin(finite)]
     return Best(
         settings={name: plain(rows[name].iloc[0]) for name in fields if name != SEED},
         round=int(first["round"]),
@@ -141,7 +145,7 @@ def best_of(
 
 
 def check_choice(metric: str, by: str, frame: pd.DataFrame) -> None:
-    """Raise one error that lists what cannot be chosen by."""
+    """Raise one error if settings cannot be chosen by this metric on this split."""
     problems = Problems("best")
     splits = list(frame["split"].unique())
     problems.check(
@@ -160,31 +164,31 @@ def check_choice(metric: str, by: str, frame: pd.DataFrame) -> None:
 
 
 def metrics_in(frame: pd.DataFrame) -> list[str]:
-    """Columns that can be chosen by."""
-    return [str(name) for name in frame if _chosen_by(str(name), frame)]
+    """The columns by which settings can be chosen."""
+    return [str(name) for name in frame if _is_criterion(str(name), frame)]
 
 
-def _chosen_by(column: str, frame: pd.DataFrame) -> bool:
+def _is_criterion(column: str, frame: pd.DataFrame) -> bool:
     name, kind = parts(column)
     return kind in KINDS and f"{name}_pooled" in frame
 
 
 def label(metric: str, scoring: Scoring) -> str:
-    """A column in words, as ``AUROC, worst hospital``."""
+    """The text that names a column in figures, such as ``AUROC, worst hospital``."""
     name, kind = parts(metric)
     return f"{scoring.label(name)}, {KINDS[kind]}"
 
 
 def numbered(frame: pd.DataFrame, fields: Sequence[str]) -> pd.Series:
-    """The number of each row's setting: of its fields without the seed, in the order they appear."""
-    own = [name for name in fields if name != SEED]
-    if not own:
+    """The number of each row's setting; settings are told apart by all fields but the seed, in order."""
+    settings = [name for name in fields if name != SEED]
+    if not settings:
         return pd.Series(0, index=frame.index)
-    return frame.groupby(own, sort=False, dropna=False).ngroup()
+    return frame.groupby(settings, sort=False, dropna=False).ngroup()
 
 
 def plain(value: Any) -> Any:
-    """A value of a field as a Python number or string, short where it was rounded to float32."""
+    """A field's value as a Python number or string; a float32 is given with as few digits as it needs."""
     if isinstance(value, np.floating):
         return float(str(value))
     return value.item() if isinstance(value, np.generic) else value

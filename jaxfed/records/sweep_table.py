@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from xarray import Dataset
 
 AXES = ("round", "split", "hospital")
-CONFIG = "config"  # the one dimension of a sweep that is no grid
+CONFIG = "config"  # the only swept dimension of a sweep that is not a grid
 POOLED = "_pooled"
 SCORING = "scoring"  # the attribute of a sweep that says what its metrics mean
 
 
 def fields_of(data: Dataset) -> dict[str, np.ndarray]:
-    """Swept fields with the values they take, in the order given."""
+    """The swept fields with their values, in the order given."""
     axes = data["diverged"].dims
-    own = [str(name) for name in axes if name != CONFIG]
+    across = [str(name) for name in axes if name != CONFIG]
     along = [str(name) for name, c in data.coords.items() if c.dims == (CONFIG,) and name != CONFIG]
-    return {name: pd.unique(data[name].to_numpy()) for name in (*own, *along)}
+    return {name: pd.unique(data[name].to_numpy()) for name in (*across, *along)}
 
 
 def metrics_of(data: Dataset) -> tuple[str, ...]:
@@ -34,21 +34,21 @@ def metrics_of(data: Dataset) -> tuple[str, ...]:
 
 
 def scoring_of(data: Dataset) -> Scoring | None:
-    """What the metrics mean: as noted in the attributes, else by their names; None where neither tells."""
+    """The meaning of the metrics, from the attributes or else from their names; None if neither gives it."""
     noted = data.attrs.get(SCORING)
     return known_scoring(metrics_of(data)) if noted is None else Scoring.from_json(noted)
 
 
 def configurations(data: Dataset) -> pd.DataFrame:
     """One row per configuration: its number, its fields, ``diverged`` and ``rounds_done``."""
-    died = data["diverged"]
-    columns: dict[str, Any] = {"configuration": np.arange(died.size)}
+    diverged = data["diverged"]
+    columns: dict[str, Any] = {"configuration": np.arange(diverged.size)}
     columns |= {
-        name: data[name].broadcast_like(died).transpose(*died.dims).to_numpy().ravel()
+        name: data[name].broadcast_like(diverged).transpose(*diverged.dims).to_numpy().ravel()
         for name in fields_of(data)
     }
-    columns["diverged"] = died.to_numpy().ravel()
-    columns["rounds_done"] = data["rounds_done"].transpose(*died.dims).to_numpy().ravel()
+    columns["diverged"] = diverged.to_numpy().ravel()
+    columns["rounds_done"] = data["rounds_done"].transpose(*diverged.dims).to_numpy().ravel()
     return pd.DataFrame(columns)
 
 
@@ -58,14 +58,14 @@ def tidy(data: Dataset, scoring: Scoring) -> pd.DataFrame:
     K, E, S, C = len(table), *(data.sizes[name] for name in AXES)
     rows = data["rows"].broadcast_like(data["diverged"]).transpose(*axes, "split", "hospital")
     weight = rows.to_numpy().reshape(K, 1, S, C)
-    # what a configuration measures after its death is not a result
-    dead = data["round"].to_numpy() >= table["diverged"].to_numpy()[:, None]
+    # metrics of a configuration after it diverged are not results
+    over = data["round"].to_numpy() >= table["diverged"].to_numpy()[:, None]
     columns: dict[str, Any] = {}
     for name in metrics_of(data):
         single = data[name].transpose(*axes, *AXES).to_numpy().reshape(K, E, S, C)
         pooled = data[name + POOLED].transpose(*axes, *AXES[:2]).to_numpy().reshape(K, E, S)
-        columns |= across_hospitals(name, np.where(dead[:, :, None, None], np.nan, single), weight, scoring)
-        columns[name + POOLED] = np.where(dead[:, :, None], np.nan, pooled).astype(np.float64)
+        columns |= across_hospitals(name, np.where(over[:, :, None, None], np.nan, single), weight, scoring)
+        columns[name + POOLED] = np.where(over[:, :, None], np.nan, pooled).astype(np.float64)
     where = np.indices((K, E, S)).reshape(3, -1)
     frame = table.iloc[where[0]].reset_index(drop=True)
     ends = frame[["diverged", "rounds_done"]]

@@ -1,1 +1,1 @@
-"""What users hold after a run."""
+"""The results of runs and sweeps."""

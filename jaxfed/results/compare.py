@@ -1,4 +1,4 @@
-"""Several runs side by side: a table that a paper would print."""
+"""Comparison of several runs in a table such as papers print."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def compare(
             (a hospital where the metric is undefined does not count). Hospitals are paired by name.
 
     Raises:
-        InvalidInput: no runs, runs of different hospitals or tasks, a split that one lacks, or no such run.
+        InvalidInput: there are no runs, they have different hospitals or tasks, a run was not evaluated on
+            the split, or ``against`` is not one of them.
 
     Returns:
         The round; the first metric's mean over hospitals, worst, 10th percentile, best, undefined and
@@ -79,7 +80,7 @@ def _row(run: Run, split: str, at: At, against: Run | None) -> dict[str, float]:
     frame = run.to_frame()
     row = frame[frame["split"] == split].iloc[e]
     loss = history.scoring.loss
-    found = {
+    columns = {
         "round": row["round"],
         metric: row[metric],
         "worst": row[f"{metric}_worst"],
@@ -90,10 +91,10 @@ def _row(run: Run, split: str, at: At, against: Run | None) -> dict[str, float]:
         loss: row[loss],
     }
     if against is not None:
-        found["gain"] = _gain(run, against, metric, split, at)
-    found["ms_per_round"] = 1e3 * run.provenance["seconds_per_round"]
-    found["compile_s"] = run.provenance["compile_seconds"]
-    return found
+        columns["gain"] = _gain(run, against, metric, split, at)
+    columns["ms_per_round"] = 1e3 * run.provenance["seconds_per_round"]
+    columns["compile_s"] = run.provenance["compile_seconds"]
+    return columns
 
 
 def _gain(run: Run, against: Run, metric: str, split: str, at: At) -> float:

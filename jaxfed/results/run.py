@@ -1,4 +1,4 @@
-"""What came out of a run: tables, figures, parameters, where it came from; saved without pickle."""
+"""The result of a run: tables, figures, parameters and provenance, which are saved without pickle."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Run:
     """A finished (or interrupted) run.
 
     Attributes:
-        name: the algorithm, or what the run is called in tables and figures.
+        name: the name of the algorithm, or another name of the run in tables and figures.
         history: metrics per round and hospital, as arrays.
-        variables: the global model; with personal models ``[C, ...]``, one per hospital. Of algorithms
-            that adapt the model before it is used (FineTuned, PerFedAvg, FedRep) it is the one before.
+        variables: the global model; with personal models ``[C, ...]``, one per hospital. For algorithms
+            that adapt the model before it is used (FineTuned, PerFedAvg, FedRep) it is not yet adapted.
         personal: whether every hospital has its own model.
         config: how the simulation was set up.
         provenance: versions, device, time, seconds.
@@ -104,8 +104,8 @@ class Run:
         """Read what :meth:`save` wrote.
 
         Raises:
-            FileNotFoundError: no run in that folder.
-            ValueError: written by a newer format.
+            FileNotFoundError: the folder contains no run.
+            ValueError: the run was written in a newer format.
         """
         folder = Path(directory)
         if not (folder / "run.json").exists():
@@ -134,20 +134,20 @@ class Run:
         )
 
     def summary(self) -> dict[str, Any]:
-        """The last evaluation in one line of a table."""
+        """The last evaluation, as a row of :meth:`to_frame`."""
         frame = self.to_frame()
         split = self.history.splits[-1]
         last = frame[frame["split"] == split].iloc[-1]
         return {str(name): value for name, value in last.items()}
 
     def trouble(self) -> str:
-        """What went wrong in training, in words: uploads and models that were left out, rounds of nobody."""
+        """A text on problems in training: uploads and models that were left out, rounds without hospitals."""
         training = self.history.training
         if not training:
             return ""
         counts = {
             "uploads were not finite and left out": int(training["rejected"].sum()),
-            "new models were not finite and left out": int(self.history.kept.sum()),
+            "new models were not finite and left out": int(self.history.refused.sum()),
             "rounds had no hospital": int((~training["present"].any(axis=1)).sum()),
         }
         return "".join(f"{number} {what}; " for what, number in counts.items() if number)
@@ -176,7 +176,7 @@ class Run:
 
 
 def _scoring(record: dict[str, Any]) -> Scoring:
-    """What the metrics mean; runs that were saved before they said so have one of jaxfed's tasks."""
+    """The meaning of the metrics; runs that were saved without it have one of jaxfed's tasks."""
     noted = record.get("scoring")
     return as_task(record["task"]).scoring if noted is None else Scoring.from_json(noted)
 

@@ -1,4 +1,4 @@
-"""What came out of a sweep: an xarray Dataset with named axes; tables, the best settings, figures, files."""
+"""The result of a sweep: an xarray Dataset with named axes; tables, the best settings, figures, files."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Sweep:
     """A finished (or interrupted) sweep.
 
     Attributes:
-        data: dimensions are one for each swept field, named as it was given (``"algorithm.mu"``), or, where
-            the sweep was no grid, the one dimension ``config`` with the fields as coordinates along it; then
-            ``round``, ``split`` and ``hospital``. Variables: metrics per hospital (fields..., round, split,
-            hospital), such as ``auroc``; over all rows together (fields..., round, split), such as
-            ``auroc_pooled``; ``diverged`` (fields...), the round in which a configuration died, or NaN;
-            ``rounds_done`` (fields...); ``rows`` (split, hospital).
+        data: its dimensions are one for each swept field, with the given name (``"algorithm.mu"``), or, if
+            the sweep was not a grid, ``config`` with the fields as coordinates along it; then ``round``,
+            ``split`` and ``hospital``. Variables: metrics per hospital (fields..., round, split, hospital),
+            such as ``auroc``; over all rows together (fields..., round, split), such as ``auroc_pooled``;
+            ``diverged`` (fields...), the round in which a configuration diverged, or NaN; ``rounds_done``
+            (fields...); ``rows`` (split, hospital).
         config: how the simulation and the sweep were set up.
         provenance: versions, device, time, seconds.
     """
@@ -68,24 +68,24 @@ class Sweep:
 
     @cached_property
     def scoring(self) -> Scoring:
-        """What the metrics mean."""
-        found = table.scoring_of(self.data)
-        assert found is not None, "checked when it was made"
-        return found
+        """The meaning of the metrics."""
+        scoring = table.scoring_of(self.data)
+        assert scoring is not None, "checked by __post_init__"
+        return scoring
 
     @cached_property
     def configurations(self) -> pd.DataFrame:
-        """One row per configuration: its fields, the round in which it died or NaN, and rounds done."""
+        """One row per configuration: its fields, the round in which it diverged or NaN, and rounds done."""
         return table.configurations(self.data)
 
     @property
     def loss(self) -> str:
-        """What the best settings are chosen by where nothing else is said: the loss over all rows."""
+        """The column by which the best settings are chosen by default: the loss over all rows."""
         return self.scoring.loss + table.POOLED
 
     @property
     def primary(self) -> str:
-        """The metric that reports show beside it."""
+        """The metric that reports show besides the loss."""
         return self.scoring.first
 
     def to_frame(self) -> pd.DataFrame:
@@ -93,17 +93,17 @@ class Sweep:
 
         Columns: the number of the configuration, its fields, ``round``, ``split``; for each metric the mean
         over hospitals, weighted by rows, sd, worst, 10th percentile (of the bad side), best, how many
-        hospitals have none, and over all rows pooled; ``diverged`` and ``rounds_done``. From the round on in
-        which a configuration died its metrics are NaN.
+        hospitals have none, and over all rows pooled; ``diverged`` and ``rounds_done``. From the round in
+        which a configuration diverged, its metrics are NaN.
         """
         return self._frame.copy()
 
     def best(self, metric: str | None = None, by: str = "validation", at: At = "last") -> Best:
         """The best settings: chosen on validation rows, to be reported on test rows.
 
-        Where the seed is a field, settings are judged by the mean over their living seeds, and settings with
-        fewer dead seeds go before all others, whatever those score: settings that sometimes diverge are never
-        taken for good ones because only their good seeds are left.
+        If the seed is a field, settings are judged by the mean over their seeds that did not diverge, and
+        settings with fewer diverged seeds precede all others, whatever those score: so settings that
+        sometimes diverge do not win because only their good seeds are left.
 
         Args:
             metric: any metric's column of :meth:`to_frame`, such as ``"auroc"`` (mean over hospitals) or
@@ -112,7 +112,7 @@ class Sweep:
             at: after the ``"last"`` round, or each setting at its ``"best"`` round (early stopping).
 
         Raises:
-            InvalidInput: an unknown metric or split, ``by="test"``, or all configurations are dead.
+            InvalidInput: the metric or split is unknown, ``by="test"``, or all configurations diverged.
         """
         metric = metric or self.loss
         choice.check_choice(metric, by, self._frame)
@@ -122,8 +122,8 @@ class Sweep:
         """All settings, best first: a table with the rule and the arguments of :meth:`best`.
 
         Columns: the fields without the seed, ``round``, the metric on that split and on test rows (mean over
-        living seeds), its sd over seeds, how many seeds live (``seeds``), how many died or were stopped
-        (``dead``).
+        the seeds that did not diverge), its sd over these seeds, their number (``seeds``), and the number of
+        seeds that diverged or were stopped (``dead``).
         """
         metric = metric or self.loss
         choice.check_choice(metric, by, self._frame)
@@ -142,10 +142,10 @@ class Sweep:
 
         Args:
             metric: any metric's column of :meth:`to_frame`; None for the loss over all rows.
-            split: which rows are shown; None for validation rows. What is marked as best is chosen on
+            split: which rows are shown; None for validation rows. The settings marked as best are chosen on
                 validation rows in any case.
-            kind: None for what fits: curves for no or one field beside the seed, a heat map for two, parallel
-                coordinates for more.
+            kind: None to choose by the number of fields besides the seed: curves for at most one, a heat map
+                for two, parallel coordinates for more.
             x, y: fields of the heat map; None for the first two. Each cell shows the best of all other
                 fields.
         """
@@ -175,14 +175,14 @@ class Sweep:
         """Read what :meth:`save` wrote.
 
         Raises:
-            FileNotFoundError: nothing there.
-            InvalidInput: no sweep, or one of another format.
+            FileNotFoundError: the file does not exist.
+            InvalidInput: the file is not a sweep, or has another format.
         """
         return cls(*files.read(Path(path)))
 
     @property
     def dead(self) -> int:
-        """How many configurations diverged."""
+        """The number of configurations that diverged."""
         return int(self.configurations["diverged"].notna().sum())
 
     @cached_property
@@ -191,12 +191,12 @@ class Sweep:
 
     @property
     def _split(self) -> str:
-        """Validation rows where there are any."""
+        """The validation split if it was evaluated, else the last split."""
         splits = [str(name) for name in self.data["split"].to_numpy()]
         return "validation" if "validation" in splits else splits[-1]
 
     def _best(self) -> Best | None:
-        """The best settings, where there are any to choose."""
+        """The best settings, or None if no configuration can be chosen."""
         try:
             return self.best()
         except InvalidInput:
@@ -244,6 +244,6 @@ class Sweep:
 
 
 def _few(values: np.ndarray) -> list[Any]:
-    """All of them, or the first and the last."""
+    """All values, or the first and the last of many."""
     shown = [plain(value) for value in values]
     return shown if len(shown) <= 6 else [*shown[:2], "...", shown[-1]]

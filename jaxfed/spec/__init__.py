@@ -1,1 +1,1 @@
-"""What was asked for, as data."""
+"""The specification of a simulation as data, with its checks."""

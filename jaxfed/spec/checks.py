@@ -1,4 +1,4 @@
-"""Every problem of a simulation, found on the host before anything is compiled, in one error."""
+"""Checks of a simulation on the host, which report every problem in one error before anything is compiled."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ PARTS: dict[str, tuple[tuple[type, ...], str]] = {
 
 
 def check_spec(spec: Spec, like: Spec | None = None) -> None:
-    """Raise one error that lists what is wrong with a simulation.
+    """Raise one error that lists every problem of a simulation.
 
-    What it shares with ``like``, which was checked before, is not looked at again.
+    Data that it shares with ``like``, a specification that was checked before, are not checked again.
     """
     problems = Problems("Simulation")
     if not isinstance(spec.hospitals, Dataset):
@@ -133,7 +133,7 @@ def _check_training(spec: Spec, problems: Problems) -> None:
 
 
 def _check_evaluation_hospitals(spec: Spec, problems: Problems) -> None:
-    """Whether the hospitals that are evaluated fit those that train."""
+    """Record a problem if the hospitals that are evaluated do not fit those that train."""
     if spec.evaluate_on is None:
         return
     if not isinstance(spec.evaluate_on, Dataset):
@@ -147,13 +147,14 @@ def _check_evaluation_hospitals(spec: Spec, problems: Problems) -> None:
         )
     if spec.evaluate_on.x is not spec.hospitals.x:
         _check_features(spec.evaluate_on, problems)
-    here, there = (
+    trained, evaluated = (
         (data.task, data.classes, jax.tree.map(lambda leaf: leaf.shape[1:], data.x))
         for data in (spec.hospitals, spec.evaluate_on)
     )
     problems.check(
-        here == there,
-        f"evaluate_on: its task, classes and shapes of features are {there}, those of hospitals are {here}",
+        trained == evaluated,
+        f"evaluate_on: its task, classes and shapes of features are {evaluated}, those of hospitals are "
+        f"{trained}",
     )
     problems.check(
         not spec.algorithm.personal,
@@ -163,7 +164,7 @@ def _check_evaluation_hospitals(spec: Spec, problems: Problems) -> None:
 
 
 def _check_features(dataset: Dataset, problems: Problems) -> None:
-    """NaN and infinite features, by hospital and feature."""
+    """Record NaN and infinite features, by hospital and feature."""
     for leaf in jax.tree.leaves(dataset.x):
         if not np.issubdtype(leaf.dtype, np.floating) or np.isfinite(leaf).all():
             continue
@@ -180,7 +181,7 @@ def _check_features(dataset: Dataset, problems: Problems) -> None:
 
 
 def _check_shapes(spec: Spec, problems: Problems) -> None:
-    """What the models say of a batch, from shapes alone."""
+    """Check the models on the shapes of a batch; nothing is computed."""
     before = problems.count
     variables = {
         name: _check_model(spec, name, local, problems) for name, local in spec.local_trainings.items()
@@ -195,7 +196,7 @@ def _check_shapes(spec: Spec, problems: Problems) -> None:
 
 
 def _check_model(spec: Spec, name: str, local: LocalTraining, problems: Problems) -> Any:
-    """One model; returns the shapes of its variables."""
+    """Check one model; returns the shapes of its variables."""
     dataset, problem = spec.hospitals, local.problem
     which = "model" if spec.models is None else f"models[{name!r}]"
     try:
@@ -214,10 +215,10 @@ def _check_model(spec: Spec, name: str, local: LocalTraining, problems: Problems
     if spec.loss is not None:
         try:
             shape = jax.eval_shape(problem.losses, outputs, batch_of(dataset.y, 2)).shape
-            found = f"gives shape {shape} for 2 rows"
+            result = f"gives shape {shape} for 2 rows"
         except Exception as error:  # whatever a user's loss raises
-            shape, found = None, f"fails: {type(error).__name__}: {error}"
-        problems.check(shape == (2,), f"loss: it {found}; give one loss per example, shape (2,)")
+            shape, result = None, f"fails: {type(error).__name__}: {error}"
+        problems.check(shape == (2,), f"loss: it {result}; give one loss per example, shape (2,)")
     problems.check(
         not variables.stats or (spec.batch_size is not None and spec.algorithm.trains),
         f"{which}: batch statistics need mini-batches; give batch_size, or use group norm",

@@ -1,8 +1,9 @@
-"""What an algorithm costs: bytes that leave a hospital, bytes it is sent, bytes it keeps.
+"""The costs of an algorithm: bytes that a hospital sends, receives and stores.
 
-Measured on the program, not quoted from a paper: uploads and states by their shapes; the download is the part
-of the server's state that the client's program reads. Of a slice of the model (HeteroFL) the
-coordinates of the slice are counted, whose size depends on the hospital; which they are, both sides know.
+They are measured on the program, not quoted from a paper: uploads and states by their shapes; the download is
+the part of the server's state that the client's program reads. If only a slice of the model is sent
+(HeteroFL), the coordinates of the slice are counted, whose number depends on the hospital; their indices are
+not counted, because both sides know them.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from jaxfed.spec.spec import Spec
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """Bytes per hospital and round; ``state`` is kept by the hospital between rounds.
+    """Bytes per hospital and round.
 
     Attributes:
-        upload: what leaves the hospital, both exchanges together.
-        download: what it is sent.
-        state: what it keeps.
-        model: the model itself, for scale.
+        upload: bytes that the hospital sends, in both exchanges together.
+        download: bytes that it receives.
+        state: bytes that it stores between rounds.
+        model: bytes of the model, for comparison.
     """
 
     upload: int
@@ -42,7 +43,7 @@ class Costs:
 
 
 def costs_by_hospital(spec: Spec) -> list[Costs]:
-    """What a round costs each hospital, in the data set's order."""
+    """The costs of a round for each hospital, in the data set's order."""
     data, names = spec.hospitals, list(spec.local_trainings)
     by_group = costs_of_groups(spec.recipe, data.x, data.y, len(data))
     algorithm = hyperparameters.at_round(spec.recipe.algorithm, jnp.zeros((), jnp.int32))
@@ -57,7 +58,8 @@ def costs_by_hospital(spec: Spec) -> list[Costs]:
 def costs_of_groups(recipe: Recipe, x: Any, y: Any, clients: int = 2) -> list[Costs]:
     """The costs of a hospital of each group, on rows shaped like ``x`` and ``y``; nothing is run.
 
-    Of numbers that differ between hospitals the first hospital's count; a slice of the model counts as whole.
+    Numbers that differ between hospitals have the value of the first hospital; a slice of the model counts
+    as the whole model.
     """
     recipe = hyperparameters.at_round(hyperparameters.at_hospital(recipe, 0), jnp.zeros((), jnp.int32))
     return [_costs(recipe, local, x, y, clients) for local in recipe.locals]
@@ -89,19 +91,19 @@ def _costs(recipe: Recipe, local: LocalTraining, x: Any, y: Any, clients: int) -
     sent, (asked, upload) = _sent(act, server, client, x, y, count, count, key)
     if algorithm.asks:
         sent += jax.tree.leaves(asked)  # the answer travels down again
-    kept = _bytes(client)
+    stored = _bytes(client)
     up = 0
     for exchange in [Upload(asked), upload] if algorithm.asks else [upload]:
         travels = _bytes(exchange)
         for transform in recipe.chain.transforms:
             travels = transform.wire_bytes(exchange, travels)
-            kept += _bytes(jax.eval_shape(transform.init, exchange))
+            stored += _bytes(jax.eval_shape(transform.init, exchange))
         up += travels
-    return Costs(upload=up, download=_bytes(sent), state=kept, model=_bytes(variables))
+    return Costs(upload=up, download=_bytes(sent), state=stored, model=_bytes(variables))
 
 
 def _sent(act: Callable[..., Any], server: Any, *rest: Any) -> tuple[list[Any], Any]:
-    """Those leaves of the server's state that ``act(server, ...)`` uses, and what it returns."""
+    """The leaves of the server's state that ``act(server, ...)`` uses, and the shapes that it returns."""
     program, out = jax.make_jaxpr(act, return_shape=True)(server, *rest)
     used = {v for equation in program.eqns for v in equation.invars if not hasattr(v, "val")}
     used |= {v for v in program.jaxpr.outvars if not hasattr(v, "val")}
@@ -110,7 +112,7 @@ def _sent(act: Callable[..., Any], server: Any, *rest: Any) -> tuple[list[Any], 
 
 
 def _sliced(algorithm: GroupAlgorithm, variables: Variables, whole: Costs) -> Costs:
-    """The costs where only a part of the model travels."""
+    """The costs if the algorithm sends only a part of the model, else ``whole``."""
     mask = algorithm.travels(variables)
     if mask is None:
         return whole
@@ -119,8 +121,8 @@ def _sliced(algorithm: GroupAlgorithm, variables: Variables, whole: Costs) -> Co
 
 
 def _variables(local: LocalTraining, x: Any) -> Variables:
-    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), _dtype(leaf)), x)
-    return jax.eval_shape(local.problem.init, jax.eval_shape(lambda: jax.random.key(0)), one)
+    row = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), _dtype(leaf)), x)
+    return jax.eval_shape(local.problem.init, jax.eval_shape(lambda: jax.random.key(0)), row)
 
 
 def _dtype(leaf: Any) -> np.dtype:

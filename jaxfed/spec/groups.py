@@ -1,4 +1,4 @@
-"""Which hospital has which model: what a user says of groups, checked."""
+"""Checks of groups: the assignment of different models to hospitals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxfed.spec.spec import Spec
 
 
 def check_groups(spec: Spec, problems: Problems) -> None:
-    """Whether every hospital has one of the models, every model a hospital, and the algorithm fits."""
+    """Record problems unless every hospital has a model, every model a hospital, and the algorithm fits."""
     if spec.models is None:
         problems.check(spec.groups is None, "groups: say what they train, models={'clinic': logistic(), ...}")
         return
@@ -39,22 +39,22 @@ def check_groups(spec: Spec, problems: Problems) -> None:
 
 
 def check_algorithm(spec: Spec, variables: Mapping[str, Variables], x: PyTree, problems: Problems) -> None:
-    """Whether groups have a common form, and what else the algorithm finds; ``x`` a batch, shapes only."""
+    """Record the algorithm's problems, and groups without a common form; ``x`` is a batch (shapes only)."""
     recipe = spec.recipe
     algorithm: Any = recipe.algorithm
     before = problems.count
-    for found in algorithm.problems(
+    for problem in algorithm.problems(
         dict(zip(spec.local_trainings, recipe.locals, strict=True)), variables, x
     ):
-        problems.add(f"{spec.name}: {found}")
+        problems.add(f"{spec.name}: {problem}")
     if problems.count > before:
         return
-    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), x)
+    row = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), x)
     key = jax.eval_shape(lambda: jax.random.key(0))
     forms = {
         name: jax.tree.map(
             lambda leaf: (leaf.shape, str(leaf.dtype)),
-            jax.eval_shape(algorithm.begin, local, variables[name], one, key),
+            jax.eval_shape(algorithm.begin, local, variables[name], row, key),
         )
         for name, local in spec.local_trainings.items()
     }
@@ -68,7 +68,7 @@ def check_algorithm(spec: Spec, variables: Mapping[str, Variables], x: PyTree, p
 
 
 def _check_evaluated(spec: Spec, problems: Problems) -> None:
-    """Whether every hospital that is evaluated has a model."""
+    """Record a problem unless every hospital that is evaluated has a model."""
     if spec.evaluate_on is None or spec.groups is None:
         return
     known = {*spec.hospitals.hospitals, *(spec.groups if isinstance(spec.groups, Mapping) else ())}

@@ -1,4 +1,4 @@
-"""Whether users' metrics and tasks can be measured, and their names tell them apart."""
+"""Checks of users' metrics and tasks: they can be computed, and their names are unique."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TAKEN = {
 
 
 def check_metrics(spec: Spec, problems: Problems) -> None:
-    """What is wrong with the task's metrics and with ``metrics``, with the remedy."""
+    """Record problems of the task's metrics and of ``metrics``, each with the remedy."""
     data = spec.hospitals
     try:
         names = Measure(data.task).names(data.y, data.outputs)
@@ -83,9 +83,9 @@ def _check_function(name: str, metric: Any, data: Any, problems: Problems) -> No
     mask = jax.ShapeDtypeStruct((2,), jnp.result_type(float))
     try:
         shape = jnp.shape(jax.eval_shape(as_metric(metric).function, outputs, y, mask))
-        found = f"gives shape {shape}"
+        result = f"gives shape {shape}"
     except Exception as error:  # whatever a user's function raises
-        shape, found = None, f"fails: {type(error).__name__}: {error}"
+        shape, result = None, f"fails: {type(error).__name__}: {error}"
     problems.check(
-        shape == (), f"metrics[{name!r}]: it {found}; give a function (outputs, y, mask) -> scalar"
+        shape == (), f"metrics[{name!r}]: it {result}; give a function (outputs, y, mask) -> scalar"
     )

@@ -16,7 +16,7 @@ from jaxfed.core.errors import InvalidInput
 from jaxfed.core.hyperparameters import PerHospital, Schedule
 from jaxfed.core.optimizer import Optimizer, optimizer
 
-# The same in a sweep.
+# Fields that are the same for all configurations of a sweep.
 APART = {"hospitals", "evaluate_on", "splits", "devices", "block", "models", "groups", "metrics"}
 
 
@@ -24,13 +24,13 @@ def replace(node: Any, path: str, value: Any) -> Any:
     """``node`` (a dataclass, or a dict of such) with the field at ``path`` changed.
 
     Raises:
-        InvalidInput: there is no such field, or the value is of another kind.
+        InvalidInput: the field does not exist, or the value is of another kind.
     """
     return _replace(node, path.split("."), path, value)
 
 
 def has(node: Any, path: str) -> bool:
-    """Whether there is such a field."""
+    """Whether ``node`` has a field at ``path``."""
     for name in path.split("."):
         names = children(node)
         if name not in names:
@@ -40,14 +40,14 @@ def has(node: Any, path: str) -> bool:
 
 
 def get(node: Any, path: str) -> Any:
-    """The field at ``path``, which is there."""
+    """The value of the field at ``path``, which must exist."""
     for name in path.split("."):
         node = children(node)[name]
     return node
 
 
 def unknown(node: Any, path: str, more: tuple[str, ...] = ()) -> str:
-    """What to say of a path that does not exist; ``more`` are paths that are no fields of ``node``."""
+    """The message for a path that does not exist; ``more`` are valid paths that are no fields of ``node``."""
     known = [*more, *(name for name in fields(node) if name.split(".")[0] not in APART)]
     near = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
     last = path.split(".")[-1]
@@ -58,14 +58,14 @@ def unknown(node: Any, path: str, more: tuple[str, ...] = ()) -> str:
 
 def fields(node: Any) -> list[str]:
     """All paths below ``node``."""
-    found = []
+    paths = []
     for name, child in children(node).items():
-        found += [name, *(f"{name}.{below}" for below in fields(child))]
-    return found
+        paths += [name, *(f"{name}.{below}" for below in fields(child))]
+    return paths
 
 
 def children(node: Any) -> dict[str, Any]:
-    """What can be changed in ``node``, by name."""
+    """The values that can be changed in ``node``, by name."""
     if isinstance(node, Optimizer):
         defaults = inspect.signature(node.factory).parameters
         given = {**node.numbers, **dict(node.options)}
@@ -94,7 +94,7 @@ def _replace(node: Any, names: list[str], path: str, value: Any) -> Any:
     if not rest:
         _check_kind(node, name, known[name], path, value)
     if isinstance(known[name], float) and isinstance(value, int) and not isinstance(value, bool) and not rest:
-        value = float(value)  # one program for whole numbers and others
+        value = float(value)  # so that whole and other numbers share a program
     child = _replace(known[name], rest, path, value)
     if isinstance(node, dict):
         return {**node, name: child}
@@ -108,7 +108,7 @@ def _replace(node: Any, names: list[str], path: str, value: Any) -> Any:
 
 
 def _check_kind(node: Any, name: str, old: Any, path: str, value: Any) -> None:
-    """A number stays a number, a word a word; what is None now may become anything."""
+    """Raise unless a number is replaced by a number and a string by a string; None may become anything."""
     if is_number(old) or (isinstance(node, Optimizer) and name in node.numbers):
         fits = is_number(value) or isinstance(value, (PerHospital, Schedule)) or value is None
         kind = "a number, jaxfed.schedule(...) or jaxfed.per_hospital(...)"
@@ -123,6 +123,6 @@ def _check_kind(node: Any, name: str, old: Any, path: str, value: Any) -> None:
 
 
 def is_number(value: Any) -> bool:
-    """A real number that is not a flag."""
+    """Whether a value is a real number and not a bool."""
     scalar = isinstance(value, (np.ndarray, Array)) and value.ndim == 0
     return (isinstance(value, numbers.Real) or scalar) and not isinstance(value, (bool, np.bool_))

@@ -1,4 +1,4 @@
-"""Whether the road of an upload fits the algorithm and the hospitals."""
+"""Checks of the aggregator: its parts have to fit the algorithm and the number of hospitals."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from jaxfed.spec.spec import Spec
 
 
 def check_road(spec: Spec, clients: int, problems: Problems) -> None:
-    """Record what the aggregator's parts cannot do with at most ``clients`` uploads, or with this
-    algorithm's."""
+    """Record why the aggregator cannot work with at most ``clients`` uploads or with this algorithm."""
     try:
         chain = as_chain(spec.aggregator)
     except InvalidInput as error:

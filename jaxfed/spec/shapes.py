@@ -1,4 +1,4 @@
-"""What the models of a specification make of a batch, from shapes alone: nothing is compiled."""
+"""Shapes of the variables and outputs of a specification's models; nothing is compiled."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from jaxfed.spec.spec import Spec
 
 
 def variables_of(spec: Spec, local: LocalTraining) -> Any:
-    """Shapes of a model's variables."""
+    """The shapes of a model's variables."""
     return outline(spec, local)[0]
 
 
 def outline(spec: Spec, local: LocalTraining) -> tuple[Any, Any]:
-    """Shapes of a model's variables, and of its outputs for 2 rows."""
+    """The shapes of a model's variables, and of its outputs for 2 rows."""
     leaves, tree = jax.tree.flatten(batch_of(spec.hospitals.x, 2))
     shapes = tuple((leaf.shape[1:], leaf.dtype) for leaf in leaves)
     problem = dataclasses.replace(local.problem, l2=None)
     return _known_outline(problem, tree, shapes, jnp.result_type(float))
 
 
-@lru_cache(maxsize=64)  # of a sweep's configurations most have the same model
+@lru_cache(maxsize=64)  # most configurations of a sweep have the same model
 def _known_outline(problem: Problem, tree: Any, shapes: tuple, default: Any) -> tuple[Any, Any]:
-    one, two = (
+    single, double = (
         tree.unflatten([jax.ShapeDtypeStruct((rows, *shape), dtype) for shape, dtype in shapes])
         for rows in (1, 2)
     )
-    variables = jax.eval_shape(problem.init, jax.random.key(0), one)
-    return variables, jax.eval_shape(problem.predict, variables, two)
+    variables = jax.eval_shape(problem.init, jax.random.key(0), single)
+    return variables, jax.eval_shape(problem.predict, variables, double)
 
 
 def batch_of(tree: Any, rows: int) -> Any:
-    """The shapes of so many rows like those of a tree of arrays."""
+    """The shapes of ``rows`` rows like those of a tree of arrays."""
 
     def shape(leaf: np.ndarray) -> jax.ShapeDtypeStruct:
         dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)

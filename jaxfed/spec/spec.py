@@ -1,4 +1,4 @@
-"""What a simulation is asked for, as data: hospitals, models, an algorithm and its settings."""
+"""The specification of a simulation as data: hospitals, models, an algorithm and its settings."""
 
 from __future__ import annotations
 
@@ -29,30 +29,29 @@ from jaxfed.core.task import Measure
 from jaxfed.models import mlp
 from jaxfed.participation import Everyone
 
-ALL = "all"  # the group of every hospital, where there is one model for all
+ALL = "all"  # the group of every hospital if all have the same model
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Spec:
-    """The fields of a simulation, and what follows from them; nothing is checked here.
+    """The fields of a simulation, and values derived from them, without any check.
 
-    :func:`jaxfed.spec.checks.check_spec` checks a specification, and :class:`jaxfed.Simulation` is one that
-    has checked itself.
+    :func:`jaxfed.spec.checks.check_spec` checks a specification; :class:`jaxfed.Simulation` is a checked one.
 
     Attributes:
         hospitals: the data.
         model: a flax linen module, or a function from nnx rngs to an nnx module. A module whose
             ``outputs`` is None gets the width that the data need.
-        algorithm: what hospitals and server do.
+        algorithm: the federated algorithm.
         client_optimizer: the hospitals' optimiser, described by :func:`jaxfed.optimizer`.
-        epochs: local epochs per round; 1 where neither ``epochs`` nor ``steps`` is given.
+        epochs: local epochs per round; 1 if neither ``epochs`` nor ``steps`` is given.
         steps: local mini-batch steps per round, instead of epochs. Both may be :func:`jaxfed.per_hospital`.
         batch_size: rows per step; None for all of a hospital's rows.
-        participation: who takes part in a round.
+        participation: which hospitals take part in a round.
         aggregator: how uploads become one update: a rule, or a :func:`jaxfed.aggregators.chain` of parts.
         loss: per example, ``(outputs, y) -> [B]``; None for the loss of the task.
-        weights: :func:`jaxfed.per_hospital` numbers that multiply what hospitals weigh in the mean (their
-            rows, or 1, as the algorithm says); None for 1.
+        weights: :func:`jaxfed.per_hospital` factors of the hospitals' weights in the mean (which are their
+            rows or 1, depending on the algorithm); None for 1.
         l2: strength of an L2 penalty ``l2 / 2 ||kernels||^2`` in every hospital's loss.
         splits: which splits are evaluated.
         devices: how many jax devices to use; None for all.
@@ -61,13 +60,14 @@ class Spec:
         form: ``"fast"`` puts the models' convolutions, pooling and dense layers in forms that are fast in
             loops (matrix products of patches, see :mod:`jaxfed.core.nn.rewrite`), ``"native"`` leaves them to
             XLA; None is ``"fast"`` on a CPU, and elsewhere lets :meth:`jaxfed.Simulation.plan` choose.
-        evaluate_on: hospitals to evaluate on, where they are not those that train.
-        models: instead of ``model``, where hospitals have different ones: ``{group: model}``, for the
+        evaluate_on: hospitals to evaluate on, if they are not those that train.
+        models: instead of ``model``, if hospitals have different ones: ``{group: model}``, for the
             algorithms of :mod:`jaxfed.algorithms.mixed`.
         groups: which hospital has which of the ``models``: ``{hospital: group}``, or one group for each
             hospital in the data set's order.
-        metrics: your own beside those of the task, ``{"f2": f2}``: functions ``(outputs [N, ...], y [N, ...],
-            mask [N]) -> scalar`` of which more is better, or :class:`jaxfed.Metric` to say otherwise.
+        metrics: further metrics besides those of the task, ``{"f2": f2}``: functions ``(outputs [N, ...],
+            y [N, ...], mask [N]) -> scalar`` of which more is better, or a :class:`jaxfed.Metric`, which also
+            says whether more is better.
     """
 
     hospitals: Dataset
@@ -108,13 +108,13 @@ class Spec:
 
     @property
     def measure(self) -> Measure:
-        """What is measured: the metrics of the task, and :attr:`metrics`."""
-        own = {} if self.metrics is None else self.metrics
-        return Measure(self.hospitals.task, tuple((name, as_metric(metric)) for name, metric in own.items()))
+        """The metrics that are measured: those of the task, and :attr:`metrics`."""
+        metrics = {} if self.metrics is None else self.metrics
+        return Measure(self.hospitals.task, tuple((name, as_metric(m)) for name, m in metrics.items()))
 
     @cached_property
     def local_trainings(self) -> dict[str, LocalTraining]:
-        """The training of each group; where all hospitals have the same model, the one group is ``ALL``."""
+        """The training of each group; if all hospitals have the same model, the only group is ``ALL``."""
         models = {ALL: self.model} if self.models is None else self.models
         return {name: self._local_training(model) for name, model in models.items()}
 
@@ -131,8 +131,7 @@ class Spec:
 
     @property
     def evaluation_group_of(self) -> tuple[str, ...]:
-        """The group of each hospital that is evaluated: its own, or that of the training hospital of its
-        name."""
+        """The group of each evaluated hospital; with ``evaluate_on`` it is determined by the name."""
         if self.evaluate_on is None:
             return self.group_of
         if self.groups is None:
@@ -144,17 +143,17 @@ class Spec:
 
     @property
     def name(self) -> str:
-        """What a run is called: the algorithm's name."""
+        """The name of a run, which is the algorithm's name."""
         return type(self.algorithm).__name__
 
     @property
     def chosen_form(self) -> Form:
-        """The form of the models' operations: the one given, or the platform's."""
+        """The form of the models' operations: the given form, or the platform's default."""
         return self.form or default_form()
 
     @cached_property
     def recipe(self) -> Recipe:
-        """What is done in a round, with per-hospital numbers in the data set's order."""
+        """The recipe of a round, with per-hospital numbers in the data set's order."""
         trainings = tuple(self.local_trainings.values())
         algorithm = self.algorithm
         if isinstance(algorithm, Algorithm):

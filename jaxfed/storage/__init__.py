@@ -1,1 +1,1 @@
-"""Bytes on disk."""
+"""Files: checkpoints, arrays and sweeps on disk."""

@@ -1,11 +1,11 @@
-"""Checkpoints: one file each, every byte under a checksum, read whole or not at all.
+"""Checkpoint files: every byte is covered by a checksum, and a file is read completely or not at all.
 
     magic (8 bytes) | length of the header (8) | sha256 of the header (32) | header, JSON | arrays, end to end
 
-The header has the format, library versions, the configuration and its hash, the round, notes, and of every
+The header has the format, library versions, the configuration and its hash, the round, notes, and for every
 array its path, shape, dtype and sha256; bits of random keys also have the name of their implementation.
-No pickle. A file is written beside its target, flushed to the disk and renamed, so that a crash at any moment
-leaves the old one or the new one.
+The format does not use pickle. A file is written under a temporary name, flushed to the disk and renamed, so
+that a crash at any moment leaves the old file or the new file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Reason = Literal[
 
 
 class CheckpointError(Exception):
-    """A checkpoint that cannot be used.
+    """A checkpoint cannot be used.
 
     Attributes:
         reason: ``"missing"``, ``"truncated"``, ``"damaged"``, ``"configuration"`` (of another run),
@@ -47,15 +47,15 @@ class CheckpointError(Exception):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What a file holds.
+    """The content of a checkpoint file.
 
     Attributes:
-        config: what must be the same to go on from here; plain text and numbers.
+        config: the settings that must be equal for a run to continue; plain text and numbers.
         round: rounds done.
-        arrays: by path.
-        keys: for those of ``arrays`` that are bits of random keys, the implementation.
-        notes: whatever else is needed; plain text and numbers.
-        versions: of the libraries that made it.
+        arrays: the arrays, by path.
+        keys: the implementation of random keys, by path, for ``arrays`` that are bits of random keys.
+        notes: other values that are needed; plain text and numbers.
+        versions: versions of the libraries that wrote it.
     """
 
     config: Mapping[str, Any]
@@ -67,10 +67,10 @@ class Checkpoint:
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a file; the one that was there stays until the new one is on the disk.
+    """Write a file; an existing file is replaced only after the new file is on the disk.
 
     Raises:
-        CheckpointError: it cannot be written.
+        CheckpointError: the file cannot be written.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -97,7 +97,7 @@ def read(path: Path) -> Checkpoint:
     """Read a file and check all of it.
 
     Raises:
-        CheckpointError: missing, truncated, damaged, or of another format.
+        CheckpointError: the file is missing, truncated, damaged, or has another format.
     """
     try:
         data = path.read_bytes()
@@ -107,7 +107,7 @@ def read(path: Path) -> Checkpoint:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The configuration in a file, of which only the header is read and checked."""
+    """The configuration in a file; only the header is read and checked."""
     with open(path, "rb") as file:
         start = file.read(PREFIX)
         header, _ = _header(start + file.read(_header_length(start)), str(path))
@@ -143,7 +143,7 @@ def encode(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
 
 
 def decode(data: bytes, name: str) -> Checkpoint:
-    """What the bytes of a file mean; raises :class:`CheckpointError` where any of them is wrong."""
+    """The checkpoint in the bytes of a file; raises :class:`CheckpointError` if any byte is wrong."""
     header, start = _header(data, name)
     if header["format"] > FORMAT:
         raise CheckpointError(
@@ -176,7 +176,7 @@ def decode(data: bytes, name: str) -> Checkpoint:
 
 
 def _header(data: bytes, name: str) -> tuple[dict[str, Any], int]:
-    """The header, checked, and where the arrays begin."""
+    """The checked header, and the offset of the first array."""
     if not data.startswith(MAGIC[: len(data)]):
         raise CheckpointError("damaged", f"{name} is no checkpoint of jaxfed, or its beginning is damaged")
     stop = PREFIX + _header_length(data)
@@ -205,7 +205,7 @@ def _sha(data: Any) -> bytes:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Put a rename on the disk; Windows has no such call and needs none."""
+    """Flush a rename to the disk; Windows has no such call and needs none."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

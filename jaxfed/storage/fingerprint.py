@@ -1,4 +1,4 @@
-"""A configuration in words that are equal where it is equal, in any process."""
+"""A canonical text of a configuration: equal configurations give equal text in every process."""
 
 from __future__ import annotations
 
@@ -20,54 +20,54 @@ from jaxfed.core.dataset import Dataset
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
-def in_words(value: Any, inside: tuple[Any, ...] = ()) -> str:
-    """Text that differs where values differ; unlike ``repr`` it has no addresses and leaves nothing out.
+def canonical_text(value: Any, inside: tuple[Any, ...] = ()) -> str:
+    """Text that differs if values differ; unlike ``repr`` it has no addresses and omits nothing.
 
-    Arrays are told by type, shape and a digest of their bytes; a function that can be imported by its
-    name is told by that, others (lambdas, closures) by a digest of their code and of what they enclose.
+    Arrays are represented by type, shape and a digest of their bytes; a function that can be imported by its
+    name by this name, other functions (lambdas, closures) by a digest of their code and closure.
 
     Args:
-        value: anything.
-        inside: functions around it, for those that enclose themselves.
+        value: any value.
+        inside: the functions that enclose it, for functions that enclose themselves.
     """
     if isinstance(value, np.generic | np.ndarray | jax.Array):
         return _array(value)
     if isinstance(value, Mapping):
-        return f"{{{', '.join(sorted(f'{k}: {in_words(v, inside)}' for k, v in value.items()))}}}"
+        return f"{{{', '.join(sorted(f'{k}: {canonical_text(v, inside)}' for k, v in value.items()))}}}"
     if isinstance(value, set | frozenset):
-        return f"{{{', '.join(sorted(in_words(item, inside) for item in value))}}}"
+        return f"{{{', '.join(sorted(canonical_text(item, inside) for item in value))}}}"
     if isinstance(value, list | tuple):
-        return f"({', '.join(in_words(item, inside) for item in value)})"
+        return f"({', '.join(canonical_text(item, inside) for item in value)})"
     if isinstance(value, type):
         return value.__qualname__
     if inspect.ismethod(value):
-        return f"{in_words(value.__self__, inside)}.{value.__name__}"
+        return f"{canonical_text(value.__self__, inside)}.{value.__name__}"
     if isinstance(value, functools.partial):
-        return f"partial{in_words((value.func, value.args, value.keywords), inside)}"
+        return f"partial{canonical_text((value.func, value.args, value.keywords), inside)}"
     if dataclasses.is_dataclass(value):
         fields = [(field.name, getattr(value, field.name, None)) for field in dataclasses.fields(value)]
-        return f"{type(value).__name__}({', '.join(f'{k}={in_words(v, inside)}' for k, v in fields)})"
+        return f"{type(value).__name__}({', '.join(f'{k}={canonical_text(v, inside)}' for k, v in fields)})"
     if callable(value) and hasattr(value, "__qualname__"):
         return _function(value, inside)
     if type(value).__repr__ is object.__repr__:
-        return f"{type(value).__name__}{in_words(getattr(value, '__dict__', {}), inside)}"
+        return f"{type(value).__name__}{canonical_text(getattr(value, '__dict__', {}), inside)}"
     return ADDRESS.sub("", repr(value))
 
 
 def settings(configured: Any) -> dict[str, str]:
-    """The fields of a dataclass in words; a data set in few, with a digest of all that it holds."""
+    """The fields of a dataclass as text; a data set is summarised, with a digest of its content."""
     fields = {field.name: getattr(configured, field.name) for field in dataclasses.fields(configured)}
     return {
         name: f"{field!r} {digest(field.replace(truth={}))}"
         if isinstance(field, Dataset)
-        else in_words(field)
+        else canonical_text(field)
         for name, field in fields.items()
     }
 
 
 def digest(value: Any) -> str:
-    """64 bits of what :func:`in_words` says, as 16 letters."""
-    return hashlib.sha256(in_words(value).encode()).hexdigest()[:16]
+    """The first 64 bits of the SHA-256 of :func:`canonical_text`, as 16 hexadecimal digits."""
+    return hashlib.sha256(canonical_text(value).encode()).hexdigest()[:16]
 
 
 def _array(value: Any) -> str:
@@ -82,24 +82,24 @@ def _array(value: Any) -> str:
 
 def _function(function: Callable[..., Any], inside: tuple[Any, ...]) -> str:
     module, name = getattr(function, "__module__", None), function.__qualname__
-    found: Any = sys.modules.get(str(module))
+    imported: Any = sys.modules.get(str(module))
     for part in name.split("."):
-        found = getattr(found, part, None)
+        imported = getattr(imported, part, None)
     plain = inspect.unwrap(function)
-    if found is function or any(plain is one for one in inside) or not inspect.isfunction(plain):
+    if imported is function or any(plain is other for other in inside) or not inspect.isfunction(plain):
         return f"{module}.{name}"
     what = (_code(plain.__code__), plain.__defaults__, plain.__kwdefaults__, _enclosed(plain))
-    return f"{name} {hashlib.sha256(in_words(what, (*inside, plain)).encode()).hexdigest()[:16]}"
+    return f"{name} {hashlib.sha256(canonical_text(what, (*inside, plain)).encode()).hexdigest()[:16]}"
 
 
 def _enclosed(function: Any) -> list[Any]:
-    found = []
+    values = []
     for cell in function.__closure__ or ():
         try:
-            found.append(cell.cell_contents)
+            values.append(cell.cell_contents)
         except ValueError:  # its variable was deleted
-            found.append(None)
-    return found
+            values.append(None)
+    return values
 
 
 def _code(code: CodeType) -> tuple[Any, ...]:

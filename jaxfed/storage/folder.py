@@ -1,4 +1,4 @@
-"""The folder of a run's checkpoints: the newest are kept, the newest that is whole is used."""
+"""The folder of a run's checkpoints: the newest files are kept, and the newest intact file is used."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Any
 from jaxfed.storage.checkpoint import Checkpoint, CheckpointError, config_hash, read, read_config, write
 
 SUFFIX = ".checkpoint"
-PAUSE = 30.0  # seconds between checkpoints where no number of rounds is given
+PAUSE = 30.0  # seconds between checkpoints if no number of rounds is given
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one run, in a folder that it has for itself.
+    """The checkpoints of one run, in a folder that no other run uses.
 
     Attributes:
-        folder: made where it is not there.
-        config: of the run.
-        keep: how many of the newest are kept.
+        folder: created if it does not exist.
+        config: the configuration of the run.
+        keep: how many of the newest checkpoints are kept.
     """
 
     folder: Path
@@ -32,10 +32,10 @@ class Checkpoints:
     keep: int = 3
 
     def save(self, checkpoint: Checkpoint) -> Path:
-        """Write one, and remove those that are no longer needed.
+        """Write a checkpoint, and remove those that are no longer needed.
 
         Raises:
-            CheckpointError: meanwhile another run has written into the folder.
+            CheckpointError: another run has meanwhile written into the folder.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -47,40 +47,40 @@ class Checkpoints:
         path = self.folder / f"round-{checkpoint.round:08d}{SUFFIX}"
         write(path, checkpoint)
         files = self._files()
-        # one of a later round could not be read, or the run would have gone on from there
+        # a checkpoint of a later round is damaged, because otherwise the run would have continued from it
         for old in set(files) - set(files[files.index(path) :][: self.keep]):
             old.unlink(missing_ok=True)
         return path
 
     def latest(self) -> Checkpoint | None:
-        """The newest that is whole, None where there are none; a warning names each that is not.
+        """The newest intact checkpoint, or None if there is none; a warning names each damaged one.
 
         Raises:
-            CheckpointError: of another run or another format, or none is whole.
+            CheckpointError: a checkpoint is of another run or format, or all are damaged.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise CheckpointError("missing", f"{self.folder} is a file; give a folder for checkpoints")
-        for part in self.folder.glob(f"*{SUFFIX}.*.part"):  # of a run that was killed while it wrote
+        for part in self.folder.glob(f"*{SUFFIX}.*.part"):  # left by a run that was killed while it wrote
             part.unlink(missing_ok=True)
         bad: list[CheckpointError] = []
         for path in self._files():
             try:
-                found = read(path)
+                checkpoint = read(path)
             except CheckpointError as error:
                 if error.reason == "format":
                     raise
                 bad.append(error)
                 continue
-            check_config(found.config, self.config, str(path))
+            check_config(checkpoint.config, self.config, str(path))
             for worse in bad:
                 warnings.warn(f"{worse}; going on from {path.name}", stacklevel=2)
-            return found
+            return checkpoint
         if bad:
             raise bad[0]
         return None
 
     def _files(self) -> list[Path]:
-        """Newest first."""
+        """The files, newest first."""
         return sorted(self.folder.glob(f"round-*{SUFFIX}"), reverse=True)
 
     def _check_owner(self) -> None:
@@ -88,21 +88,20 @@ class Checkpoints:
             try:
                 config = read_config(path)
             except (OSError, CheckpointError):
-                return  # being replaced, or damaged: the next that reads it will see
+                return  # it is being replaced, or it is damaged, which the next read reports
             check_config(config, self.config, str(path))
 
 
 class Saver:
-    """Writes checkpoints when it is time, or never where there is no folder for them.
+    """Writes checkpoints at regular intervals, or never if there is no folder for them.
 
-    A checkpoint is a copy on the host that a thread writes while training goes on. Used as a context manager
-    it
-    ends when the last one is on the disk; what went wrong in a thread is raised by the next call.
+    A checkpoint is a copy on the host that a thread writes while training continues. The context manager
+    exits when the last checkpoint is on the disk; the next call raises an error that occurred in the thread.
 
     Args:
         files: the folder, or None.
-        every: rounds between two; None for :data:`PAUSE` seconds.
-        saved: rounds that were done at the newest one, None where there is none.
+        every: rounds between checkpoints; None for :data:`PAUSE` seconds.
+        saved: rounds done at the newest checkpoint, None if there is none.
     """
 
     def __init__(self, files: Checkpoints | None, every: int | None, saved: int | None) -> None:
@@ -122,7 +121,7 @@ class Saver:
     def save(
         self, done: int, make: Callable[[Mapping[str, Any]], Checkpoint], *, always: bool = False
     ) -> None:
-        """Write what ``make`` makes of the configuration, if it is time or ``always``, but once a round."""
+        """Write the checkpoint ``make(config)`` if it is due or ``always``, but at most once a round."""
         if self._files is not None and done != self._saved and (always or self._due(done)):
             self._raise_if_failed()
             self._last = self._writing.submit(self._files.save, make(self._files.config))
@@ -138,20 +137,20 @@ class Saver:
         return done // self.every > (self._saved or 0) // self.every
 
     def remark(self) -> str:
-        """Where to find the last one."""
+        """A text that says from which folder the same call continues."""
         return f"; call it again to go on from {self._files.folder}" if self._files else ""
 
 
-def check_config(found: Mapping[str, Any], config: Mapping[str, Any], name: str) -> None:
-    """Raise :class:`CheckpointError` that names the fields in which ``config`` differs from the one found."""
-    if config_hash(found) == config_hash(config):
+def check_config(stored: Mapping[str, Any], config: Mapping[str, Any], name: str) -> None:
+    """Raise :class:`CheckpointError` that names the fields in which ``config`` differs from ``stored``."""
+    if config_hash(stored) == config_hash(config):
         return
-    here = json.loads(json.dumps(config))
+    current = json.loads(json.dumps(config))
     differences = [
-        f"  {field}: {there} there, {now} here"
-        for field in sorted({*found, *here})
-        if found.get(field) != here.get(field)
-        for there, now in [_short(found.get(field), here.get(field))]
+        f"  {field}: {before} there, {now} here"
+        for field in sorted({*stored, *current})
+        if stored.get(field) != current.get(field)
+        for before, now in [_short(stored.get(field), current.get(field))]
     ]
     raise CheckpointError(
         "configuration",
@@ -159,13 +158,14 @@ def check_config(found: Mapping[str, Any], config: Mapping[str, Any], name: str)
     )
 
 
-def _short(there: Any, here: Any, most: int = 100) -> tuple[str, str]:
-    """Two different values as text; of long ones the part where they begin to differ."""
-    texts = [json.dumps(value) if isinstance(value, dict | list) else str(value) for value in (there, here)]
+def _short(stored: Any, current: Any, most: int = 100) -> tuple[str, str]:
+    """Two different values as text; long texts are cut to the part where they begin to differ."""
+    values = stored, current
+    texts = [json.dumps(value) if isinstance(value, dict | list) else str(value) for value in values]
     same = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
     first = max(0, same - most // 2) if max(map(len, texts)) > most else 0
-    there, here = (
+    before, now = (
         ("..." if first else "") + text[first : first + most] + ("..." if len(text) > first + most else "")
         for text in texts
     )
-    return there, here
+    return before, now

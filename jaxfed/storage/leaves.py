@@ -12,9 +12,9 @@ from jaxfed.storage.checkpoint import CheckpointError
 
 
 def flatten(tree: Any, name: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Copies of the leaves on the host, by path, each beginning with ``name``; random keys as bits, with
-    their
-    implementation.
+    """Copies of the leaves on the host, by paths that begin with ``name``, and implementations of keys.
+
+    Random keys are stored as bits, with the implementation under the same path in the second result.
     """
     leaves, keys = {}, {}
     for path, leaf in _paths(tree, name).items():
@@ -22,15 +22,15 @@ def flatten(tree: Any, name: str) -> tuple[dict[str, np.ndarray], dict[str, str]
             keys[path] = str(jax.random.key_impl(leaf))
             leaf = jax.random.key_data(leaf)
         leaves[path] = leaf
-    # copies: on a CPU what device_get gives is the memory of the device, which may be donated
+    # copied, because on a CPU device_get returns the memory of the device, which may be donated
     return {path: np.array(value) for path, value in jax.device_get(leaves).items()}, keys
 
 
 def restore(like: Any, arrays: Mapping[str, np.ndarray], keys: Mapping[str, str], name: str) -> Any:
-    """What :func:`flatten` took apart, with the structure, types and places of ``like``.
+    """The tree that :func:`flatten` stored, with the structure, dtypes and shardings of ``like``.
 
     Raises:
-        CheckpointError: other leaves, shapes, dtypes (nothing is cast) or implementation of random keys.
+        CheckpointError: leaves, shapes, dtypes (nothing is cast) or the implementation of random keys differ.
     """
     leaves = _paths(like, name)
     stored = {path for path in arrays if path.startswith(name)}
@@ -40,25 +40,25 @@ def restore(like: Any, arrays: Mapping[str, np.ndarray], keys: Mapping[str, str]
             "shape or dtype",
             f"the checkpoint lacks {missing[:3]}; it has {more[:3]}, unknown here",
         )
-    found = [_placed(leaf, arrays[path], keys.get(path), path) for path, leaf in leaves.items()]
-    return jax.tree.unflatten(jax.tree.structure(like), found)
+    restored = [_placed(leaf, arrays[path], keys.get(path), path) for path, leaf in leaves.items()]
+    return jax.tree.unflatten(jax.tree.structure(like), restored)
 
 
 def _placed(like: Any, value: np.ndarray, implementation: str | None, path: str) -> Any:
     if _is_key(like):
-        here = str(jax.random.key_impl(like))
-        if implementation != here:
+        current = str(jax.random.key_impl(like))
+        if implementation != current:
             raise CheckpointError(
                 "keys",
-                f"{path}: random keys of {implementation or 'no implementation'} there, of {here} here; "
+                f"{path}: random keys of {implementation or 'no implementation'} there, of {current} here; "
                 "set jax_default_prng_impl as it was",
             )
         bits = _placed(jax.random.key_data(like), value, None, path)
-        return jax.device_put(jax.random.wrap_key_data(bits, impl=here), like.sharding)
-    there, here = (f"{one.dtype}{list(one.shape)}" for one in (value, like))
-    if there != here:
-        raise CheckpointError("shape or dtype", f"{path}: {there} there, {here} here")
-    if like.weak_type:  # a new array would be strongly typed, and promote to other types
+        return jax.device_put(jax.random.wrap_key_data(bits, impl=current), like.sharding)
+    stored, current = (f"{array.dtype}{list(array.shape)}" for array in (value, like))
+    if stored != current:
+        raise CheckpointError("shape or dtype", f"{path}: {stored} there, {current} here")
+    if like.weak_type:  # a new array would be strongly typed and promote differently
         return like.at[...].set(value)
     return jax.device_put(value, like.sharding)
 

@@ -1,4 +1,4 @@
-"""A sweep as a netCDF 3 file, written by scipy, which jax brings along."""
+"""A sweep as a netCDF 3 file, written by scipy, which jax depends on."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ TEXTS = ("fields", "config", "provenance")
 def write(
     path: Path, data: Dataset, fields: Sequence[str], config: dict[str, Any], provenance: dict[str, Any]
 ) -> None:
-    """Write beside ``path``, then rename: ``path`` is always a whole file."""
+    """Write a temporary file and rename it, so that ``path`` is always a complete file."""
     texts = {"fields": list(fields), "config": config, "provenance": provenance}
     attributes = {MARK: FORMAT, **{name: json.dumps(value) for name, value in texts.items()}}
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        data.assign_attrs(attributes).to_netcdf(beside, engine="scipy", format="NETCDF3_64BIT")
-        beside.replace(path)
+        data.assign_attrs(attributes).to_netcdf(temporary, engine="scipy", format="NETCDF3_64BIT")
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def read(path: Path) -> tuple[Dataset, dict[str, Any], dict[str, Any]]:
-    """Data, configuration and provenance, as they were given to :func:`write`."""
+    """Read the data, configuration and provenance that :func:`write` wrote."""
     xarray = needs("xarray", "sweep", "reading a sweep")
     path = path / NAME if path.is_dir() else path
     if not path.exists():
@@ -48,11 +48,11 @@ def read(path: Path) -> tuple[Dataset, dict[str, Any], dict[str, Any]]:
         raise InvalidInput(
             f"{path} is not a whole netCDF file: {error}; give what Sweep.save wrote"
         ) from error
-    found = stored.attrs.get(MARK)
-    if found != FORMAT:
+    version = stored.attrs.get(MARK)
+    if version != FORMAT:
         raise InvalidInput(
-            f"{path} has format {found} and this jaxfed reads format {FORMAT}; "
-            + ("give what Sweep.save wrote" if found is None else "use the jaxfed that wrote it")
+            f"{path} has format {version} and this jaxfed reads format {FORMAT}; "
+            + ("give what Sweep.save wrote" if version is None else "use the jaxfed that wrote it")
         )
     fields, config, provenance = (json.loads(stored.attrs[name]) for name in TEXTS)
     # netCDF sorts coordinates, has no 64-bit integers, and gives strings back as objects

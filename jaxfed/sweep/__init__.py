@@ -1,4 +1,4 @@
-"""Many runs as one: what came out of a sweep."""
+"""Sweeps: many runs in one program, with the choice of the best settings."""
 
 from jaxfed.records.ranking import Best
 from jaxfed.results.sweep import Sweep

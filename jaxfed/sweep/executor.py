@@ -1,7 +1,7 @@
-"""The loop of a sweep: trials pass through the slots of one program, program after program.
+"""Execution of a sweep: trials pass through the slots of a program, one program after another.
 
-A slot whose run is done or has diverged gets the next trial in the next call, so that no device waits for
-another's. Between two calls, :class:`Progress` is all there is.
+A slot whose run is done or has diverged gets the next trial in the next call, so that no slot waits for
+another. Between two calls, :class:`Progress` holds the whole state of the sweep.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from jaxfed.training.stretch import SEGMENTS, Pace, stretch
 
 @dataclasses.dataclass(eq=False)
 class Progress:
-    """A sweep in progress: arrays and numbers, nothing else.
+    """A sweep in progress, as arrays and numbers.
 
     Attributes:
-        record: what was seen.
-        active: ``[K]`` bool, not eliminated.
-        rung: number of the rung.
+        record: the metrics so far.
+        active: ``[K]`` bool, whether the trial is not eliminated.
+        rung: number of the current rung.
         program: number of the program whose trials are in the slots.
-        holding: ``[W]`` number of the trial in each slot, -1 for none.
-        slots: their runs; None before the program's first call in this rung.
+        holding: ``[W]`` number of the trial in each slot, -1 for an empty slot.
+        slots: the runs in the slots; None before the program's first call in this rung.
         suspended: states of runs that wait for the next rung, by number of the trial.
     """
 
@@ -46,15 +46,15 @@ class Progress:
 
 
 class ProgramRunner:
-    """Takes the trials of one program to a number of rounds.
+    """Trains the trials of one program until they have done a number of rounds.
 
     Args:
-        program: the trials.
-        progress: of the whole sweep; changed in place.
-        chosen: numbers of the trials that go on.
-        until: rounds that they are to have done.
-        suspend: whether their states are needed later.
-        timings: where seconds are noted.
+        program: the program with its trials.
+        progress: the progress of the whole sweep; changed in place.
+        chosen: numbers of the trials to train.
+        until: rounds done at the end.
+        suspend: whether the trials' states are needed later.
+        timings: the times of the sweep, to which calls are added.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class ProgramRunner:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether all chosen trials are done."""
         return not self.todo and bool((self.progress.holding < 0).all())
 
     def call(self) -> None:
-        """One call of the program."""
+        """Call the program once and record its results."""
         progress, record = self.progress, self.progress.record
         fresh = self._fill()
         commands, marks = self.commands(fresh)
@@ -109,7 +109,7 @@ class ProgramRunner:
         return bool(record.diverged[k]) or bool(record.done[k] >= self.until)
 
     def _fill(self) -> np.ndarray:
-        """Put trials into free slots; ``[W]`` which of them start anew."""
+        """Put trials into free slots; returns ``[W]`` whether each slot starts a new run."""
         progress, program = self.progress, self.program
         fresh = np.zeros(program.width, bool)
         free = np.flatnonzero(progress.holding < 0)[: len(self.todo)]
@@ -119,13 +119,13 @@ class ProgramRunner:
             if not fresh[w]:
                 self._continue(w, progress.suspended.pop(k))
         if len(free) or self.inputs is None:
-            here = progress.holding.tolist()
-            some = max(here)  # an empty slot has the numbers of a full one, and does nothing
-            self.inputs = program.inputs([k if k >= 0 else some for k in here])
+            holding = progress.holding.tolist()
+            filler = max(holding)  # an empty slot has the inputs of some trial, and trains no rounds
+            self.inputs = program.inputs([k if k >= 0 else filler for k in holding])
         return fresh
 
     def _continue(self, w: int, state: State) -> None:
-        """A run continues where it was suspended."""
+        """Put the state of a suspended run back into a slot."""
         before = self.progress.slots
         assert before is not None
         suspended = runs.Slot(state, jnp.zeros((), jnp.int32))
@@ -134,21 +134,21 @@ class ProgramRunner:
         )
 
     def commands(self, fresh: np.ndarray) -> tuple[runs.SlotCommand, list[list[int]]]:
-        """What each slot does, and the rounds done at each of its evaluations."""
-        record, here = self.progress.record, self.progress.holding.tolist()
-        rounds, evaluate = (np.zeros((len(here), SEGMENTS), kind) for kind in (np.int32, bool))
-        marks: list[list[int]] = [[] for _ in here]
-        for w, k in enumerate(here):
+        """The command of each slot, and the rounds done at each of its evaluations."""
+        record, holding = self.progress.record, self.progress.holding.tolist()
+        rounds, evaluate = (np.zeros((len(holding), SEGMENTS), kind) for kind in (np.int32, bool))
+        marks: list[list[int]] = [[] for _ in holding]
+        for w, k in enumerate(holding):
             if k >= 0:
                 budget = self.pace.budget(self.program.work(k))
                 rounds[w], evaluate[w], marks[w] = stretch(
                     int(record.done[k]), record.marks, self.until, budget
                 )
-        return runs.SlotCommand(fresh, np.ones(len(here), bool), rounds, evaluate), marks
+        return runs.SlotCommand(fresh, np.ones(len(holding), bool), rounds, evaluate), marks
 
     def _note(self, commands: runs.SlotCommand, seconds: float) -> None:
-        here, rounds = self.progress.holding.tolist(), commands.rounds.sum(1)
-        work = max([n * self.program.work(k) for n, k in zip(rounds, here, strict=True) if k >= 0])
+        holding, rounds = self.progress.holding.tolist(), commands.rounds.sum(1)
+        work = max([n * self.program.work(k) for n, k in zip(rounds, holding, strict=True) if k >= 0])
         if self.pace.note(work, seconds) or self.progress.rung:
             self.timings.training(int(rounds.sum()), seconds)
         else:

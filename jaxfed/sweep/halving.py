@@ -1,14 +1,15 @@
-"""Successive halving: after some rounds the worse part of the configurations stops, and again later.
+"""Successive halving: the worse configurations stop after the rounds of a rung, and again after the next.
 
     n configurations train for r rounds; the best n / eta of them go on until eta r rounds; the best
     n / eta^2 until eta^2 r; ...
 
 Jamieson and Talwalkar 2016, "Non-stochastic best arm identification and hyperparameter optimization",
 arXiv:1502.07943. Departures: rungs are given by rounds, as in Hyperband (Li et al. 2018, arXiv:1603.06560),
-and not by a budget; seeds of the same settings are one arm, judged by their mean, and a dead seed puts its
-arm behind all others; configurations on other hospitals are no rivals.
+and not by a budget; seeds of the same settings are one arm, judged by their mean, and an arm with a diverged
+seed stops; configurations on different hospitals do not compete.
 
-A poor choice where the best settings start slowly (small steps, FedDyn): give them a longer first rung.
+Halving is a poor choice if the best settings start slowly (small steps, FedDyn); such settings need a longer
+first rung.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from jaxfed.sweep.trials import SEED, Trial
 
 @dataclasses.dataclass(frozen=True)
 class Halving:
-    """Which configurations go on, and when that is decided; always on validation rows.
+    """Decides after each rung which configurations continue, always on validation rows.
 
     Attributes:
-        rounds: of the first rung, after which all but the best 1 / eta stop.
-        eta: how many times as many rounds the next rung has.
+        rounds: rounds done at the end of the first rung, after which all but the best 1 / eta stop.
+        eta: ratio of the rounds done at the end of successive rungs.
         metric: such as ``"auroc"`` (the mean over hospitals) or ``"log_loss_pooled"``; None for the loss
             over all rows.
     """
@@ -42,7 +43,7 @@ class Halving:
     metric: str | None = None
 
     def check(self, splits: tuple[str, ...], metrics: Sequence[str], rounds: int, problems: Problems) -> None:
-        """What is wrong, with the remedy."""
+        """Record the problems of the arguments, each with the remedy."""
         whole = isinstance(self.rounds, (int, np.integer)) and not isinstance(self.rounds, bool)
         problems.check(
             whole and 1 <= self.rounds < rounds,
@@ -63,17 +64,17 @@ class Halving:
 
     def rungs(self, rounds: int) -> list[int]:
         """Rounds done at the end of each rung; the last one is ``rounds``."""
-        found, reached = [], float(self.rounds)
+        ends, reached = [], float(self.rounds)
         while round(reached) < rounds:
-            if round(reached) not in found:
-                found.append(round(reached))
+            if round(reached) not in ends:
+                ends.append(round(reached))
             reached *= self.eta
-        return [*found, rounds]
+        return [*ends, rounds]
 
     def survivors(
         self, record: Record, axes: Axes, trials: list[Trial], active: np.ndarray, rung: int
     ) -> np.ndarray:
-        """``[K]`` bool: who goes on after a rung of so many rounds, of those ``active``."""
+        """``[K]`` bool: which ``active`` configurations continue after the rung of ``rung`` rounds."""
         mark = int(np.searchsorted(record.marks, rung))
         score = np.where(record.diverged > 0, np.nan, self._scores(record, mark))
         races: dict[Any, dict[Any, list[int]]] = {}
@@ -81,16 +82,17 @@ class Halving:
             arm = tuple(i for axis, i in zip(axes.axes, axes.index[k], strict=True) if axis.path != SEED)
             data = trials[k].hospitals, trials[k].evaluation_hospitals
             races.setdefault(data, {}).setdefault(arm, []).append(int(k))
-        going = np.zeros_like(active)
+        continuing = np.zeros_like(active)
         for arms in races.values():
-            means = {arm: float(score[own].mean()) for arm, own in arms.items()}  # NaN if one is dead
-            living = sorted((mean, arm) for arm, mean in means.items() if not math.isnan(mean))
-            for _, arm in living[: max(1, int(len(arms) / self.eta))]:
-                going[arms[arm]] = True
-        return going
+            # the mean is NaN if a seed has diverged
+            means = {arm: float(score[members].mean()) for arm, members in arms.items()}
+            ordered = sorted((mean, arm) for arm, mean in means.items() if not math.isnan(mean))
+            for _, arm in ordered[: max(1, int(len(arms) / self.eta))]:
+                continuing[arms[arm]] = True
+        return continuing
 
     def _scores(self, record: Record, mark: int) -> np.ndarray:
-        """``[K]``, lower is better."""
+        """``[K]`` the scores of the configurations; lower is better."""
         split = record.splits.index("validation")
         metric = self.metric or record.scoring.loss + "_pooled"
         name = metric.removesuffix("_pooled")

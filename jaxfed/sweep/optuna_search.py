@@ -1,8 +1,8 @@
-"""Optuna chooses, jaxfed runs: a batch of trials is asked for, run as one sweep, and told.
+"""Search with Optuna: it proposes a batch of trials, jaxfed runs them as one sweep and reports the results.
 
 Akiba, Sano, Yanase, Ohta, Koyama 2019, "Optuna: a next-generation hyperparameter optimization framework",
-arXiv:1907.10902. Trials of a batch do not know of each other's results; with small batches the sampler learns
-more per trial, with large ones there is more to run side by side.
+arXiv:1907.10902. The sampler proposes the trials of a batch without the results of the others: with small
+batches it learns more per trial, with large ones more runs are side by side.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from jaxfed.results.sweep import Sweep
 
 
 class Tunable(Protocol):
-    """What can be tuned: a :class:`jaxfed.Simulation`, or anything that sweeps like one."""
+    """The interface that can be tuned: a :class:`jaxfed.Simulation`, or anything that sweeps like it."""
 
     @property
     def measure(self) -> Measure:
-        """What is measured."""
+        """The metrics that are measured."""
         ...
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Which splits are evaluated."""
+        """The splits that are evaluated."""
         ...
 
     @property
@@ -55,25 +55,26 @@ def tune(
     """Search a space with Optuna, ``batch`` trials at a time, each batch one sweep.
 
     ``study.best_params`` are the best settings. A trial's ``user_attrs`` hold the metric on test rows
-    (``test``), which had no say, and how many of its seeds died (``dead``). Trials with dead seeds are told
-    as pruned: they are never the best, and samplers take them for worse than all others.
+    (``test``), which the search does not use, and the number of its seeds that diverged (``dead``). Trials
+    with diverged seeds are reported as pruned: they are never the best, and samplers regard them as worse
+    than all others.
 
     Args:
-        sim: what is tuned.
+        sim: the simulation to tune.
         space: ``{field: optuna distribution}``, with fields as in ``Simulation.sweep``.
         rounds: communication rounds of every run.
-        trials: how many in all.
-        batch: trials that are asked for at once.
-        seeds: runs of each trial; it is told their mean.
-        metric, by: what to choose by, as in :meth:`jaxfed.sweep.Sweep.best`.
-        study: go on with this study; None for a new one with Optuna's default sampler.
-        **options: of ``Simulation.sweep``.
+        trials: number of trials in total.
+        batch: number of trials that Optuna proposes at once.
+        seeds: number of runs of each trial; Optuna gets their mean.
+        metric, by: the criterion of the choice, as in :meth:`jaxfed.sweep.Sweep.best`.
+        study: a study to continue; None for a new study with Optuna's default sampler.
+        **options: further arguments of ``Simulation.sweep``.
 
     Returns:
         The ``optuna.Study``.
 
     Raises:
-        InvalidInput: lists everything that is wrong with the arguments.
+        InvalidInput: lists every problem of the arguments.
         ImportError: optuna is not installed.
     """
     optuna = needs("optuna", "optuna", "tune")
@@ -102,10 +103,10 @@ def tune(
         chosen, test = (_scores(frame, metric, split, seeds) for split in (by, "test"))
         for trial in asked:
             k = place[tuple(trial.params.items())]
-            dead = int(np.isnan(chosen[k]).sum())
+            diverged = int(np.isnan(chosen[k]).sum())
             trial.set_user_attr("test", float(test[k].mean()))
-            trial.set_user_attr("dead", dead)
-            if dead:
+            trial.set_user_attr("dead", diverged)
+            if diverged:
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             else:
                 study.tell(trial, float(chosen[k].mean()))
@@ -113,8 +114,8 @@ def tune(
 
 
 def _scores(frame: pd.DataFrame, metric: str, split: str, seeds: int) -> np.ndarray:
-    """``[trials, seeds]`` after the last round; NaN of dead runs and where the split was not evaluated."""
+    """``[trials, seeds]`` after the last round; NaN for diverged runs and splits that were not evaluated."""
     last = frame[(frame["split"] == split) & (frame["round"] == frame["round"].max())]
     values = last.set_index("configuration")[metric].reindex(frame["configuration"].unique())
-    found = values.to_numpy(float)
-    return np.where(np.isfinite(found), found, np.nan).reshape(-1, seeds)
+    scores = values.to_numpy(float)
+    return np.where(np.isfinite(scores), scores, np.nan).reshape(-1, seeds)

@@ -1,6 +1,6 @@
-"""Trials that run through one compiled program.
+"""Trials that share a compiled program.
 
-They belong to one program if their recipes differ in numbers only; their data sets may differ too.
+Trials share a program if their recipes differ in numbers only; their data sets may differ too.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from jaxfed.training.placed import Placed, lay_out, work_of
 
 
 def programs_of(trials: list[Trial], together: int | None, memory: int | None) -> list[Program]:
-    """The programs that some trials need, in the order of their first trials.
+    """The programs that the trials need, in the order of their first trials.
 
     Raises:
-        InvalidInput: some run does not fit into the memory.
+        InvalidInput: a run does not fit into the memory.
     """
     members: dict[Any, dict[int, Trial]] = {}
     for trial in trials:
@@ -42,7 +42,7 @@ def programs_of(trials: list[Trial], together: int | None, memory: int | None) -
 
 
 def _signature(trial: Trial) -> Any:
-    """What a program is compiled for, as far as it is not the same in the whole sweep."""
+    """Everything that a program is compiled for and that may differ between the trials of a sweep."""
     spec, data = trial.spec, trial.hospitals
     leaves, structure = jax.tree.flatten(spec.recipe)
     kinds = tuple(type(leaf) if isinstance(leaf, (int, float)) else _kind(leaf) for leaf in leaves)
@@ -57,7 +57,7 @@ def _kind(leaf: Any) -> Any:
 
 @dataclasses.dataclass(eq=False)
 class Program:
-    """Trials of one compiled program.
+    """The trials of a compiled program.
 
     Attributes:
         members: the trials, by number.
@@ -70,12 +70,12 @@ class Program:
 
     @property
     def spec(self) -> Spec:
-        """The specification of one trial, for what they have in common."""
+        """The specification of the first trial, for the fields that all trials have in common."""
         return next(iter(self.members.values())).spec
 
     @cached_property
     def placed(self) -> Placed:
-        """Where the hospitals lie."""
+        """The placement of the hospitals."""
         specs = {self._data_of(k): trial.spec for k, trial in reversed(self.members.items())}
         first, sets = self.spec, self.cut[0]
         busy = min(int((s.hospitals.counts[:, TRAIN] > 0).sum()) for s in specs.values())
@@ -86,19 +86,19 @@ class Program:
 
     @cached_property
     def _datasets(self) -> dict[tuple[Dataset, Dataset], int]:
-        """The number of each pair of data sets: those that train, and those that are evaluated."""
+        """The number of each pair of data sets: hospitals that train and hospitals that are evaluated."""
         return {pair: v for v, pair in enumerate(dict.fromkeys(map(self._data_of, self.members)))}
 
     def _data_of(self, k: int) -> tuple[Dataset, Dataset]:
         return self.members[k].hospitals, self.members[k].evaluation_hospitals
 
     def release(self) -> None:
-        """Give the memory of the hospitals back, until they are needed again."""
+        """Free the memory of the hospitals' rows; they are copied again when they are needed."""
         self.__dict__.pop("placed", None)
 
     @cached_property
     def cut(self) -> tuple[int, int]:
-        """Into how many sets the devices are cut, and how many runs each has at a time."""
+        """The number of sets of devices, and the number of runs side by side in each set."""
         specs = [trial.spec for trial in self.members.values()]
         datasets = {id(data): data for spec in specs for data in (spec.hospitals, spec.evaluation_hospitals)}
         rows = max(size_of((data.x, data.y)) for data in datasets.values()) * len(datasets)
@@ -108,34 +108,34 @@ class Program:
 
     @property
     def together(self) -> int:
-        """Slots of each set of devices."""
+        """The number of slots of each set of devices."""
         return self.cut[1]
 
     @property
     def width(self) -> int:
-        """W: how many trials are in progress at a time."""
+        """W: the number of trials in progress at the same time."""
         return self.placed.plans[0].configs * self.together
 
     def put(self, tree: Any) -> Any:
-        """``[W, ...]`` of the host to where the slots are."""
+        """Copy a tree of arrays ``[W, ...]`` from the host to the devices of the slots."""
         return jax.device_put(tree, NamedSharding(self.placed.plans[0].mesh, runs.RUNS))
 
     def inputs(self, numbers: list[int]) -> runs.RunInput:
-        """``[W, ...]``: what the program is told of these trials."""
+        """``[W, ...]``: the program's inputs for these trials."""
         each = {k: self._input(k) for k in numbers}
-        # Python's numbers have no type of their own, and keep none: as in a single run
+        # jnp.asarray keeps Python's numbers weakly typed, as in a single run
         stack = lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves])  # noqa: E731
         return self.put(jax.tree.map(stack, *(each[k] for k in numbers)))
 
     def empty(self) -> runs.Slot:
-        """Slots with nothing in them."""
+        """Empty slots for this program."""
         given, placed = self._input(next(iter(self.members))), self.placed
         return runs.empty(given, placed.data, plans=placed.plans, together=self.together)
 
     def advance(
         self, inputs: runs.RunInput, slots: runs.Slot, commands: runs.SlotCommand
     ) -> tuple[runs.Slot, runs.Results]:
-        """One call; the results are on the host."""
+        """Call the program; the results are on the host."""
         new, results = runs.advance(
             inputs,
             slots,
@@ -156,12 +156,12 @@ class Program:
         return runs.RunInput(recipe, trial.seed, self._datasets[self._data_of(k)])
 
     def by_hospital(self, k: int, single: Arrays, pooled: Arrays) -> tuple[Dataset, Arrays, Arrays]:
-        """What was measured of trial ``k``, ``[C, S]`` in the order of its hospitals, and ``[S]``."""
+        """The hospitals of trial ``k`` and its metrics, ``[C, S]`` in their order and ``[S]``."""
         hospitals = self.members[k].evaluation_hospitals
         return hospitals, {name: values[: len(hospitals)] for name, values in single.items()}, pooled
 
     def work(self, k: int) -> float:
-        """Cost of a round of trial ``k``, in any unit."""
+        """The cost of a round of trial ``k``, in any unit."""
         spec = self.members[k].spec
         what = (spec.hospitals, spec.epochs, spec.steps)
         if what not in self._work:
@@ -174,7 +174,7 @@ class Program:
 
 
 def _state_size(spec: Spec) -> int:
-    """Bytes of the algorithm's state of a run."""
+    """The bytes of the algorithm's state in a run."""
     recipe = hyperparameters.at_round(spec.recipe, jnp.zeros((), jnp.int32))
     size = 0
     for local, name in zip(recipe.locals, spec.local_trainings, strict=True):

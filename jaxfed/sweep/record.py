@@ -1,4 +1,4 @@
-"""What a sweep has seen so far, as arrays, and as the named axes of its result."""
+"""The metrics of a sweep so far, as arrays, and their conversion to a data set with named axes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(eq=False)
 class Record:
-    """K configurations, E evaluations, C hospitals, S splits.
+    """The metrics of K configurations, E evaluations, C hospitals and S splits.
 
     Attributes:
         marks: ``[E]`` rounds done at each evaluation.
-        hospitals: C names of those that are evaluated.
+        hospitals: C names of the hospitals that are evaluated.
         splits: S names.
         single: ``name: [K, E, C, S]``, NaN where nothing was measured.
         pooled: ``name: [K, E, S]``.
@@ -45,34 +45,34 @@ class Record:
     _known: dict[Data, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, trials: list[Trial], marks: np.ndarray, scoring: Scoring) -> Record:
-        """With nothing in it."""
+    def empty(cls, trials: list[Trial], marks: np.ndarray, scoring: Scoring) -> Record:
+        """A record without any evaluation."""
         names = dict.fromkeys(h for data in _evaluation_hospitals(trials) for h in data.hospitals)
         K = len(trials)
         splits = trials[0].spec.splits
         return cls(marks, tuple(names), splits, {}, {}, scoring, np.full(K, -1), np.zeros(K, np.int64))
 
     def measured(self, k: int, mark: int, hospitals: Data, single: Arrays, pooled: Arrays) -> None:
-        """Note an evaluation of configuration ``k``: ``[C', S]`` of these hospitals, and ``[S]``."""
+        """Record an evaluation of configuration ``k``: ``[C', S]`` of these hospitals, and ``[S]``."""
         places = self._places(hospitals)
         shape = (len(self.done), len(self.marks))
-        for name, found in single.items():
+        for name, values in single.items():
             if name not in self.single:
                 whole = (*shape, len(self.hospitals), len(self.splits))
-                self.single[name] = np.full(whole, np.nan, found.dtype)
+                self.single[name] = np.full(whole, np.nan, values.dtype)
                 self.pooled[name] = np.full((*shape, len(self.splits)), np.nan, pooled[name].dtype)
-            self.single[name][k, mark, places] = found
+            self.single[name][k, mark, places] = values
             self.pooled[name][k, mark] = pooled[name]
 
     def _places(self, hospitals: Data) -> np.ndarray:
-        """``[C']`` where the hospitals of a data set are among all."""
+        """``[C']`` the positions of a data set's hospitals among all hospitals."""
         if hospitals not in self._known:
             number = {name: c for c, name in enumerate(self.hospitals)}
             self._known[hospitals] = np.array([number[name] for name in hospitals.hospitals])
         return self._known[hospitals]
 
     def dataset(self, axes: Axes, trials: list[Trial]) -> Dataset:
-        """Named axes, as :class:`jaxfed.sweep.Sweep` has them."""
+        """The record with named axes, as in :class:`jaxfed.sweep.Sweep`."""
         import xarray
 
         grid = axes.mode == "grid"
@@ -86,15 +86,15 @@ class Record:
             for f, axis in enumerate(axes.axes)
         }
         coords |= {"round": self.marks, "split": [*self.splits], "hospital": [*self.hospitals]}
-        where = [*dims, "round", "split"]
+        axis_names = [*dims, "round", "split"]
         variables: dict[str, Any] = {}
-        for name, found in self.single.items():
-            turned = np.swapaxes(found, 2, 3)
-            variables[name] = ([*where, "hospital"], turned.reshape(*shape, *turned.shape[1:]))
+        for name, values in self.single.items():
+            swapped = np.swapaxes(values, 2, 3)
+            variables[name] = ([*axis_names, "hospital"], swapped.reshape(*shape, *swapped.shape[1:]))
             pooled = self.pooled[name]
-            variables[f"{name}_pooled"] = (where, pooled.reshape(*shape, *pooled.shape[1:]))
-        died = np.where(self.diverged > 0, self.diverged, np.nan)
-        variables["diverged"] = (dims, died.reshape(shape))
+            variables[f"{name}_pooled"] = (axis_names, pooled.reshape(*shape, *pooled.shape[1:]))
+        diverged = np.where(self.diverged > 0, self.diverged, np.nan)
+        variables["diverged"] = (dims, diverged.reshape(shape))
         variables["rounds_done"] = (dims, np.maximum(self.done, 0).reshape(shape))
         rows = self._rows(trials)
         if len(rows) == 1:
@@ -104,17 +104,17 @@ class Record:
         return xarray.Dataset(variables, coords, {SCORING: self.scoring.to_json()})
 
     def _rows(self, trials: list[Trial]) -> list[np.ndarray]:
-        """``[S, C]`` rows of the evaluated hospitals: once, or of each trial."""
+        """``[S, C]`` rows of the evaluated hospitals, once if all trials share them, else for each trial."""
         columns = [SPLITS.index(name) for name in self.splits]
-        found = {}
+        rows = {}
         for data in _evaluation_hospitals(trials):
-            found[data] = np.zeros((len(columns), len(self.hospitals)), np.int64)
-            found[data][:, self._places(data)] = data.counts[:, columns].T
-        if len(found) == 1:
-            return [*found.values()]
-        return [found[trial.evaluation_hospitals] for trial in trials]
+            rows[data] = np.zeros((len(columns), len(self.hospitals)), np.int64)
+            rows[data][:, self._places(data)] = data.counts[:, columns].T
+        if len(rows) == 1:
+            return [*rows.values()]
+        return [rows[trial.evaluation_hospitals] for trial in trials]
 
 
 def _evaluation_hospitals(trials: list[Trial]) -> dict[Any, None]:
-    """The data sets that are evaluated, each once."""
+    """The different data sets that are evaluated."""
     return dict.fromkeys(trial.evaluation_hospitals for trial in trials)

@@ -65,15 +65,15 @@ def sweep(
     rungs = [rounds] if halving is None else halving.rungs(rounds)
     marks = np.union1d(np.arange(0, rounds + 1, eval_every), [0, *rungs])
     driver = Driver(axes, trials, programs_of(trials, together, memory), rungs, halving)
-    now = Progress(Record.of(trials, marks, spec.measure.scoring), np.ones(len(axes), bool))
+    now = Progress(Record.empty(trials, marks, spec.measure.scoring), np.ones(len(axes), bool))
     saver = Saver(None, None, None)
     if checkpoint is not None:
-        how = {"mode": mode, "rounds": rounds, "eval_every": eval_every, "seed": seed, "halving": halving}
-        files = Checkpoints(Path(checkpoint), saving.identity(spec, axes, trials, **how), keep)
-        found = files.latest()
-        if found is not None:
-            saving.put_back(now, driver, found)
-        saver = Saver(files, every, None if found is None else found.round)
+        options = {"mode": mode, "rounds": rounds, "eval_every": eval_every, "seed": seed, "halving": halving}
+        files = Checkpoints(Path(checkpoint), saving.identity(spec, axes, trials, **options), keep)
+        newest = files.latest()
+        if newest is not None:
+            saving.resume(now, driver, newest)
+        saver = Saver(files, every, None if newest is None else newest.round)
     save = partial(saving.checkpoint, now, driver)
     saver.save(driver.settled(now), save, always=True)
     began = time.perf_counter()
@@ -121,5 +121,5 @@ def _check(spec: Spec, halving: Any, together: Any, rounds: int, problems: Probl
 
 
 def metrics_of(spec: Spec) -> list[str]:
-    """Names of the metrics that are measured."""
+    """The names of the metrics that are measured."""
     return spec.measure.names(spec.hospitals.y, spec.hospitals.outputs)

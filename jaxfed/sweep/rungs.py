@@ -1,4 +1,4 @@
-"""What drives a sweep: rung after rung, program after program, call after call."""
+"""The driver of a sweep, which runs its rungs, in each rung the programs, and for each program its calls."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from jaxfed.sweep.trials import Trial
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Driver:
-    """What a sweep does, from any :class:`Progress` on.
+    """Runs a sweep, from any :class:`Progress` to its end.
 
     Attributes:
-        axes: what is swept.
-        trials: all of them.
-        programs: the same, by program.
-        rungs: rounds done at the end of each rung; only the last where there is no ``halving``.
-        halving: who goes on after a rung.
+        axes: the swept fields.
+        trials: all trials.
+        programs: the same trials, by program.
+        rungs: rounds done at the end of each rung; without ``halving`` there is only one.
+        halving: decides which trials continue after a rung.
         timings: seconds of all calls; those of rounds are for all devices together.
     """
 
@@ -37,7 +37,7 @@ class Driver:
     timings: Timings = dataclasses.field(default_factory=Timings)
 
     def calls(self, now: Progress) -> Iterator[None]:
-        """Go on to the end; yields after every call, when ``now`` is all that is needed to go on."""
+        """Run the sweep to its end; yields after every call, when ``now`` holds all that resuming needs."""
         while now.rung < len(self.rungs):
             last = now.rung + 1 == len(self.rungs)
             while now.program < len(self.programs):
@@ -60,5 +60,5 @@ class Driver:
 
     def settled(self, now: Progress) -> int:
         """Rounds already done, plus the remaining rounds of runs that diverged or were eliminated."""
-        out = (now.record.diverged > 0) | ~now.active
-        return int(np.where(out, self.rungs[-1], np.maximum(now.record.done, 0)).sum())
+        over = (now.record.diverged > 0) | ~now.active
+        return int(np.where(over, self.rungs[-1], np.maximum(now.record.done, 0)).sum())

@@ -1,4 +1,4 @@
-"""What is swept: fields, their values, and which of them meet in which configuration."""
+"""The space of a sweep: fields, their values, and the combinations of values in configurations."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Axis:
     """A field and its values.
 
     Attributes:
-        path: as the user typed it.
-        values: what it takes.
-        labels: ``[len(values)]`` numbers or strings, for coordinates.
+        path: the dotted path of the field, as the user typed it.
+        values: its values.
+        labels: ``[len(values)]`` numbers or strings that stand for the values in coordinates.
     """
 
     path: str
@@ -37,9 +37,9 @@ class Axes:
     """K configurations of F fields.
 
     Attributes:
-        mode: how values meet.
+        mode: how values of different fields are combined.
         axes: the fields.
-        index: ``[K, F]`` the number of each configuration's value.
+        index: ``[K, F]`` the number of each configuration's value of each field.
     """
 
     mode: Mode
@@ -54,13 +54,13 @@ class Axes:
         return {axis.path: axis.values[i] for axis, i in zip(self.axes, self.index[k], strict=True)}
 
     def label(self, k: int) -> str:
-        """Configuration ``k`` in words."""
+        """A text for configuration ``k``."""
         named = zip(self.axes, self.index[k], strict=True)
         return ", ".join(f"{axis.path}={axis.labels[i]}" for axis, i in named)
 
 
 def axes_of(fields: Any, mode: Mode, samples: int | None, seed: int, problems: Problems) -> Axes:
-    """Configurations of what a user gave; whatever is wrong goes into ``problems``."""
+    """The configurations of the given fields; problems with them are recorded in ``problems``."""
     empty = Axes(mode, (), np.zeros((0, 0), int))
     if mode not in ("grid", "zip", "random"):
         problems.add(f"mode={mode!r}: give 'grid', 'zip' or 'random'")
@@ -81,11 +81,11 @@ def axes_of(fields: Any, mode: Mode, samples: int | None, seed: int, problems: P
     axes = []
     for path, given in fields.items():
         if drawn:
-            found = _drawn(path, given, int(samples or 0), rng, problems)
+            axis = _drawn(path, given, int(samples or 0), rng, problems)
         else:
-            found = _listed(path, given, problems, once=mode == "grid")
-        if found is not None:
-            axes.append(found)
+            axis = _listed(path, given, problems, once=mode == "grid")
+        if axis is not None:
+            axes.append(axis)
     if problems.count:
         return empty
     lengths = [len(axis.values) for axis in axes]
@@ -101,7 +101,7 @@ def axes_of(fields: Any, mode: Mode, samples: int | None, seed: int, problems: P
 
 
 def count_of(fields: Any, mode: Mode, samples: Any) -> int:
-    """How many configurations there would be, without making them; 0 where that cannot be said."""
+    """The number of configurations, without making them; 0 if it cannot be determined."""
     if mode == "random":
         return int(samples) if is_number(samples) else 0
     if not isinstance(fields, Mapping):
@@ -111,7 +111,7 @@ def count_of(fields: Any, mode: Mode, samples: Any) -> int:
 
 
 def _listed(path: str, given: Any, problems: Problems, once: bool) -> Axis | None:
-    """A field of a grid (every value ``once``), or of a zip."""
+    """The axis of a field of a grid (every value at most ``once``) or of a zip."""
     values = _values(path, given, problems)
     if values is None:
         return None
@@ -137,7 +137,7 @@ def _values(path: str, given: Any, problems: Problems) -> tuple[Any, ...] | None
 
 
 def _drawn(path: str, given: Any, samples: int, rng: np.random.Generator, problems: Problems) -> Axis | None:
-    """A field of random configurations."""
+    """The axis of a field of random configurations."""
     if hasattr(given, "sample"):
         values = [_plain(given.sample(rng)) for _ in range(samples)]
     elif isinstance(given, tuple) and len(given) in (2, 3) and all(map(is_number, given[:2])):
@@ -162,7 +162,7 @@ def _drawn(path: str, given: Any, samples: int, rng: np.random.Generator, proble
 
 
 def _between(low: Any, high: Any, scale: str, samples: int, rng: np.random.Generator) -> list[Any]:
-    """Uniform draws, of whole numbers (``high`` included) where both ends are whole."""
+    """Uniform draws; whole numbers (``high`` included) if both ends are whole."""
     whole = isinstance(low, (int, np.integer)) and isinstance(high, (int, np.integer))
     if whole and scale == "linear":
         return rng.integers(low, high + 1, samples).tolist()
@@ -213,7 +213,7 @@ def _repeated(values: Any) -> list[tuple[int, int]]:
     for i, value in enumerate(values):
         try:
             j = seen.setdefault(value, i)
-        except TypeError:  # not hashable: the same only if it is the same object
+        except TypeError:  # values that are not hashable are equal only if they are the same object
             j = seen.setdefault(id(value), i)
         if j != i:
             pairs.append((i, j))

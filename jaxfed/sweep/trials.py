@@ -1,4 +1,4 @@
-"""The runs of a sweep as data, each checked as if it stood alone."""
+"""The runs of a sweep as data, each checked like a single run."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Trial:
     """One run of a sweep.
 
     Attributes:
-        number: of the configuration.
-        spec: what it trains, checked; with the hospitals of this run.
-        seed: of the run.
+        number: the number of the configuration.
+        spec: the checked specification of the run, with its hospitals.
+        seed: the seed of the run.
     """
 
     number: int
@@ -46,33 +46,33 @@ class Trial:
 def trials_of(
     spec: Spec, axes: Axes, seed: int, data: Callable[..., Dataset] | None, problems: Problems
 ) -> list[Trial]:
-    """Every configuration; what is wrong with one goes into ``problems`` with its values."""
+    """The trials of all configurations; problems are recorded in ``problems`` with the values."""
     _check_paths(spec, axes, data, problems)
     if problems.count:
         return []
     made: dict[tuple, Dataset] = {}
-    found, said = [], set()
+    trials, messages = [], set()
     for k in range(len(axes)):
         settings = axes.settings(k)
-        own_seed = settings.pop(SEED, seed)
+        trial_seed = settings.pop(SEED, seed)
         try:
-            _check_seed(own_seed)
+            _check_seed(trial_seed)
             changes = _data_of(settings, data, made)
             variant = _changed(spec, changes, settings)
             check_spec(variant, like=spec)
         except InvalidInput as error:
             message = str(error).removeprefix("Simulation: ")
-            if message not in said:
+            if message not in messages:
                 named = any(message.startswith(axis.path + "=") for axis in axes.axes)
                 problems.add(message if named else f"{axes.label(k)}: {message}")
-            said.add(message)
+            messages.add(message)
             continue
-        found.append(Trial(k, variant, int(own_seed)))
-    return found
+        trials.append(Trial(k, variant, int(trial_seed)))
+    return trials
 
 
 def _check_paths(spec: Spec, axes: Axes, data: Any, problems: Problems) -> None:
-    """Fields that no configuration can have, with what may have been meant."""
+    """Record a problem for every path that is not a field, with a suggestion."""
     swept = {axis.path for axis in axes.axes}
     parents = {path for path in swept if any(other.startswith(path + ".") for other in swept)}
     for path in swept:
@@ -106,12 +106,12 @@ def _data_of(
     """The hospitals of a configuration, made once for all that share them."""
     if HOSPITALS in settings:
         return {HOSPITALS: settings.pop(HOSPITALS)}
-    own = {path: settings.pop(path) for path in [*settings] if path.startswith(DATA + ".")}
-    if not own or data is None:
+    given = {path: settings.pop(path) for path in [*settings] if path.startswith(DATA + ".")}
+    if not given or data is None:
         return {}
-    key = tuple(own.values())
+    key = tuple(given.values())
     if key not in made:
-        arguments = {path.removeprefix(DATA + "."): value for path, value in own.items()}
+        arguments = {path.removeprefix(DATA + "."): value for path, value in given.items()}
         try:
             made[key] = data(**arguments)
         except Exception as error:  # whatever a user's function raises
@@ -120,7 +120,7 @@ def _data_of(
 
 
 def _changed(spec: Spec, changes: dict[str, Any], settings: dict[str, Any]) -> Spec:
-    """A copy with some fields changed, not checked yet; whole objects before what is inside of them."""
+    """An unchecked copy with some fields changed; whole objects are replaced before the fields in them."""
     parts = {f.name: getattr(spec, f.name) for f in dataclasses.fields(spec)} | changes
     for path, value in sorted(settings.items(), key=lambda item: item[0].count(".")):
         parts = paths.replace(parts, path, value)

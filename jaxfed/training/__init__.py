@@ -1,1 +1,1 @@
-"""One recipe on devices."""
+"""Training of a single specification on devices."""

@@ -1,4 +1,4 @@
-"""Every problem of the arguments of a run, in one error before anything is compiled."""
+"""Checks of the arguments of a run, which report every problem in one error before anything is compiled."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from jaxfed.spec.checks import check_count
 from jaxfed.spec.shapes import variables_of
 from jaxfed.spec.spec import ALL, Spec
 
-CHANGEABLE = {"client_optimizer", "participation", "l2"}  # when a run goes on
+CHANGEABLE = {"client_optimizer", "participation", "l2"}  # fields that may change when a run is resumed
 
 
 def check_run(spec: Spec, rounds: Any, seed: Any, eval_every: Any, initial: Any, resume: Any) -> None:
-    """Raise one error that lists what is wrong with the arguments of ``run``."""
+    """Raise one error that lists every problem of the arguments of ``run``."""
     problems = Problems("run")
     check_count(problems, "rounds", rounds, 0)
     check_count(problems, "eval_every", eval_every, 1)
@@ -34,8 +34,8 @@ def check_run(spec: Spec, rounds: Any, seed: Any, eval_every: Any, initial: Any,
             "resume: this run was loaded from files and has no state; give a Run of this session, or let "
             "runs keep what they have done, run(checkpoint=folder)",
         )
-        here = spec.describe()
-        changed = [n for n in here if n not in CHANGEABLE and resume.config.get(n) != here[n]]
+        config = spec.describe()
+        changed = [n for n in config if n not in CHANGEABLE and resume.config.get(n) != config[n]]
         changed += ["hospitals"] * (resume.history.hospitals != spec.evaluation_hospitals.hospitals)
         changed += ["training hospitals"] * (resume.history.trainees != spec.hospitals.hospitals)
         problems.check(
@@ -45,19 +45,19 @@ def check_run(spec: Spec, rounds: Any, seed: Any, eval_every: Any, initial: Any,
         problems.check(initial is None, "initial and resume: give one of them")
     if initial is not None:
         wanted = {name: variables_of(spec, local) for name, local in spec.local_trainings.items()}
-        found = jax.tree.map(jnp.shape, initial)
+        given = jax.tree.map(jnp.shape, initial)
         expected = jax.tree.map(lambda leaf: leaf.shape, wanted)
         single = spec.models is None
         shapes, kind = (expected[ALL], "") if single else (expected, " of every group")
         problems.check(
-            found == shapes, f"initial has shapes {found}, the model needs {shapes}; give Variables{kind}"
+            given == shapes, f"initial has shapes {given}, the model needs {shapes}; give Variables{kind}"
         )
     problems.raise_if_any()
     warn_unmeasured(spec.evaluation_hospitals, spec.splits, stacklevel=4)
 
 
 def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> None:
-    """Raise one error that lists what is wrong with the arguments for checkpoints."""
+    """Raise one error that lists every problem of the arguments for checkpoints."""
     problems = Problems("checkpoint")
     fine = checkpoint is None or isinstance(checkpoint, str | os.PathLike)
     fine = fine and checkpoint != ""

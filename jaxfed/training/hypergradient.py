@@ -1,12 +1,13 @@
-"""The derivative of a whole run: of its final loss by step sizes, penalties, mu, or numbers of each hospital.
+"""The derivative of a run's final loss by step sizes, penalties, mu, or numbers of each hospital.
 
-Forward mode (a Jacobian-vector product for each number): a run's loops have bounds that are only known while
-it runs, and forward mode needs neither those nor the memory of all rounds. It costs about two runs for each
-number, so it is meant for a handful of them. Franceschi, Donini, Frasconi, Pontil 2017, "Forward and reverse
-gradient-based hyperparameter optimization", arXiv:1703.01785.
+Derivatives are computed in forward mode, with a Jacobian-vector product for each number: the bounds of a
+run's loops are known only while it runs, and forward mode needs neither these bounds in advance nor the
+memory of all rounds. It costs about two runs for each number, so it is meant for a few numbers. Franceschi,
+Donini, Frasconi, Pontil 2017, "Forward and reverse gradient-based hyperparameter optimization",
+arXiv:1703.01785.
 
-The loss is differentiable where the run is: cohorts are drawn whatever their rate, so nothing depends on the
-rate of Poisson sampling to first order, and clusters are chosen by a minimum.
+Random choices have no derivative: the drawn cohorts do not change with the rate of Poisson sampling, so the
+derivative by that rate is 0, and clusters, which are chosen by a minimum, stay as they are.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Gradient(NamedTuple):
 
     Attributes:
         value: the loss over all rows of the split.
-        by: derivatives by field; a float, or of a number given per hospital a Series over hospitals.
+        by: derivatives by field; a float, or a Series over hospitals for a number given per hospital.
     """
 
     value: float
@@ -47,7 +48,7 @@ class Gradient(NamedTuple):
 def gradient(
     spec: Spec, trainer: Trainer, fields: Sequence[str], rounds: int, *, seed: int, split: str
 ) -> Gradient:
-    """See :meth:`jaxfed.Simulation.gradient`; ``trainer`` is that of ``spec``."""
+    """See :meth:`jaxfed.Simulation.gradient`; ``trainer`` is the trainer of ``spec``."""
     fields = [fields] if isinstance(fields, str) else [*fields]
     problems = Problems("gradient")
     problems.check(len(fields) > 0, "fields=[]: give at least one, for example ['algorithm.mu']")
@@ -86,7 +87,7 @@ def gradient(
 
 @dataclasses.dataclass(frozen=True)
 class Final:
-    """What a run's final loss is a function of, besides its numbers; static."""
+    """The final loss of a run as a function of the recipe's leaves; the fields are static."""
 
     structure: Any
     rounds: int
@@ -138,7 +139,7 @@ def _slope(
 
 
 def _leaf(spec: Spec, path: str, problems: Problems) -> int:
-    """The number of the recipe's leaf that a field is: the one that changes with it."""
+    """The index of the recipe's leaf for a field, which is the leaf that changes with the field."""
     if path.split(".")[0] in paths.APART or not paths.has(spec, path):
         problems.add(paths.unknown(spec, path))
         return -1
@@ -156,5 +157,5 @@ def _leaf(spec: Spec, path: str, problems: Problems) -> int:
         problems.add(str(error))
         return -1
     pairs = zip(jax.tree.leaves(spec.recipe), jax.tree.leaves(changed), strict=True)
-    (found,) = [i for i, (a, b) in enumerate(pairs) if np.any(np.asarray(a) != np.asarray(b))]
-    return found
+    (index,) = [i for i, (a, b) in enumerate(pairs) if np.any(np.asarray(a) != np.asarray(b))]
+    return index

@@ -1,7 +1,8 @@
-"""How many hospitals run side by side on a device: judged from shapes, or measured on request.
+"""The choice of the block, the number of hospitals that run side by side on a device, from shapes.
 
-Equal calls give equal bits, so a run never measures: it takes the block that a model of the time judges best.
-Measuring is :mod:`jaxfed.training.tuning`, which climbs over blocks with :func:`fastest`.
+Equal calls have to give equal bits, so a run never measures times: it uses the block for which a model
+predicts the shortest time. :mod:`jaxfed.training.tuning` measures times on request; it searches over blocks
+with :func:`fastest`.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from jaxfed.training.placed import parameters_of, rows_of, work_of
 OPERATIONS, HOSPITAL, RATE = 4e-6, 2.5e-6, 1e11
 # On a GPU, not measured yet: seconds for the operations of a step, FLOP/s.
 GPU_LAUNCH, GPU_RATE = 1e-4, 1e13
-FEW = 8  # hospitals of a device, below which neighbours differ much in size and there is nothing to gain
-SLACK = 1.1  # the least block is taken whose time is at most so many times the best
-FLOP_PER_PARAMETER = 6.0  # of a row: two for the model, four for its gradient
+FEW = 8  # with fewer hospitals on a device, neighbours differ much in size and a block saves no time
+SLACK = 1.1  # the smallest block is chosen whose time is at most this multiple of the best time
+FLOP_PER_PARAMETER = 6.0  # for a row: two for the model, four for its gradient
 
 
 def judged_blocks(spec: Spec) -> list[int]:
-    """A block for each group: the one given, or the best by a model of the time."""
+    """A block for each group: the given block, or the best according to the model of the time."""
     works = work_of(spec)
     if spec.block is not None:
         return [spec.block] * len(works)
@@ -49,7 +50,7 @@ def judged_blocks(spec: Spec) -> list[int]:
 
 
 def _steps(spec: Spec) -> list[np.ndarray]:
-    """``[hospitals of the group]`` of each group: batches, or chunks where there are none, in a round."""
+    """For each group, ``[hospitals of the group]`` the batches (or, without batches, chunks) of a round."""
     return [
         np.ceil(rows / (local.batch_size or local.problem.chunk))
         for rows, local in zip(rows_of(spec), spec.recipe.locals, strict=True)
@@ -57,10 +58,10 @@ def _steps(spec: Spec) -> list[np.ndarray]:
 
 
 def candidates(longest: int) -> list[int]:
-    """Blocks to try, in ascending order; ``longest`` is the most hospitals of a device.
+    """Blocks to try, in ascending order; ``longest`` is the largest number of hospitals on a device.
 
-    1, 2, 4, 8, 16 on a CPU, where larger ones only fall out of the caches; elsewhere powers of 2 and all of
-    them.
+    They are 1, 2, 4, 8 and 16 on a CPU, where larger blocks do not fit into the caches, and elsewhere the
+    powers of 2 and ``longest``.
     """
     most = 16 if jax.default_backend() == "cpu" else longest
     blocks = [2**i for i in range(max(longest, 1).bit_length()) if 2**i <= min(longest, most)]
@@ -68,12 +69,12 @@ def candidates(longest: int) -> list[int]:
 
 
 def judged(steps: np.ndarray, placement: Placement, flop: float) -> int:
-    """The least block that is within :data:`SLACK` of the best, by :func:`expected`.
+    """The smallest block whose time by :func:`expected` is within :data:`SLACK` of the best.
 
     Args:
-        steps: ``[C]`` of each hospital in a round.
-        placement: any; only the devices and the order on them count.
-        flop: of a step of a hospital.
+        steps: ``[C]`` steps of each hospital in a round.
+        placement: any placement; only the devices and the order on them matter.
+        flop: floating-point operations of a step of a hospital.
     """
     slots = placement.plan.slots
     if jax.default_backend() == "cpu" and slots < FEW:
@@ -83,11 +84,10 @@ def judged(steps: np.ndarray, placement: Placement, flop: float) -> int:
 
 
 def expected(steps: np.ndarray, placement: Placement, flop: float, block: int = 1) -> float:
-    """Seconds of a round on the busiest device, by a model; arguments as in :func:`judged`.
+    """The predicted seconds of a round on the busiest device; arguments as in :func:`judged`.
 
-    The sum over blocks of the steps of its longest member, each of
-    ``OPERATIONS + block * (HOSPITAL + flop / RATE)`` on a CPU core. On a GPU a step takes as long as
-    launching its
+    A block takes as many steps as its largest hospital, and on a CPU core each step takes
+    ``OPERATIONS + block * (HOSPITAL + flop / RATE)``. On a GPU the time of a step is that of launching its
     operations, until a block fills the card.
     """
     slots = placement.plan.slots
@@ -101,7 +101,7 @@ def expected(steps: np.ndarray, placement: Placement, flop: float, block: int = 
 
 
 def traced_step(local: LocalTraining, hospitals: Dataset) -> Traced:
-    """A local step of a hospital, the gradient of a batch, not yet compiled."""
+    """The trace of a local step of a hospital (the gradient of a batch), which is not compiled."""
     problem, rows = local.problem, local.batch_size or local.problem.chunk
 
     def step(key: Any, x: Any, y: Any) -> Any:
@@ -115,10 +115,10 @@ def traced_step(local: LocalTraining, hospitals: Dataset) -> Traced:
 
 
 def fastest(blocks: list[int], start: int, seconds: Callable[[int], float]) -> tuple[int, dict[int, float]]:
-    """The fastest block, and the seconds of those that were timed.
+    """The fastest block, and the seconds of all blocks that were timed.
 
-    It climbs from ``start`` up the list while it gets faster, else down.
-    Where it gets slower, both are timed once more, one after the other: the machine may have been busy.
+    The search goes from ``start`` to larger blocks while they are faster, and otherwise to smaller blocks. If
+    a block is slower than the best, both are timed again, because the machine may have been busy.
     """
     start = min(blocks, key=lambda block: abs(block - start))
     times = {start: seconds(start)}
@@ -138,7 +138,7 @@ def fastest(blocks: list[int], start: int, seconds: Callable[[int], float]) -> t
 
 
 def least_seconds(round: Callable[[], Any], repeats: int = 3) -> float:
-    """The least time of some calls after a first one, which may compile."""
+    """The shortest time of ``repeats`` calls after a first call, which may compile."""
     round()
     times = []
     for _ in range(repeats):

@@ -1,4 +1,4 @@
-"""The loop of a run: stretches of rounds, checkpoints, interruptions."""
+"""The loop of a run over calls of the program, with checkpoints and interruption by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxfed.core.errors import InvalidInput
 from jaxfed.results.run import Run
 from jaxfed.runtime import interrupt
 from jaxfed.runtime.provenance import provenance
-from jaxfed.storage.fingerprint import in_words, settings
+from jaxfed.storage.fingerprint import canonical_text, settings
 from jaxfed.storage.folder import Checkpoints, Saver
 from jaxfed.training.progress import Progress
 from jaxfed.training.trainer import Trainer
@@ -32,13 +32,13 @@ def train(
     keep: int = 3,
     progress: bool = True,
 ) -> Run:
-    """Train, from the start or from where another run stopped; see :meth:`jaxfed.Simulation.run`."""
+    """Train from the start, or continue another run or a checkpoint; see :meth:`jaxfed.Simulation.run`."""
     spec = trainer.spec
     if resume is not None:
         seed = resume.config["seed"]
     files, newest = None, None
     if checkpoint is not None:
-        about = {"seed": seed, "eval_every": eval_every, "initial": in_words(initial)}
+        about = {"seed": seed, "eval_every": eval_every, "initial": canonical_text(initial)}
         files = Checkpoints(Path(checkpoint), {**settings(spec), **about}, keep)
         newest = files.latest()
     if newest is not None:
@@ -74,12 +74,12 @@ def train(
 
 
 def laid_out(trainer: Trainer, layout: dict[str, Any]) -> Trainer:
-    """The trainer, or another one with this layout."""
+    """The trainer itself if it has this layout, else a new trainer with the layout."""
     return trainer if layout == trainer.layout() else Trainer(trainer.spec, layout)
 
 
 def _rounds(now: Progress, last: int, eval_every: int, saver: Saver, progress: bool) -> None:
-    """Go on until ``last``, or Ctrl-C."""
+    """Train until round ``last`` or until Ctrl-C."""
     marks = np.arange(0, last + 1, eval_every)
     bar = tqdm(total=last, initial=now.done, desc=now.trainer.spec.name, unit="round", disable=not progress)
     try:
@@ -88,7 +88,7 @@ def _rounds(now: Progress, last: int, eval_every: int, saver: Saver, progress: b
                 until = (
                     last if saver.every is None else min(last, (now.done // saver.every + 1) * saver.every)
                 )
-                # the old state is donated: it, its history and the count of rounds change together
+                # the call donates the old state, so state, history and number of rounds must change together
                 with interrupt.deferred():
                     now.advance(marks, until)
                     saver.save(now.done, now.checkpoint)
@@ -97,6 +97,6 @@ def _rounds(now: Progress, last: int, eval_every: int, saver: Saver, progress: b
     except KeyboardInterrupt:
         bar.write(f"interrupted after {now.done} of {last} rounds{saver.remark()}")
     with contextlib.suppress(KeyboardInterrupt), interrupt.deferred():
-        # what is saved is what an uninterrupted run has here: no evaluation that is out of turn
+        # saved before the extra evaluation, so that the checkpoint equals that of an uninterrupted run
         saver.save(now.done, now.checkpoint, always=True)
         now.evaluate()

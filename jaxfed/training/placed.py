@@ -1,8 +1,8 @@
-"""Data sets on the devices, laid out alike, so that one program runs them all.
+"""Data sets on the devices, with the same layout for all, so that the same program runs them all.
 
-A run has one data set, a sweep may have several. Each lies as the largest needs it, with empty places and
-rows that
-nobody reads. Rows are put on the devices once, however many simulations with the same layout use a data set.
+A run has one data set, a sweep may have several. All have the layout that the largest needs; smaller ones
+have empty places and padding rows that are never read. Rows are copied to the devices once, even if several
+simulations with the same layout use a data set.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from jaxfed.core.layout.store import TrainingData, evaluation_data, training_dat
 from jaxfed.spec.shapes import variables_of
 from jaxfed.spec.spec import Spec
 
-OVERHEAD = 10_000  # a row of a model of so many parameters costs twice what a row of a model without any does
+OVERHEAD = 10_000  # parameters whose computation costs as much as the fixed cost of a row
 
 _shared: weakref.WeakValueDictionary[Any, TrainingData] = weakref.WeakValueDictionary()
 
@@ -37,9 +37,9 @@ class Placed:
     """V data sets of G groups of hospitals on the devices.
 
     Attributes:
-        specs: a specification for each data set; the layout is that of the first.
-        placements: ``[V][G]`` where the hospitals lie that train.
-        evaluation_placements: ``[V][G]`` where the hospitals lie that are evaluated.
+        specs: a specification for each data set; the first determines the layout.
+        placements: ``[V][G]`` the placements of the hospitals that train.
+        evaluation_placements: ``[V][G]`` the placements of the hospitals that are evaluated.
     """
 
     specs: tuple[Spec, ...]
@@ -53,12 +53,12 @@ class Placed:
 
     @property
     def evaluation_plans(self) -> Plans:
-        """The static part for evaluation."""
+        """The static part of each group's layout for evaluation."""
         return tuple(placement.plan for placement in self.evaluation_placements[0])
 
     @cached_property
     def data(self) -> Data:
-        """The rows on the devices; put there when they are first asked for."""
+        """The rows on the devices; they are copied at the first access."""
         first = self.specs[0]
         for spec in self.specs:
             memory.check_rows(self.plans[0], spec.hospitals)
@@ -76,8 +76,8 @@ class Placed:
         hospitals = [spec.hospitals for spec in self.specs]
         placements = [by_group[g] for by_group in self.placements]
         members = [members_of(spec.group_of, spec)[g] for spec in self.specs]
-        where = tuple((p.position.tobytes(), m.tobytes()) for p, m in zip(placements, members, strict=True))
-        key = (tuple(hospitals), placements[0].plan, where, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+        layout = tuple((p.position.tobytes(), m.tobytes()) for p, m in zip(placements, members, strict=True))
+        key = (tuple(hospitals), placements[0].plan, layout, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
         data = _shared.get(key)
         if data is None:
             data = training_data(hospitals, placements, members)
@@ -93,26 +93,26 @@ def lay_out(
     configs: int = 1,
     evaluation_blocks: Sequence[int | None] | None = None,
 ) -> Placed:
-    """Where the hospitals of some specifications lie, in every one of ``configs`` sets of devices.
+    """Place the hospitals of several specifications on each of ``configs`` sets of devices.
 
     Args:
         specs: one for each data set; they differ in hospitals and numbers only.
-        blocks: hospitals side by side on a device, of each group; None as in :func:`place_groups`.
-        devices: of each set; None for all that the hospitals with work can fill.
-        configs: sets of devices.
-        evaluation_blocks: where the evaluated hospitals are others, theirs; None for ``blocks``.
+        blocks: for each group, the hospitals side by side on a device; None as in :func:`place_groups`.
+        devices: number of devices of each set; None for all that the hospitals with work can fill.
+        configs: number of sets of devices.
+        evaluation_blocks: the blocks of the evaluated hospitals if these are others; None for ``blocks``.
     """
     clients = max(len(spec.hospitals) for spec in specs)
-    how: dict[str, Any] = {"devices": devices, "configs": configs}
+    options: dict[str, Any] = {"devices": devices, "configs": configs}
     works = [work_of(spec) for spec in specs]
-    placements = _alike([place_groups(work, blocks, clients=clients, **how) for work in works])
+    placements = _alike([place_groups(work, blocks, clients=clients, **options) for work in works])
     if all(spec.evaluate_on is None for spec in specs):
         return Placed(tuple(specs), placements, placements)
-    how["devices"] = placements[0][0].plan.devices_per_run
+    options["devices"] = placements[0][0].plan.devices_per_run
     clients = max(len(spec.evaluation_hospitals) for spec in specs)
     evaluated = _alike(
         [
-            place_groups(_evaluation_work(spec), evaluation_blocks or blocks, clients=clients, **how)
+            place_groups(_evaluation_work(spec), evaluation_blocks or blocks, clients=clients, **options)
             for spec in specs
         ]
     )
@@ -120,7 +120,7 @@ def lay_out(
 
 
 def work_of(spec: Spec) -> list[np.ndarray]:
-    """``[hospitals of the group]`` of each group: what devices are balanced by."""
+    """For each group, ``[hospitals of the group]`` the work by which devices are balanced."""
     locals = spec.recipe.locals
     if len(locals) == 1:
         local = hyperparameters.at_hospital(locals[0], ...)
@@ -132,7 +132,7 @@ def work_of(spec: Spec) -> list[np.ndarray]:
 
 
 def rows_of(spec: Spec) -> list[np.ndarray]:
-    """``[hospitals of the group]`` of each group: rows that a hospital trains on in a round."""
+    """For each group, ``[hospitals of the group]`` the rows on which a hospital trains in a round."""
     sizes, rows = spec.hospitals.counts[:, TRAIN], []
     extra = spec.recipe.algorithm.extra_rows() * (sizes > 0)
     for local, members in zip(spec.recipe.locals, members_of(spec.group_of, spec), strict=True):
@@ -142,7 +142,7 @@ def rows_of(spec: Spec) -> list[np.ndarray]:
 
 
 def parameters_of(spec: Spec) -> list[int]:
-    """How many parameters each group's model has."""
+    """The number of parameters of each group's model."""
     variables = [variables_of(spec, local) for local in spec.recipe.locals]
     return [sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(v.params)) for v in variables]
 
@@ -165,7 +165,7 @@ def _evaluation_work(spec: Spec) -> list[np.ndarray]:
 
 
 def _alike(placements: list[list[Placement]]) -> tuple[tuple[Placement, ...], ...]:
-    """The same blocks and slots for all data sets, group by group."""
+    """Placements with the same blocks and slots for all data sets, group by group."""
     columns = []
     for group in zip(*placements, strict=True):
         block = max(p.plan.block for p in group)

@@ -1,4 +1,4 @@
-"""What a run would do with devices, blocks and memory, to be looked at."""
+"""A report of how a run would use devices, blocks and memory."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from jaxfed.training.trainer import Trainer
 
 @dataclasses.dataclass(frozen=True)
 class Planned:
-    """How hospitals are laid on devices.
+    """The layout of hospitals on devices.
 
     Attributes:
-        devices: how many, and ``kind`` of what.
-        block: hospitals that run side by side on a device; where they have different models, the largest of
-            ``blocks``.
+        devices: number of devices.
+        kind: their kind, as jax names it.
+        block: hospitals that run side by side on a device; with different models, the largest of ``blocks``.
         how: whether the block was ``"given"`` or ``"judged"`` from shapes.
-        form: of the model's operations, as :class:`jaxfed.Simulation` has it.
-        form_how: as ``how``.
-        blocks: ``{group: block}`` where hospitals have different models.
+        form: the form of the model's operations, as in :class:`jaxfed.Simulation`.
+        form_how: whether the form was ``"given"`` or ``"judged"`` from the platform.
+        blocks: ``{group: block}`` if hospitals have different models.
         slots: places for hospitals on each device.
         balance: work of the average device over that of the busiest; 1 is perfect.
-        rows, own: bytes on each device: the training rows, and everything else a round needs.
-        limit: bytes that each device may hold.
+        rows, own: bytes on each device: the training rows, and everything else that a round needs.
+        limit: bytes that each device may use.
     """
 
     devices: int
@@ -54,8 +54,8 @@ class Planned:
                 or [f"block     {self.block} hospitals side by side ({self.how})"]
             ),
             f"form      {self.form} operations ({self.form_how})",
-            f"memory    {memory.in_words(self.rows)} of rows and {memory.in_words(self.own)} for a round, "
-            f"of {memory.in_words(self.limit)} that each device may hold",
+            f"memory    {memory.format_bytes(self.rows)} of rows and {memory.format_bytes(self.own)} "
+            f"for a round, of {memory.format_bytes(self.limit)} that each device may hold",
         ]
         return "\n".join(lines)
 
@@ -63,7 +63,7 @@ class Planned:
 
 
 def planned(trainer: Trainer) -> Planned:
-    """The plan of a run."""
+    """The report for a trainer."""
     spec, placed = trainer.spec, trainer.placed
     loads = np.zeros(trainer.plan.devices_per_run)
     for placement, work in zip(placed.placements[0], work_of(spec), strict=True):

@@ -1,4 +1,4 @@
-"""A run in progress, and how a checkpoint holds it."""
+"""A run in progress, with its conversion to and from a checkpoint."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Progress:
     """A run in progress.
 
     Attributes:
-        trainer: what trains.
-        given: what the run is a function of.
-        slot: the run after the rounds that are done; donated by the next ones.
-        fresh: whether it has not begun.
-        recorder, timings: of all rounds that are done.
+        trainer: the trainer of the run.
+        given: the inputs that determine the run.
+        slot: the run after the rounds done so far; the next call donates it.
+        fresh: whether the next call starts the run.
+        recorder, timings: metrics and times of all rounds done so far.
     """
 
     trainer: Trainer
@@ -45,7 +45,7 @@ class Progress:
 
     @classmethod
     def begin(cls, trainer: Trainer, seed: int, initial: Any) -> Progress:
-        """Before the first round."""
+        """A run before its first round."""
         timings = Timings()
         with timings.compiling():
             given, slot = trainer.input(seed), trainer.slot(seed, initial)
@@ -53,10 +53,10 @@ class Progress:
 
     @classmethod
     def after(cls, trainer: Trainer, run: Run) -> Progress:
-        """Where a run of this session stopped; its state stays as it is."""
+        """Continue a run of this session from its end; its state is copied, so the run stays usable."""
         assert run.state is not None, "validated by check_run"
         state = jax.tree.map(lambda leaf: leaf.copy(), run.state)
-        # where the program itself leaves it, so that the same program goes on
+        # with the sharding that the program gives it, so that jax does not compile the program again
         diverged = jax.device_put(jnp.zeros(1, jnp.int32), NamedSharding(trainer.plan.mesh, runs.RUNS))
         slot = runs.Slot(state, diverged)
         given = trainer.input(run.config["seed"])
@@ -64,10 +64,10 @@ class Progress:
 
     @classmethod
     def restored(cls, trainer: Trainer, checkpoint: Checkpoint, seed: int, initial: Any) -> Progress:
-        """Where a checkpoint was written.
+        """Continue from a checkpoint.
 
         Raises:
-            CheckpointError: its state is not a state of this trainer.
+            CheckpointError: its state does not fit this trainer.
         """
         compare_versions(checkpoint.versions)
         timings = Timings(**checkpoint.notes["timings"])
@@ -83,23 +83,23 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """Rounds that are done."""
+        """The number of rounds done."""
         return self.recorder.rounds
 
     @property
     def evaluated(self) -> bool:
-        """Whether the model was evaluated as it is."""
+        """Whether the present model was evaluated."""
         return self.done == self.recorder.last_evaluated
 
     def compile(self) -> None:
-        """Compile the program, and note the time for it apart; a fresh run begins, and is evaluated."""
+        """Compile the program and record the time separately; a fresh run is started and evaluated."""
         with self.timings.compiling():
             self.trainer.check_memory(self.given, self.slot)
             self._call(stretch(-1, np.zeros(1, int), 0, 1) if self.recorder.last_evaluated < 0 else NOTHING)
         self._pace.note(0, 0)
 
     def advance(self, marks: np.ndarray, until: int) -> None:
-        """Train for a fraction of a second, at most until a round, and evaluate at ``marks`` on the way."""
+        """Train for a fraction of a second, at most until round ``until``, and evaluate at ``marks``."""
         began, before = time.perf_counter(), self.done
         self._call(stretch(before, marks, until, min(LOG, self._pace.budget(1))))
         seconds, count = time.perf_counter() - began, self.done - before
@@ -107,7 +107,7 @@ class Progress:
         self.timings.training(count, seconds)
 
     def evaluate(self) -> None:
-        """Evaluate the model as it is, unless that was done."""
+        """Evaluate the present model, unless that was done already."""
         if not self.evaluated:
             rounds, evaluate = np.zeros(SEGMENTS, np.int32), np.arange(SEGMENTS) == 0
             self._call(Stretch(rounds, evaluate, [self.done]))
@@ -125,7 +125,7 @@ class Progress:
             self.recorder.evaluation(mark, single, pooled)
 
     def checkpoint(self, config: Mapping[str, Any]) -> Checkpoint:
-        """All of this, on the host."""
+        """The whole run as a checkpoint, with arrays on the host."""
         arrays, keys = flatten(self.slot, "slot")
         seen = {f"history/{name}": values for name, values in self.recorder.history.arrays().items()}
         notes = {"layout": self.trainer.layout(), "timings": self.timings.numbers()}

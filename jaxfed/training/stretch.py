@@ -1,6 +1,6 @@
-"""How far a run goes in one call of the program, and where it is evaluated on the way.
+"""Stretches: the rounds of a run in one call of the program, and its evaluations in between.
 
-A stretch takes a fraction of a second: a live progress bar, and an interrupt that is heard soon.
+A stretch takes a fraction of a second, so that the progress bar moves and an interrupt takes effect soon.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from typing import NamedTuple
 import numpy as np
 
 SEGMENTS = 8  # evaluations of a run in one call, at most
-SECONDS = 0.4  # of a call
+SECONDS = 0.4  # duration of a call
 
 
 class Stretch(NamedTuple):
-    """What a run does in a call; M segments.
+    """The M segments of a run in a call.
 
     Attributes:
-        rounds: ``[M]`` of each segment.
-        evaluate: ``[M]`` bool, after the segment.
+        rounds: ``[M]`` rounds of each segment.
+        evaluate: ``[M]`` bool, whether the run is evaluated after the segment.
         marks: rounds done at each evaluation.
     """
 
@@ -31,7 +31,7 @@ def stretch(done: int, marks: np.ndarray, until: int, budget: int) -> Stretch:
     """The next call of a run.
 
     Args:
-        done: rounds done; -1 before the first evaluation, which is that of round 0.
+        done: rounds done; -1 before the first evaluation, which is at round 0.
         marks: rounds done at each evaluation, ascending.
         until: the last round of this call, at most.
         budget: rounds of this call, at most; at least 1.
@@ -51,18 +51,20 @@ def stretch(done: int, marks: np.ndarray, until: int, budget: int) -> Stretch:
 
 
 class Pace:
-    """As much work in a call as takes :data:`SECONDS`; the first call of a program compiles and does not
-    count."""
+    """Chooses the work of a call so that it takes about :data:`SECONDS`.
+
+    The first call of a program compiles and is not counted.
+    """
 
     def __init__(self) -> None:
         self._work, self._calls = 0.0, 0
 
     def budget(self, work: float) -> int:
-        """Rounds of a call, where each costs so much work."""
+        """The number of rounds of the next call, if each costs ``work``."""
         return max(1, int(self._work / work))
 
     def note(self, work: float, seconds: float) -> bool:
-        """After a call that did so much work; whether it was not the first one."""
+        """Record the time of a call; returns whether it counts, that is, was not the first."""
         self._calls += 1
         if self._calls > 1 and work:
             self._work = min(work * SECONDS / max(seconds, 1e-9), 8 * max(work, self._work))

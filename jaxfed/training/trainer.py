@@ -1,4 +1,4 @@
-"""A specification on devices: what a run drives."""
+"""The trainer: a specification on devices, with the calls of the program that trains and evaluates."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ from jaxfed.training.judgement import judged_blocks, traced_step
 from jaxfed.training.placed import Placed, lay_out, members_of
 from jaxfed.training.stretch import SEGMENTS, Stretch
 
-LOG = 64  # rounds of a call whose metrics there is room for
+LOG = 64  # the metrics of at most this number of rounds are returned by a call
 
 
 class Trainer:
-    """A checked specification laid out on devices; rows are put there when they are first needed.
+    """A checked specification laid out on devices; rows are copied there when they are first needed.
 
     Args:
-        spec: what is trained.
-        layout: of a checkpoint or of another run, as :meth:`layout` gave it; None to choose one.
+        spec: the specification.
+        layout: the layout of a checkpoint or of another run, as returned by :meth:`layout`; None to choose
+            one.
     """
 
     def __init__(self, spec: Spec, layout: Mapping[str, Any] | None = None) -> None:
@@ -45,7 +46,7 @@ class Trainer:
 
     @cached_property
     def placed(self) -> Placed:
-        """Where the hospitals lie."""
+        """The placement of the hospitals."""
         if self._layout is not None:
             return lay_out(
                 [self.spec],
@@ -61,7 +62,7 @@ class Trainer:
         return max(self.placed.plans, key=lambda plan: plan.block)
 
     def layout(self) -> dict[str, Any]:
-        """Devices, blocks and the form of the models' operations, as plain numbers and words."""
+        """Devices, blocks and the form of the models' operations, as plain numbers and text."""
         return {
             "form": self.spec.chosen_form,
             "devices": self.plan.devices_per_run,
@@ -70,14 +71,14 @@ class Trainer:
         }
 
     def input(self, seed: int) -> runs.RunInput:
-        """What the run is a function of, for a slot."""
+        """The inputs that determine the run, for a slot."""
         recipe = hyperparameters.padded(self.spec.recipe, self.plan.clients)
-        # Python's numbers have no type of their own in jax, and keep none
+        # jnp.asarray keeps Python's numbers weakly typed
         given = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], runs.RunInput(recipe, seed, 0))
         return jax.device_put(given, NamedSharding(self.plan.mesh, runs.RUNS))
 
     def slot(self, seed: int, initial: Any = None) -> runs.Slot:
-        """Where a run begins: an empty slot for a fresh start, or given variables (of each group)."""
+        """The slot before the first call: empty, or with given initial variables (of each group)."""
         recipe = hyperparameters.padded(self.spec.recipe, self.plan.clients)
         given = runs.RunInput(recipe, seed, 0)
         if initial is None:
@@ -87,34 +88,34 @@ class Trainer:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the groups."""
+        """The names of the groups."""
         return tuple(self.spec.local_trainings)
 
     def advance(
         self, given: runs.RunInput, slot: runs.Slot, stretch: Stretch, *, fresh: bool
     ) -> tuple[runs.Slot, runs.Results]:
-        """Take a run through a stretch; the old slot is donated."""
+        """Advance a run by a stretch; the old slot is donated."""
         return runs.advance(*self._arguments(given, slot, stretch, fresh), **self._statics)
 
     def traced(self, given: runs.RunInput, slot: runs.Slot) -> Traced:
-        """The program, not yet compiled."""
+        """The trace of the program, which is not compiled."""
         return runs.advance.trace(*self._arguments(given, slot, NOTHING, False), **self._statics)
 
     def check_memory(self, given: runs.RunInput, slot: runs.Slot) -> None:
-        """Raise InvalidInput where rounds do not fit into memory."""
+        """Raise InvalidInput if rounds do not fit into memory."""
         train = tuple(rows.train for rows in self.placed.data.train)
         memory.check(self.traced(given, slot), self.plan, train, self._largest_block)
 
     def needed_memory(self, given: runs.RunInput, slot: runs.Slot) -> memory.Needed:
-        """What rounds need of each device's memory."""
+        """The memory that rounds need on each device."""
         train = tuple(rows.train for rows in self.placed.data.train)
-        return memory.of_rounds(self.traced(given, slot), self.plan, train)
+        return memory.memory_needed(self.traced(given, slot), self.plan, train)
 
     def _largest_block(self, share: float) -> int:
         """The largest block for all groups whose working memory is at most ``share`` of the present one."""
         plans = self.placed.plans
         steps = [traced_step(local, self.spec.hospitals) for local in self.spec.recipe.locals]
-        work = [memory.peak(step.jaxpr.jaxpr) for step in steps]  # of a hospital
+        work = [memory.peak(step.jaxpr.jaxpr) for step in steps]  # bytes for a hospital
         allowed = share * max(w * plan.block for w, plan in zip(work, plans, strict=True))
         return math.floor(
             min(
@@ -142,15 +143,17 @@ class Trainer:
         }
 
     def history(self) -> History:
-        """A history with nothing in it."""
+        """An empty history for this specification."""
         spec = self.spec
-        return History.of(
+        return History.empty(
             spec.evaluation_hospitals, spec.splits, spec.hospitals.hospitals, spec.measure.scoring
         )
 
     def rounds_seen(self, info: RoundInfo, count: int) -> tuple[Arrays, np.ndarray]:
-        """Of a call's first ``count`` rounds ``[count, C]``, and whether the server's new state was
-        refused."""
+        """The metrics ``[count, C]`` of a call's first ``count`` rounds, and ``[count]`` refusals.
+
+        A refusal is True if the server's new state was refused.
+        """
         columns: dict[str, Any] = {**info.clients, "present": info.present, "rejected": info.rejected}
         hospitals = len(self.spec.hospitals)
         return {name: rows[0, :count, :hospitals] for name, rows in columns.items()}, np.asarray(
@@ -158,7 +161,7 @@ class Trainer:
         )
 
     def variables(self, state: State) -> Variables:
-        """The model of a state ``[1, ...]``: the global one, or with personal models one per hospital.
+        """The model of a state ``[1, ...]``: the global model, or with personal models one per hospital.
 
         With ``models`` they are ``params[group]`` and ``stats[group]``. Leaves of personal models are
         ``[hospitals of the group, ...]`` in the data set's order.

@@ -21,7 +21,7 @@ from jaxfed.training.trainer import Trainer
 
 
 def tuned(spec: Spec, rounds: int) -> dict[str, Any]:
-    """The fields ``block`` and ``form`` of the fastest of those tried, each timed over some rounds."""
+    """The fields ``block`` and ``form`` of the fastest candidate, each timed over ``rounds`` rounds."""
     longest = max(plan.slots for plan in Trainer(spec).placed.plans)
     blocks = candidates(longest) if spec.block is None else [spec.block]
     start, best = max(judged_blocks(spec)), (math.inf, 0, default_form())
@@ -36,8 +36,7 @@ def tuned(spec: Spec, rounds: int) -> dict[str, Any]:
 
 
 def forms(spec: Spec) -> tuple[Form, ...]:
-    """Forms of the models' operations to try: the one given, or those that may be fastest on this
-    platform."""
+    """The forms of the models' operations to try: the given form, or those that may be fastest here."""
     if spec.form is not None:
         return (spec.form,)
     steps = [traced_step(local, spec.hospitals) for local in spec.recipe.locals]
@@ -46,7 +45,7 @@ def forms(spec: Spec) -> tuple[Form, ...]:
 
 
 def seconds(spec: Spec, rounds: int, block: int) -> float:
-    """Seconds of some rounds with a block; infinite where they do not fit into memory."""
+    """The seconds of ``rounds`` rounds with a block; infinite if they do not fit into memory."""
     trainer = Trainer(dataclasses.replace(spec, block=block))
     given, slot = trainer.input(0), trainer.slot(0)
     try:

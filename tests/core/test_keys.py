@@ -8,14 +8,14 @@ from jaxfed.core import keys
 def drawn(names, round=3, seed=7):
     """A number of each hospital in one round."""
     key = keys.at_round(keys.run_key(seed), keys.CLIENT, round)
-    own = jax.vmap(lambda words: keys.of_client(key, words))(keys.name_words(names))
+    own = jax.vmap(lambda words: keys.client_key(key, words))(keys.client_ids(names))
     numbers = np.asarray(jax.vmap(jax.random.uniform)(own))
     return dict(zip(names, numbers.tolist(), strict=True))
 
 
 def test_words_of_a_name_are_known():
     """They are part of what makes a stored result reproducible, so they never change."""
-    words = keys.name_words(["north", "va", "São Paulo"])
+    words = keys.client_ids(["north", "va", "São Paulo"])
     assert words.dtype == np.uint32
     assert words.tolist() == [
         [125766356, 1435248966],
@@ -67,8 +67,8 @@ def test_ties_of_the_first_word_are_decided_by_the_second(monkeypatch):
 
 
 def test_cohorts_are_the_same_with_64_bit_types():
-    own = jax.vmap(lambda words: keys.of_client(jax.random.key(3), words))(
-        keys.name_words([f"hospital {c}" for c in range(9)])
+    own = jax.vmap(lambda words: keys.client_key(jax.random.key(3), words))(
+        keys.client_ids([f"hospital {c}" for c in range(9)])
     )
     found = keys.first(own, jnp.ones(9), 4)
     with jax.enable_x64(True):

@@ -74,5 +74,5 @@ def test_limits(monkeypatch):
     monkeypatch.setenv("JAXFED_MEMORY", "lots")
     with pytest.raises(InvalidInput, match="'lots': give a number of bytes"):
         memory.limit(layout)
-    assert memory.in_words(1500) == "1.5 kB"
-    assert memory.in_words(12) == "12 bytes"
+    assert memory.format_bytes(1500) == "1.5 kB"
+    assert memory.format_bytes(12) == "12 bytes"

@@ -267,9 +267,9 @@ def test_draws_are_those_of_the_documented_keys():
     data = hospitals(SIZES)
     found, kept = draws(TWICE, seed=5, rounds=3)
     stream = jax.random.fold_in(keys.at_round(keys.run_key(5), keys.TRANSFORM, 2), MAIN)
-    for c, words in enumerate(keys.name_words(data.hospitals)):
+    for c, words in enumerate(keys.client_ids(data.hospitals)):
         for position in range(2):
-            key = jax.random.fold_in(keys.of_client(stream, words), position)
+            key = jax.random.fold_in(keys.client_key(stream, words), position)
             assert found[c, position] == jax.random.uniform(key)
     server = jax.random.fold_in(jax.random.fold_in(keys.at_round(keys.run_key(5), keys.ROAD, 2), MAIN), 1)
     for i, draw in enumerate(kept.posts):
@@ -393,7 +393,7 @@ def test_participation_may_have_a_state():
     whole, info = everything(one, 4, seed=3)
     here, key = np.ones(C, bool), keys.purpose(keys.run_key(3), keys.COHORT)
     for r in range(4):
-        own = [keys.of_client(key, words) for words in keys.name_words(data.hospitals)]
+        own = [keys.client_key(key, words) for words in keys.client_ids(data.hospitals)]
         drawn = np.array([jax.random.uniform(jax.random.fold_in(k, r)) for k in own])
         here = np.where(drawn < 0.6, here, ~here)
         assert np.array_equal(info.present[r], here & (data.size > 0))

@@ -58,7 +58,7 @@ def test_death_by_the_servers_new_state(sim):
     big = sim.replace(algorithm=algorithms.FedAvg(), client_optimizer=far)
     found = quiet(big, {"algorithm.server_optimizer.learning_rate": [1.0, 3e38]}, 3)
     single = big.replace(**{"algorithm.server_optimizer.learning_rate": 3e38}).run(3, progress=False)
-    assert single.history.kept[0]
+    assert single.history.refused[0]
     assert not single.history.training["rejected"][0].any()
     np.testing.assert_array_equal(found["diverged"], [np.nan, 1])
 

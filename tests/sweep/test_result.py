@@ -64,7 +64,7 @@ def test_the_table_is_that_of_single_runs():
         single=single,
         pooled=pooled,
         training={},
-        kept=nothing,
+        refused=nothing,
     )
     expected = history.rounds_frame()
     frame = sweep.to_frame()
@@ -164,7 +164,7 @@ def test_metrics_that_are_not_finite_count_as_dead():
 
 def test_all_dead():
     sweep = made({STEP: [0.1, 1.0]}, bowl, died=lambda s: 3.0 + s[STEP])
-    with pytest.raises(InvalidInput, match=r"the first died in round 3\.1"):
+    with pytest.raises(InvalidInput, match=r"the first diverged in round 3\.1"):
         sweep.best()
     assert sweep.best(at="best").round == 0
     assert "best" not in repr(sweep).lower()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxfed import InvalidInput
-from jaxfed.core.layout.memory import in_words
+from jaxfed.core.layout.memory import format_bytes
 from jaxfed.sweep.packing import COPIES, side_by_side, size_of
 
 RUN, ROWS = COPIES * 100, 1000  # bytes; cores share the rows
@@ -34,6 +34,6 @@ def test_not_even_one():
 
 def test_sizes():
     assert size_of({"a": np.zeros((3, 5), np.float32), "b": np.zeros((), np.int64)}) == 68
-    assert [in_words(n) for n in (0, 999, 1000, 12.3e6, 5e9, 7e15)] == [
+    assert [format_bytes(n) for n in (0, 999, 1000, 12.3e6, 5e9, 7e15)] == [
         "0 bytes", "999 bytes", "1 kB", "12.3 MB", "5 GB", "7e+03 TB",
     ]  # fmt: skip

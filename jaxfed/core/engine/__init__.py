@@ -1,1 +1,1 @@
-"""Rounds of a federation as one pure function of stacked hospitals."""
+"""The engine: rounds of federated learning as a pure function of stacked hospitals."""

@@ -1,4 +1,4 @@
-"""One hospital's part of an exchange, and the shapes of what it gives."""
+"""One hospital's part of an exchange, and the shapes of its results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAIN, FIRST = 0, 1  # the exchanges of a round, in the order of their states
 
 
 class ClientResult(NamedTuple):
-    """What a hospital's part of an exchange gives: what the server aggregates, in two parts, and the rest."""
+    """The result of a hospital's part of an exchange; ``received`` is what the server aggregates."""
 
     received: Parts
     each: PyTree
@@ -39,16 +39,16 @@ def client_round(
     keys_of: tuple[Array, Array],
     which: int,
 ) -> ClientResult:
-    """One hospital's part of an exchange: what it does, the transforms, and what the server makes of its
-    upload.
+    """One hospital's part of an exchange: local training, the transforms, and ``receive`` of the server.
 
-    ``keys_of`` are the keys for its training and for decoding.
+    ``keys_of`` are the hospital's keys for training and for decoding; ``which`` (static) is ``MAIN`` or
+    ``FIRST``.
     """
     algorithm: GroupAlgorithm = hyperparameters.at_hospital(recipe.algorithm, shard.hospital)
     local = hyperparameters.at_hospital(local, shard.hospital)
     upload, state, metrics = _act(algorithm, local, server, client.algorithm, shard, keys_of, which)
-    upload, kept = transform(recipe.chain, upload, client.transforms[which], sender, shard.hospital)
-    transforms = tuple(kept if i == which else t for i, t in enumerate(client.transforms))
+    upload, new = transform(recipe.chain, upload, client.transforms[which], sender, shard.hospital)
+    transforms = tuple(new if i == which else t for i, t in enumerate(client.transforms))
     sent = upload._replace(each=())
     received = Parts(NOTHING, sent) if which == FIRST else algorithm.receive(local, server, sent)
     return ClientResult(received, upload.each, ClientState(state, transforms), metrics)
@@ -63,7 +63,7 @@ def _act(
     keys_of: tuple[Array, Array],
     which: int,
 ) -> tuple[Upload, PyTree, Metrics]:
-    """What the algorithm does in a hospital; the first exchange leaves its state as it is."""
+    """Run the algorithm in a hospital; the first exchange does not change the hospital's state."""
     if which == FIRST:
         return Upload(algorithm.ask(local, server, client, shard, keys_of[0])), client, {}
     client = algorithm.decode(local, server, client, shard, keys_of[1])
@@ -73,7 +73,7 @@ def _act(
 def sent_shape(
     recipe: Recipe, local: LocalTraining, server: Parts, client: PyTree, data: TrainingData, which: int
 ) -> Upload:
-    """The shape of what the algorithm sends from a hospital with this state, before any transform."""
+    """The shape of the upload of a hospital with this state, before any transform."""
 
     def act(server: Parts, client: PyTree, train: Any) -> Upload:
         key, shard = jax.random.key(0), _no_rows(train)
@@ -91,7 +91,7 @@ def _no_rows(train: Any) -> Shard:
 def upload_shapes(
     recipe: Recipe, local: LocalTraining, server: Parts, clients: PyTree, data: TrainingData, which: int
 ) -> ClientResult:
-    """Shapes of what a hospital's part of an exchange gives; ``clients`` are states ``[S, ...]``."""
+    """Shapes of the result of a hospital's part of an exchange; ``clients`` are states ``[S, ...]``."""
 
     def part(server: Parts, state: ClientState, train: Any) -> ClientResult:
         key = jax.random.key(0)

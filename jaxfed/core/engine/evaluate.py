@@ -1,7 +1,7 @@
-"""Every hospital's model on its held-out rows, and metrics of each hospital, under jit.
+"""Evaluation of every hospital's model on its held-out rows, with metrics of each hospital, under jit.
 
-A shared model passes over the flat store once, without a client axis; personal models run hospital by
-hospital in the blocks of the plan. Metrics are reductions over segments of the flat store.
+A shared model is applied to all rows of the flat store, without a client axis; personal models run hospital
+by hospital in the blocks of the plan. Metrics are reductions over segments of the flat store.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def evaluate_on_device(
     """Metrics of each hospital and of all rows together, inside a ``shard_map`` with the axis ``DEVICES``.
 
     Args:
-        recipe: gives the model and determines what each hospital would deploy.
+        recipe: gives the model and determines what each hospital deploys.
         data: the training rows, for algorithms that adapt the model before it is used.
-        evaluation: the rows to predict, laid out like ``data`` where models are personal.
+        evaluation: the rows to predict, laid out like ``data`` if models are personal.
         state: after a round.
         plans: static; the layout of ``evaluation``, of each group.
         measure: static; metrics of segments of a flat store.
@@ -58,7 +58,9 @@ def evaluate_on_device(
         predicted = _outputs(recipe, g, plan, local, data[g], held, state)
         segments = plan.slots * splits
         inside = held.segment < segments
-        losses = local.problem.task.losses(predicted, held.rows.y, inside)  # also where training has another
+        losses = local.problem.task.losses(
+            predicted, held.rows.y, inside
+        )  # even if training has another loss
         values = measure(predicted, losses, held.rows.y, held.segment, segments)
         for name, value in values.items():
             scattered = jnp.zeros((plan.clients, splits), value.dtype)
@@ -80,7 +82,7 @@ def _outputs(
     held: EvaluationData,
     state: State,
 ) -> Array:
-    """``[N, ...]``: outputs for a group's rows of the model that each hospital would deploy."""
+    """``[N, ...]``: outputs of the models that a group's hospitals deploy, for the group's rows."""
     server = Parts(state.server.common, state.server.group[g])
     if recipe.algorithm.personal:
         return _personal(recipe, plan, local, data, held, server, state.clients[g], state)
@@ -89,9 +91,9 @@ def _outputs(
 
 
 def _flat(local: LocalTraining, held: EvaluationData, variables: Variables) -> Array:
-    """A model over all rows in chunks; the last chunk overlaps the one before."""
+    """Apply a model to all rows in chunks; the last chunk overlaps the previous one."""
     x, total = held.rows.x, len(held.rows.y)
-    # thousands of rows of a table, tens of images: a model's activations for a row grow with it
+    # chunks have fewer rows if a row is large, because a model's activations grow with the row
     numbers = sum(leaf[0].size for leaf in jax.tree.leaves(x))
     chunk = min(total, max(16, min(4096, 2**16 // max(numbers, 1))))
     predict = partial(local.problem.predict, variables)
@@ -116,7 +118,7 @@ def _personal(
     clients: PyTree,
     state: State,
 ) -> Array:
-    """Each hospital's model over its rows, in the blocks of the plan."""
+    """Apply each hospital's model to its rows, in the blocks of the plan."""
     first = jax.lax.axis_index(DEVICES) * plan.slots
     round_key = keys.at_round(state.key, keys.ADAPT, state.round)
     problem, rows = local.problem, held.rows
@@ -130,7 +132,9 @@ def _personal(
             return variables
         train = data.train
         shard = Shard(train.x, train.y, train.start[place], train.size[place], block, number)
-        return algorithm.adapt(training, variables, shard, keys.of_client(round_key, data.client_ids[number]))
+        return algorithm.adapt(
+            training, variables, shard, keys.client_key(round_key, data.client_ids[number])
+        )
 
     def block(j: Array, outputs: Array) -> Array:
         slots = j * plan.block + jnp.arange(plan.block)

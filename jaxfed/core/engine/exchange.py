@@ -1,8 +1,8 @@
-"""One exchange with all hospitals: block after block on each device, and once where devices meet.
+"""One exchange with all hospitals: each device runs its blocks one by one, then devices communicate once.
 
 Memory does not grow with the number of hospitals, except for chains that store every upload. Hospitals that
-do
-not take part cost nothing: those present are moved to the front, in order of size, and the loop stops there.
+do not take part cost nothing: those present are moved to the front, in order of size, and the loop ends
+after them.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ class Group(NamedTuple):
     """A group of hospitals with the same model, in one exchange.
 
     Attributes:
-        number: of the group.
+        number: the group's number.
         plan: static; its layout.
         data: its rows.
         local: its training.
-        server: what its hospitals are sent.
-        weights: ``[C]`` of its hospitals if they take part, in two parts.
+        server: the server's state that is sent to its hospitals.
+        weights: ``[C]`` weights of its hospitals if they take part, in two parts.
         trains: ``[P]`` bool, the places that this device trains in this round.
-        ranking: ``[P]`` places in the order in which they are trained; None where hospitals train at home.
+        ranking: ``[P]`` places in the order in which they are trained; None if every hospital trains on its
+            home device.
     """
 
     number: int
@@ -54,17 +55,18 @@ class Group(NamedTuple):
 
 
 class Exchanged(NamedTuple):
-    """The results of an exchange; C hospitals, the same on every device but for the clients' states.
+    """The results of an exchange for C hospitals; all but the clients' states are equal on all devices.
 
     Attributes:
         common: the aggregate over all hospitals.
         groups: the aggregate of each group.
         clients: the new states of each group's hospitals on this device.
         weights: ``[C]`` of each group, the weights used, in two parts.
-        each: ``[C, ...]`` of each group, the uploads' ``each``; 0 where not used.
-        metrics: ``[C]``; NaN where absent.
-        rejected: ``[C]`` bool, took part, but the upload or the new state was not finite; neither is used.
-        states: what the chain keeps, in two parts.
+        each: ``[C, ...]`` of each group, the uploads' ``each``; 0 for uploads that were not used.
+        metrics: ``[C]``; NaN for absent hospitals.
+        rejected: ``[C]`` bool, the hospital took part, but its upload or its new state was not finite and
+            neither is used.
+        states: the states of the chain, in two parts.
     """
 
     common: Upload
@@ -81,10 +83,10 @@ class _Visited(NamedTuple):
     """The results of this device's hospitals of one group.
 
     Attributes:
-        collected: by the two channels.
-        clients: the new states; those of absent hospitals are as they were.
-        by_hospital: of each place, 0 where it was not trained here: metrics, weights used, ``each``,
-        rejected.
+        collected: the uploads as collected by the two channels.
+        clients: the new states; those of absent hospitals do not change.
+        by_hospital: metrics, weights used, ``each`` and ``rejected`` of each place; 0 for places that this
+            device did not train.
     """
 
     collected: Parts
@@ -105,12 +107,12 @@ def exchange(
     """One exchange with all hospitals.
 
     Args:
-        recipe: what is done.
+        recipe: the algorithm, the trainings and the chain.
         groups: the hospitals.
         clients: the states of each group's hospitals on this device.
         present: ``[C]`` bool.
-        states: what the chain keeps for this exchange, in two parts.
-        run_key, round: what keys are derived from.
+        states: the states of the chain for this exchange, in two parts.
+        run_key, round: the values from which keys are derived.
         which: static; ``MAIN`` or ``FIRST``.
     """
     shapes = [
@@ -130,7 +132,7 @@ def exchange(
     scattered = jax.lax.psum(scattered, DEVICES)
     weights = [seen[1] for seen in scattered]
     key = jax.random.fold_in(keys.at_round(run_key, keys.ROAD, round), which)
-    at = [_hospitals_here(group) for group in groups]
+    at = [_visited_hospitals(group) for group in groups]
     shared, common_state, metrics = common.aggregate(
         [seen.collected.common for seen in visited],
         at,
@@ -140,10 +142,10 @@ def exchange(
     )
     aggregates, group_states = [], []
     seen_by_rule = dict(metrics)
-    for group, seen, channel, weight, where_at in zip(groups, visited, channels, weights, at, strict=True):
-        key_of = jax.random.fold_in(key, 1 + group.number)
+    for group, seen, channel, weight, hospitals in zip(groups, visited, channels, weights, at, strict=True):
+        group_key = jax.random.fold_in(key, 1 + group.number)
         aggregate, state, metrics = channel.group.aggregate(
-            [seen.collected.group], [where_at], group.plan, weight.group, key_of
+            [seen.collected.group], [hospitals], group.plan, weight.group, group_key
         )
         aggregates.append(aggregate)
         group_states.append(state)
@@ -179,12 +181,12 @@ def _visit(
     round: Array,
     which: int,
 ) -> _Visited:
-    """Every hospital of a group that this device has to train; devices do not meet."""
+    """Train every hospital of a group that this device has to train; devices do not communicate."""
     plan, data = group.plan, group.data
     at_home = group.ranking is None
     first = _first(plan) if at_home else 0
-    trains = of_device(group.trains, plan) if at_home else group.trains
-    hospital = of_device(data.hospital, plan) if at_home else data.hospital
+    trains = this_device(group.trains, plan) if at_home else group.trains
+    hospital = this_device(data.hospital, plan) if at_home else data.hospital
     weights = jax.tree.map(lambda leaf: leaf[hospital], group.weights)
     stream = keys.ASK if which == FIRST else keys.CLIENT
     round_key = keys.at_round(run_key, stream, round)
@@ -194,10 +196,10 @@ def _visit(
         number = jnp.minimum(data.hospital[place], plan.clients - 1)
         size = jnp.where(group.trains[place], data.train.size[place], 0)
         shard = Shard(data.train.x, data.train.y, data.train.start[place], size, block, number)
-        words = data.client_ids[number]
-        own = keys.of_client(round_key, words)
-        sender = Sender(keys.of_client(transform_key, words), round, weight)
-        both = own, keys.purpose(own, keys.DECODE)
+        client_id = data.client_ids[number]
+        key = keys.client_key(round_key, client_id)
+        sender = Sender(keys.client_key(transform_key, client_id), round, weight)
+        both = key, keys.purpose(key, keys.DECODE)
         return client_round(recipe, group.local, group.server, state, shard, sender, both, which)
 
     def block(j: Array, carry: tuple) -> tuple:
@@ -206,9 +208,9 @@ def _visit(
         before = jax.tree.map(lambda leaf: leaf[slots], clients)
         heavy = jax.tree.map(lambda leaf: leaf[slots], weights)
         after = side_by_side(client, plan, first + slots, _sender_weight(channels, heavy), before)
-        # the state too: a hospital that uploads nothing may diverge all the same
-        here, finite = trains[slots], all_finite((after.received, after.each, after.state))
-        used = here & finite
+        # the state is checked too, because a hospital that uploads nothing may diverge as well
+        present, finite = trains[slots], all_finite((after.received, after.each, after.state))
+        used = present & finite
         received, seen = where(used, (after.received, after.each), 0)
         heavy = where(used, heavy, 0)
         return (
@@ -220,10 +222,10 @@ def _visit(
             ),
             _put(clients, slots, where(used, after.state, before)),
             (
-                _put(metrics, slots, where(here, after.metrics, 0)),
+                _put(metrics, slots, where(present, after.metrics, 0)),
                 _put(weight, slots, heavy),
                 _put(each, slots, seen),
-                rejected.at[slots].set(here & ~finite),
+                rejected.at[slots].set(present & ~finite),
             ),
         )
 
@@ -244,14 +246,13 @@ def _visit(
 
 
 def _sender_weight(channels: Parts, weights: Parts) -> Array:
-    """The weight that a transform is told: in the group, or in the common form where the group has no
-    channel."""
+    """The weight that a transform sees: in the group, or in the common form if the group has no channel."""
     return weights.common if channels.group.empty else weights.group
 
 
 def _by_hospital(group: Group, seen: _Visited) -> tuple[Metrics, Parts, PyTree, Array]:
-    """``[C, ...]``: what this device saw of each hospital, 0 elsewhere; whole once devices add theirs up."""
-    at = _hospitals_here(group)
+    """``[C, ...]``: this device's results by hospital, 0 for the others; the sum over devices is complete."""
+    at = _visited_hospitals(group)
 
     def scatter(leaf: Array) -> Array:
         kind = jnp.int32 if leaf.dtype == bool else leaf.dtype
@@ -261,27 +262,26 @@ def _by_hospital(group: Group, seen: _Visited) -> tuple[Metrics, Parts, PyTree, 
     return jax.tree.map(scatter, seen.by_hospital)
 
 
-def _hospitals_here(group: Group) -> Array:
-    """Numbers of the hospitals at the places that this device visits."""
-    return of_device(group.data.hospital, group.plan) if group.ranking is None else group.data.hospital
+def _visited_hospitals(group: Group) -> Array:
+    """The numbers of the hospitals at the places that this device visits."""
+    return this_device(group.data.hospital, group.plan) if group.ranking is None else group.data.hospital
 
 
 def side_by_side(client: Callable[..., Any], plan: Plan, *arguments: Any) -> PyTree:
-    """``client(*arguments, block)`` for a block of hospitals, ``[B, ...]``; without a client axis for B =
-    1."""
+    """``client(*arguments, block)`` for a block of B hospitals, ``[B, ...]``; B = 1 has no client axis."""
     if plan.block == 1:
         only = jax.tree.map(lambda leaf: leaf[0], arguments)
         return jax.tree.map(lambda leaf: leaf[None], client(*only, None))
     return jax.vmap(partial(client, block=plan.axis), axis_name=plan.axis)(*arguments)
 
 
-def of_device(leaf: Array, plan: Plan) -> Array:
+def this_device(leaf: Array, plan: Plan) -> Array:
     """``[S, ...]``: this device's part of ``[D * S, ...]``."""
     return jax.lax.dynamic_slice_in_dim(leaf, _first(plan), plan.slots)
 
 
 def _first(plan: Plan) -> Array:
-    """Place of this device's first slot."""
+    """The place of this device's first slot."""
     return jax.lax.axis_index(DEVICES) * plan.slots
 
 

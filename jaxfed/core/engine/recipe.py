@@ -1,4 +1,4 @@
-"""What is done in a round, and what the observer sees of it."""
+"""The recipe of a round, the clients' state, and the metrics of a round for the observer."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ STATE = State(COPIED, COPIED, COPIED, SHARDED, COPIED, COPIED)  # type: ignore[a
 @pytree
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What is done in a round. A pytree: its numbers are leaves, everything else is static.
+    """All parts of a round. A pytree: its numbers are leaves, everything else is static.
 
     Attributes:
-        algorithm: of G groups of hospitals with different models; G = 1 where all have the same.
-        locals: the training of each group.
-        chain: the road of an upload.
-        participation: who takes part.
-        weights: multiplies what the algorithm says that a hospital weighs; None for 1.
+        algorithm: for G groups of hospitals with different models; G = 1 if all have the same model.
+        locals: the local training of each group.
+        chain: the parts that process uploads.
+        participation: draws the hospitals that take part.
+        weights: factors of the hospitals' weights that the algorithm gives; None for 1.
     """
 
     algorithm: GroupAlgorithm
@@ -44,11 +44,11 @@ class Recipe:
 
 
 class ClientState(NamedTuple):
-    """What is kept in a hospital between rounds.
+    """The state of a hospital between rounds.
 
     Attributes:
-        algorithm: by the algorithm.
-        transforms: by the transforms of each exchange of a round.
+        algorithm: the state of the algorithm.
+        transforms: the states of the transforms, for each exchange of a round.
     """
 
     algorithm: PyTree
@@ -56,12 +56,12 @@ class ClientState(NamedTuple):
 
 
 class RoundInfo(NamedTuple):
-    """What the observer sees of a round; C hospitals in the order of the data set.
+    """The metrics of a round for the observer; C hospitals in the order of the data set.
 
     Attributes:
-        clients: metrics ``[C]`` of training and of the rule; NaN where the hospital was absent.
-        present: ``[C]`` bool, took part.
-        rejected: ``[C]`` bool, took part, but its upload was not finite and was not used.
+        clients: metrics ``[C]`` of training and of the rule; NaN for absent hospitals.
+        present: ``[C]`` bool, the hospital took part.
+        rejected: ``[C]`` bool, the hospital took part, but its upload was not finite and was not used.
         refused: bool, the server's new state was not finite, so it remained as it was.
     """
 

@@ -1,8 +1,7 @@
-"""The road of an upload inside a round: transforms in the clients' program, the rest where devices meet.
+"""A chain inside a round: transforms run in the clients' program, the other parts after communication.
 
-What the server aggregates travels in channels: one that all groups of models share, and one for each group.
-Of
-each channel uploads are added up block by block, or stored where the chain needs all of them.
+The server aggregates uploads in channels: one that all groups of models share, and one for each group. A
+channel adds uploads up block by block, or stores them if the chain needs all of them.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from jaxfed.core.uploads import Uploads
 
 
 def is_empty(upload: Upload) -> bool:
-    """Whether there is nothing to aggregate in a channel."""
+    """Whether a channel has nothing to aggregate."""
     return not jax.tree.leaves((upload.update, upload.aux))
 
 
 def zeros_like(upload: Upload) -> Upload:
-    """An upload of zeros, for one of shapes; ``each`` goes past the road."""
+    """An upload of zeros with these shapes, without ``each``, which no part of a chain processes."""
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), upload._replace(each=()))
 
 
 def start_channel(chain: Chain, shape: Upload) -> PyTree:
-    """What a chain keeps on the server for a channel of uploads of this shape."""
+    """The initial state of a chain on the server, for a channel of uploads of this shape."""
     if is_empty(shape):
         return ()
     upload, chain = zeros_like(shape), hyperparameters.at_hospital(chain, ...)
@@ -63,12 +62,12 @@ class Total(NamedTuple):
 
 
 class Channel:
-    """How uploads of one channel are collected on a device, and aggregated where devices meet.
+    """Collects the uploads of one channel on a device and aggregates them over devices.
 
     Args:
-        chain: the road.
+        chain: the parts that process uploads.
         shape: shapes of an upload of this channel.
-        state: what the chain keeps for it.
+        state: the state of the chain for this channel.
     """
 
     def __init__(self, chain: Chain, shape: Upload, state: PyTree) -> None:
@@ -80,7 +79,7 @@ class Channel:
             self._sum = chain.rule
 
     def begin(self, plan: Plan) -> PyTree:
-        """Nothing collected yet; rows for ``plan.slots`` uploads if they are stored."""
+        """An empty collection, with rows for ``plan.slots`` uploads if they are stored."""
         if self.empty:
             return ()
         if self._sum is not None:
@@ -124,14 +123,14 @@ class Channel:
     def aggregate(
         self, collected: list[PyTree], hospitals: list[Array], plan: Plan, weights: Array, key: Array
     ) -> tuple[Upload, PyTree, Metrics]:
-        """The aggregate, what the chain keeps, and metrics of the rule, where devices meet.
+        """The aggregate over devices, the new state of the chain, and metrics of the rule.
 
         Args:
-            collected: of each group that this device collected in this channel.
-            hospitals: of each group, ``[S]`` numbers of the hospitals at the rows that are stored.
-            plan: of any of these groups.
+            collected: this device's collection of each group.
+            hospitals: for each group, ``[S]`` numbers of the hospitals at the rows that are stored.
+            plan: the plan of any of these groups.
             weights: ``[C]`` the weights used, the same on every device.
-            key: of this channel in this round.
+            key: the random key of this channel in this round.
         """
         if self.empty:
             return self._shape, self._state, {}
@@ -139,16 +138,16 @@ class Channel:
         if self._sum is not None:
             total = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *collected)
             total = jax.lax.psum(total, DEVICES)
-            update, kept, seen = self._sum.lower(
+            update, new, metrics = self._sum.lower(
                 total.sum, total.weight, state.rule, _position(chain, key, 0)
             )
         else:
-            update, kept, seen = self._stored(collected, hospitals, plan, weights, key)
+            update, new, metrics = self._stored(collected, hospitals, plan, weights, key)
         result, posts = update.update, []
         for i, (post, post_state) in enumerate(zip(chain.posts, state.posts, strict=True)):
             result, post_state = post.apply(result, post_state, _position(chain, key, 1 + i))
             posts.append(post_state)
-        return update._replace(update=result), ChainState(kept, tuple(posts)), seen
+        return update._replace(update=result), ChainState(new, tuple(posts)), metrics
 
     def _stored(
         self, collected: list[PyTree], hospitals: list[Array], plan: Plan, weights: Array, key: Array
@@ -170,10 +169,10 @@ class Channel:
         key = _position(chain, key, 0)
         rule = chain.rule
         if isinstance(rule, Rule):
-            aggregate, kept, seen = rule.reduce(uploads, self._state.rule, key)
+            aggregate, new, metrics = rule.reduce(uploads, self._state.rule, key)
             whole, aux = uploads.whole(aggregate.update), aggregate.aux
             upload = Upload(_like(whole, self._shape.update), _like(aux, self._shape.aux))
-            return upload, kept, seen
+            return upload, new, metrics
 
         def lift(row: Array, aux: Array) -> PyTree:
             upload = Upload(_like(row, self._shape.update), _like(aux, self._shape.aux))
@@ -208,7 +207,7 @@ def _flat(tree: PyTree) -> Array:
 
 
 def _like(vector: Array, shape: PyTree) -> PyTree:
-    """A vector as the tree that it was made of; the numbers stay as wide as they are."""
+    """The tree with this structure whose numbers are the vector's; dtypes stay those of the vector."""
     leaves, structure = jax.tree.flatten(shape)
     parts, first = [], 0
     for leaf in leaves:

@@ -7,7 +7,7 @@
     update  = posts(rule(mixers(uploads)))
     server  = server_update(server, update)
 
-:mod:`jaxfed.core.engine.exchange` runs the hospitals of a device; devices meet once per exchange.
+:mod:`jaxfed.core.engine.exchange` runs the hospitals of a device; devices communicate once per exchange.
 """
 
 from __future__ import annotations
@@ -118,8 +118,10 @@ def _with_transforms(
 
 
 def round_on_device(recipe: Recipe, plans: Plans, data: Data, state: State) -> tuple[State, RoundInfo]:
-    """One round, inside a ``shard_map`` with the axis ``DEVICES``: devices meet where uploads are
-    aggregated."""
+    """One round, inside a ``shard_map`` with the axis ``DEVICES``.
+
+    Devices communicate only to aggregate uploads.
+    """
     recipe = hyperparameters.at_round(recipe, state.round)
     algorithm = recipe.algorithm
     sizes = sum((rows.sizes for rows in data[1:]), data[0].sizes)
@@ -157,11 +159,14 @@ def round_on_device(recipe: Recipe, plans: Plans, data: Data, state: State) -> t
 
 
 def presence(recipe: Recipe, state: State, sizes: Array, client_ids: Array) -> tuple[Array, PyTree]:
-    """``[C]`` bool: who takes part, the same on every device; a hospital without rows never does."""
+    """``[C]`` bool: whether each hospital takes part, the same on every device, and participation's state.
+
+    A hospital without rows never takes part.
+    """
     key = keys.purpose(state.key, keys.COHORT)
-    by_client = jax.vmap(partial(keys.of_client, key))(client_ids)
-    draw, kept = recipe.participation.draw(state.participation, by_client, state.round, sizes)
-    return (sizes > 0) & (draw > 0), kept
+    by_client = jax.vmap(partial(keys.client_key, key))(client_ids)
+    draw, new = recipe.participation.draw(state.participation, by_client, state.round, sizes)
+    return (sizes > 0) & (draw > 0), new
 
 
 def float_type() -> jnp.dtype:
@@ -172,15 +177,15 @@ def float_type() -> jnp.dtype:
 def _dealt(
     recipe: Recipe, plans: Plans, data: Data, state: State, present: Array
 ) -> list[tuple[Array, Array | None]]:
-    """For each group the places that this device trains, and in which order; None for that of their homes."""
-    here = [jnp.append(present, False)[rows.hospital] for rows in data]
+    """For each group the places that this device trains, and their order; None if they train at home."""
+    taking_part = [jnp.append(present, False)[rows.hospital] for rows in data]
     # client state and stored uploads live on the client's home device, so it must train there
     at_home = bool(jax.tree.leaves(state.clients)) or recipe.chain.stores
     device = jax.lax.axis_index(DEVICES)
     if at_home or plans[0].devices_per_run == 1:
         return [
             (at & (homes(plan.places, plan.devices_per_run) == device), None)
-            for at, plan in zip(here, plans, strict=True)
+            for at, plan in zip(taking_part, plans, strict=True)
         ]
     works = []
     for local, rows in zip(recipe.locals, data, strict=True):
@@ -188,23 +193,23 @@ def _dealt(
         work = jnp.broadcast_to(jnp.asarray(work, jnp.int32), rows.sizes.shape)
         works.append(jnp.append(work, 0)[rows.hospital])
     everybody = jnp.stack(
-        [(at | (rows.train.size == 0)).all() for at, rows in zip(here, data, strict=True)]
+        [(at | (rows.train.size == 0)).all() for at, rows in zip(taking_part, data, strict=True)]
     ).all()
 
     def home() -> list[Array]:
         return [homes(plan.places, plan.devices_per_run) for plan in plans]
 
-    def anew() -> list[Array]:
+    def balanced() -> list[Array]:
         loads, devices = jnp.zeros(plans[0].devices_per_run, jnp.int32), []
-        for at, work, rows in zip(here, works, data, strict=True):
+        for at, work, rows in zip(taking_part, works, data, strict=True):
             dealt, loads = deal(at, work, rows.ranking, loads)
             devices.append(dealt)
         return devices
 
-    trains = jax.lax.cond(everybody, home, anew)
+    trains = jax.lax.cond(everybody, home, balanced)
     return [
-        (at & (where_to == device), rows.ranking)
-        for at, where_to, rows in zip(here, trains, data, strict=True)
+        (at & (assigned == device), rows.ranking)
+        for at, assigned, rows in zip(taking_part, trains, data, strict=True)
     ]
 
 
@@ -238,7 +243,7 @@ def _serve(
         )
 
     used_weights, all_weights = (
-        sum((w.common for w in of[1:]), of[0].common) for of in (met.weights, everyone)
+        sum((w.common for w in parts[1:]), parts[0].common) for parts in (met.weights, everyone)
     )
     everybody = cohort(sizes, used_weights, all_weights, met.common.aux, ())
     common = algorithm.aggregate(server.common, met.common.update, everybody)
@@ -246,15 +251,15 @@ def _serve(
     groups, cohorts = [], []
     for g, rows in enumerate(data):
         weights = met.weights[g].group, everyone[g].group
-        of_group = cohort(rows.sizes, *weights, met.groups[g].aux, met.each[g])
+        group_cohort = cohort(rows.sizes, *weights, met.groups[g].aux, met.each[g])
         sent = Parts(common, server.group[g])
-        groups.append(algorithm.settle(recipe.locals[g], sent, met.groups[g].update, of_group, key))
-        cohorts.append(of_group)
+        groups.append(algorithm.settle(recipe.locals[g], sent, met.groups[g].update, group_cohort, key))
+        cohorts.append(group_cohort)
     if not algorithm.separate:
         return keep_finite(Parts(common, tuple(groups)), state.server, everybody.present)
     pairs = [
-        keep_finite(new, old, of_group.present)
-        for new, old, of_group in zip(groups, state.server.group, cohorts, strict=True)
+        keep_finite(new, old, group_cohort.present)
+        for new, old, group_cohort in zip(groups, state.server.group, cohorts, strict=True)
     ]
     return Parts(state.server.common, tuple(new for new, _ in pairs)), jnp.stack([r for _, r in pairs]).any()
 

@@ -1,17 +1,14 @@
-"""The one program that trains: whole runs in slots, taken some rounds further and evaluated on the way.
+"""The program that trains: it advances whole runs in slots by several rounds and evaluates them in between.
 
-A slot holds a run. The devices are cut into ``Plan.configs`` sets, and every set has ``together`` slots: one
-on a CPU,
-where a run then costs what it costs alone, or many under ``vmap`` on a GPU. How many rounds a slot goes,
-where it
-is evaluated and whether it starts anew is traced, slot by slot: so the same program can start the next run
-in a
-slot, skip a diverged run, or leave the slot unused. A single run is one slot.
+A slot holds a run. The devices are divided into ``Plan.configs`` sets, and every set has ``together`` slots:
+one on a CPU, where a run then costs as much as alone, or many under ``vmap`` on a GPU. The number of rounds
+of a slot, the rounds after which it is evaluated and whether it starts a new run are traced for each slot. So
+the same program can start the next run in a slot, skip a diverged run, or leave the slot unused. A single run
+is one slot.
 
-A run has diverged when in some round hospitals took part and no upload could be used, or the server's new
-state
-was refused, or the training loss of an upload that was used is not finite. Where its command says so it
-stops there.
+A run has diverged if in some round hospitals took part and no upload could be used, or the server's new state
+was refused, or the training loss of an upload that was used is not finite. If its command says so, a run
+stops in that round.
 """
 
 from __future__ import annotations
@@ -36,12 +33,12 @@ RUNS, RUNS_OF_PLACES = PartitionSpec(CONFIGS), PartitionSpec(CONFIGS, DEVICES)
 
 
 class RunInput(NamedTuple):
-    """What a run is a function of; ``[W, ...]`` for W slots.
+    """The inputs that determine a run; ``[W, ...]`` for W slots.
 
     Attributes:
-        recipe: what is done in a round, per-hospital numbers as ``[C]``.
+        recipe: the parts of a round, with per-hospital numbers as ``[C]``.
         seed: integer.
-        data: int32, the number of its data set.
+        data: int32, the number of the run's data set.
     """
 
     recipe: Recipe
@@ -53,7 +50,7 @@ class Slot(NamedTuple):
     """A run in progress; ``[W, ...]`` for W slots.
 
     Attributes:
-        state: of the run.
+        state: the run's state.
         diverged: int32, rounds done when it diverged; 0 while it has not.
     """
 
@@ -62,11 +59,11 @@ class Slot(NamedTuple):
 
 
 class SlotCommand(NamedTuple):
-    """What a slot does in a call; ``[W]`` and ``[W, M]`` for W slots and M segments.
+    """The command of a slot for a call; ``[W]`` and ``[W, M]`` for W slots and M segments.
 
     Attributes:
-        fresh: bool, start anew.
-        stop: bool, stop where the run diverges.
+        fresh: bool, start a new run.
+        stop: bool, stop if the run diverges.
         rounds: int32, rounds of each segment.
         evaluate: bool, evaluate after the segment.
     """
@@ -78,18 +75,18 @@ class SlotCommand(NamedTuple):
 
 
 class Data(NamedTuple):
-    """V data sets of equal shapes, for each group of models; every leaf has that axis in front."""
+    """V data sets of equal shapes, for each group of models; the first axis of every leaf has length V."""
 
     train: tuple[TrainingData, ...]
     evaluation: tuple[EvaluationData, ...]
 
 
 class Results(NamedTuple):
-    """What a call gives besides the slots.
+    """The results of a call besides the slots.
 
     Attributes:
-        single: ``name: [W, M, C, splits]`` per evaluated hospital after each segment; NaN where it was not
-        evaluated.
+        single: ``name: [W, M, C, splits]`` per evaluated hospital after each segment; NaN after segments
+            without evaluation.
         pooled: ``name: [W, M, splits]`` over all rows.
         rounds: ``[W, L, ...]`` the first L rounds of the call; None for L = 0.
     """
@@ -121,19 +118,18 @@ def advance(
     splits: int,
     log: int,
 ) -> tuple[Slot, Results]:
-    """Take every slot through its segments.
+    """Advance every slot through its segments.
 
     Args:
-        inputs: what runs in each slot; changed numbers do not compile again.
-        slots: donated.
-        commands: what each slot does.
+        inputs: the inputs of the run in each slot; a call with changed numbers does not compile again.
+        slots: the runs; donated.
+        commands: the command of each slot.
         data: the data sets.
-        plans, evaluation_plans: static; the layout of the training rows, and of those to evaluate on, by
-        group.
+        plans, evaluation_plans: static; the layout of the training rows and of the evaluated rows, by group.
         together: static; slots of each set of devices, W = ``plan.configs * together``.
         measure: static; metrics of segments of a flat store.
         splits: static; number of splits in ``data.evaluation``.
-        log: static; L, for how many rounds of a call ``Results.rounds`` has room.
+        log: static; L, the number of rounds of a call for which ``Results.rounds`` has room.
     """
 
     def run(given: RunInput, slot: Slot, command: SlotCommand, data: Data) -> tuple[Slot, Results]:
@@ -194,7 +190,10 @@ def advance(
 def _train(
     step: Any, slot: Slot, info: Any, done: Array, count: Array, stop: Array
 ) -> tuple[Slot, Any, Array]:
-    """``count`` rounds, or fewer where the run diverges and is to stop; ``done`` of this call are behind."""
+    """Train ``count`` rounds, or fewer if the run diverges and has to stop.
+
+    ``done`` is the number of rounds that this call has already trained.
+    """
 
     def proceed(carry: tuple) -> Array:
         return (carry[0] < count) & ~(stop & (carry[1].diverged > 0))
@@ -212,7 +211,7 @@ def _train(
 
 
 def _typed(state: State, like: State) -> State:
-    """A state with the types of a slot, which are those of what the run in it started from."""
+    """A state with the dtypes of a slot, which are those of the state from which its run started."""
     return jax.tree.map(
         lambda leaf, other: leaf if leaf.dtype == other.dtype else leaf.astype(other.dtype), state, like
     )
@@ -227,7 +226,7 @@ def _diverges(info: RoundInfo) -> Array:
 
 
 def empty(given: RunInput, data: Data, *, plans: Plans, together: int) -> Slot:
-    """Slots with nothing in them, for runs shaped like this one."""
+    """Empty slots for runs with the same shapes as ``given``."""
 
     def start(recipe: Recipe, data: Data) -> Slot:
         return Slot(rounds.start(recipe, plans, _choose(data, 0).train, 0), jnp.zeros((), jnp.int32))
@@ -251,7 +250,7 @@ def _start_from(
 
 
 def put_slot(slot: Slot, plan: Plan, together: int, make: Any) -> Slot:
-    """A slot's leaves as ``[W, ...]`` where slots lie; ``make(leaf, shape)`` gives each."""
+    """Put a slot's leaves on the devices as ``[W, ...]``; ``make(leaf, shape)`` gives each array."""
     specs = jax.tree.broadcast(SLOT, slot, is_leaf=lambda leaf: isinstance(leaf, PartitionSpec))
     width = plan.configs * together
 
@@ -268,6 +267,6 @@ def _zeros(leaf: Any, shape: tuple[int, ...]) -> Array:
 
 
 def _choose(data: Data, number: Array | int) -> Data:
-    """One of the data sets, without their axis; the only one is not copied."""
+    """The data set with this number, without the axis over data sets; a single data set is not copied."""
     first = 0 if len(data.train[0].sizes) == 1 else number
     return jax.tree.map(lambda leaf: leaf[first], data)

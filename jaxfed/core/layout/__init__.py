@@ -1,1 +1,1 @@
-"""Where hospitals lie: on devices, in blocks, in memory."""
+"""The layout of hospitals on devices, in blocks and in memory."""

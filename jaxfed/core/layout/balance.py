@@ -1,8 +1,8 @@
-"""Which device trains which hospital of a cohort that is drawn anew in every round.
+"""Assignment of the hospitals of a cohort to devices, for cohorts that are drawn in every round.
 
-Hospitals have a home, where their states lie and where they train when all of them do. A sampled cohort may
-find most of its work at home on one device: where hospitals keep nothing from round to round, any device can
-train them, and :func:`deal` balances them as they were at home, inside the compiled round.
+Every hospital has a home device, which holds its state and trains it if all hospitals take part. Most of the
+work of a sampled cohort may have its home on the same device. If hospitals have no state, any device can
+train them, and :func:`deal` balances the cohort over the devices inside the compiled round.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-ONE_BY_ONE = 16  # hospitals per device
+ONE_BY_ONE = 16  # hospitals per device that are assigned one by one
 
 
 def homes(places: int, devices: int) -> Array:
-    """``[P]`` int32: the device of each place."""
+    """``[P]`` int32: the home device of each place."""
     return jnp.arange(places, dtype=jnp.int32) // (places // devices)
 
 
 def deal(present: Array, work: Array, ranking: Array, loads: Array) -> tuple[Array, Array]:
-    """``[P]`` int32: the device that trains each place (who is absent may be anywhere), and the devices' new
-    loads.
+    """``[P]`` int32: the device that trains each place, and the devices' new loads.
 
-    The largest go one by one to the device with the least work so far (Graham 1969); the others, which are
-    small beside these, fill in order what each device is short of an equal share.
+    The largest hospitals are assigned one by one to the device with the least work so far (Graham 1969). The
+    others, which are small in comparison, fill the devices in order up to an equal share of the work. The
+    device of an absent hospital is arbitrary.
 
     Args:
-        present: ``[P]`` bool, who takes part.
-        work: ``[P]`` int32, what each costs.
-        ranking: ``[P]`` the places in the order of their work, most first.
-        loads: ``[D]`` int32, the work that each device has already.
+        present: ``[P]`` bool, whether the hospital takes part.
+        work: ``[P]`` int32, the cost of each hospital.
+        ranking: ``[P]`` the places in descending order of their work.
+        loads: ``[D]`` int32, the work already assigned to each device.
     """
     devices = len(loads)
     places, first = len(present), min(len(present), devices * ONE_BY_ONE)

@@ -1,8 +1,8 @@
-"""How many bytes a plan needs on each device, before anything is compiled or put there.
+"""Estimates of the bytes that a plan needs on each device, before compiling and before copying the data.
 
-A program's bytes are the most that is alive at once in its jaxpr: inputs, results, and what is still to be
-read. XLA fuses operations and so needs less, as a rule; where the estimate is above the limit, the program is
-compiled and XLA's own account decides.
+The estimate is the largest number of bytes of arrays that exist at the same time in the program's jaxpr:
+inputs, results, and values that are read later. XLA fuses operations and so usually needs less. If the
+estimate is above the limit, the program is compiled and XLA's memory analysis decides.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Needed(NamedTuple):
 
     Attributes:
         rows: the hospitals' rows; the same for all configurations of a sweep.
-        own: what one configuration adds: its states, its log, and the work on a block of hospitals. K
-            configurations side by side need ``rows + K * own``.
+        own: bytes that each configuration adds: its states, its log, and the working memory of a block of
+            hospitals. K configurations side by side need ``rows + K * own``.
     """
 
     rows: int
@@ -48,17 +48,17 @@ class Needed(NamedTuple):
         return self.rows + self.own
 
 
-def of_rounds(traced: Traced, plan: Plan, train: PyTree) -> Needed:
-    """What rounds need.
+def memory_needed(traced: Traced, plan: Plan, train: PyTree) -> Needed:
+    """The bytes that rounds need on each device.
 
     Args:
-        traced: ``advance.trace(...)`` of :mod:`jaxfed.core.engine.runs`. Arrays may
-            be ``jax.ShapeDtypeStruct``; with those of the run itself nothing is traced twice.
-        plan: of the hospitals, or of any group of them.
+        traced: ``advance.trace(...)`` of :mod:`jaxfed.core.engine.runs`. Arrays may be
+            ``jax.ShapeDtypeStruct``; with the run's arrays nothing is traced twice.
+        plan: the layout of the hospitals, or of any group of them.
         train: the training rows among its arguments.
     """
     rows = sum(map(_bytes, jax.tree.leaves(train)))
-    return Needed(share_of_rows(plan, rows), max(peak(_of_device(traced.jaxpr.jaxpr)) - rows, 0))
+    return Needed(share_of_rows(plan, rows), max(peak(_device_program(traced.jaxpr.jaxpr)) - rows, 0))
 
 
 def share_of_rows(plan: Plan, count: int) -> int:
@@ -67,9 +67,10 @@ def share_of_rows(plan: Plan, count: int) -> int:
 
 
 def peak(jaxpr: core.Jaxpr) -> int:
-    """The most bytes that are alive at once, in this order of operations; results take the place of operands.
+    """The largest number of bytes in use at the same time, in this order of operations.
 
-    Inputs may be given up after their last use, as a donated state is, or what a loop carries.
+    A result may reuse the memory of an operand, and an input is freed after its last use, because it may be
+    a donated state or the carry of a loop.
     """
     last = {v: i for i, eqn in enumerate(jaxpr.eqns) for v in _variables(eqn.invars)}
     results = set(_variables(jaxpr.outvars))
@@ -101,16 +102,15 @@ def limit(plan: Plan) -> int:
 
 
 def check(traced: Traced, plan: Plan, train: PyTree, cut: Callable[[float], int] | None = None) -> None:
-    """Refuse rounds that do not fit; the arguments are those of :func:`of_rounds`.
+    """Refuse rounds that do not fit; the arguments are those of :func:`memory_needed`.
 
     ``cut(share)`` returns the largest block whose working memory is at most ``share`` of the present one's,
-    or 0.
-    By default memory is taken to grow linearly with the block.
+    or 0. By default memory is taken to grow linearly with the block.
 
     Raises:
         InvalidInput: says how many bytes are needed, how many there are, and which block would fit.
     """
-    allowed, needed = limit(plan), of_rounds(traced, plan, train)
+    allowed, needed = limit(plan), memory_needed(traced, plan, train)
     if needed.rows + 2 * needed.own <= allowed:
         return
     exact: Any = traced.lower().compile().memory_analysis()
@@ -122,8 +122,8 @@ def check(traced: Traced, plan: Plan, train: PyTree, cut: Callable[[float], int]
     share = max(0.0, 1 - (total - allowed) / max(work, 1))
     block = cut(share) if cut else math.floor(plan.block * share)
     raise InvalidInput(
-        f"block={plan.block}: a round needs {in_words(total)} on each device and there are "
-        f"{in_words(allowed)}; " + (f"block={block} would fit" if block >= 1 else REMEDY)
+        f"block={plan.block}: a round needs {format_bytes(total)} on each device and there are "
+        f"{format_bytes(allowed)}; " + (f"block={block} would fit" if block >= 1 else REMEDY)
     )
 
 
@@ -139,19 +139,19 @@ def check_rows(plan: Plan, hospitals: Dataset) -> None:
     needed = share_of_rows(plan, rows * sum(math.prod(shape) * kind.itemsize for shape, kind in kinds))
     if needed > allowed:
         raise InvalidInput(
-            f"hospitals: their rows need {in_words(needed)} on each device and there are "
-            f"{in_words(allowed)}; {REMEDY}"
+            f"hospitals: their rows need {format_bytes(needed)} on each device and there are "
+            f"{format_bytes(allowed)}; {REMEDY}"
         )
 
 
-def in_words(count: float) -> str:
-    """Bytes with a unit."""
+def format_bytes(count: float) -> str:
+    """A number of bytes as text with a unit."""
     power = min(max(int(math.log(max(count, 1), 1000)), 0), 4)
     return f"{count / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
 def free() -> int:
-    """RAM that this process may still take."""
+    """Bytes of RAM that this process may still allocate."""
     free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**62
     try:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
@@ -165,11 +165,11 @@ def free() -> int:
     return free
 
 
-def _of_device(jaxpr: core.Jaxpr) -> core.Jaxpr:
-    """What one device does: the body of the ``shard_map``, through calls."""
+def _device_program(jaxpr: core.Jaxpr) -> core.Jaxpr:
+    """The program of one device: the body of the ``shard_map``, which may be inside of calls."""
     for eqn in jaxpr.eqns:
         for body in bodies_of(eqn):
-            return body if eqn.primitive.name == "shard_map" else _of_device(body)
+            return body if eqn.primitive.name == "shard_map" else _device_program(body)
     return jaxpr
 
 

@@ -1,13 +1,14 @@
-"""How hospitals are laid on devices and blocks: the only place that knows about either.
+"""The assignment of hospitals to devices and blocks.
 
-Hospitals are dealt to devices largest first, each to the device with the least work so far (Graham
-1969), and lie on it sorted by work. A device runs them in blocks of ``block``, each block as long as
-its largest member needs, so that nobody pays for padding. A block of 1 runs one hospital after another
-without a client axis; a block of all is one ``vmap``.
+Hospitals are dealt to devices in descending order of work, each to the device with the least work so far
+(Graham 1969), and are sorted by work on each device. A device runs them in blocks of ``block`` hospitals, and
+each block takes as many steps as its largest member needs. So hospitals of a block have similar sizes and
+little time is lost on padding. A block of 1 runs one hospital after another without a client axis; a block of
+all hospitals is one ``vmap``.
 
 Every device sees all training rows, so that any device can train any hospital
-(:mod:`jaxfed.core.layout.balance`).
-On a CPU the devices are cores and read the same memory: rows are held once.
+(:mod:`jaxfed.core.layout.balance`). On a CPU the devices are cores that read the same memory, which holds the
+rows once.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class Plan:
         devices: the jax devices that are used.
         block: hospitals that run side by side on a device.
         slots: places for hospitals on each device, a multiple of ``block``.
-        configs: into how many equal sets the devices are cut; every set holds all hospitals, and in a
-            sweep each has whole runs of its own.
+        configs: number of equal sets of devices; every set has all hospitals, and in a sweep the sets train
+            different runs.
         clients: C, the length of arrays with an entry for each hospital of the data set.
     """
 
@@ -59,7 +60,7 @@ class Plan:
 
     @property
     def mesh(self) -> Mesh:
-        """Runs, and the hospitals of a run, over the devices."""
+        """The mesh over the devices, with one axis over runs and one over the hospitals of a run."""
         axes = (AxisType.Auto, AxisType.Auto)
         return jax.make_mesh(
             (self.configs, self.devices_per_run), (CONFIGS, DEVICES), axes, devices=self.devices
@@ -67,18 +68,18 @@ class Plan:
 
     @property
     def axis(self) -> str | None:
-        """Name of the client axis inside a block; None where hospitals run one at a time."""
+        """Name of the client axis inside a block; None if hospitals run one at a time."""
         return BLOCK if self.block > 1 else None
 
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """Where a data set's hospitals lie.
+    """The places of a data set's hospitals.
 
     Attributes:
         plan: the static part.
         position: ``[C]`` place ``device * slots + slot`` of each hospital, in the data set's order.
-        work: ``[C]`` what it was dealt by.
+        work: ``[C]`` the work by which the hospitals were dealt.
     """
 
     plan: Plan
@@ -105,9 +106,9 @@ def place(
         work: ``[C]`` cost of each hospital in a round, in any unit (steps are good).
         devices: how many of jax's devices to use; None for all that the hospitals with work can fill.
         block: hospitals side by side on a device; None for 1 on a CPU and all on a GPU.
-        configs: groups of so many devices, each with all hospitals.
-        dealt: ``[C]`` number of the device of each hospital, where that is decided already.
-        clients: hospitals of the whole data set; None for those that are placed.
+        configs: number of sets of ``devices`` devices, each with all hospitals.
+        dealt: ``[C]`` number of the device of each hospital, if that is already decided.
+        clients: number of hospitals of the whole data set; None for those that are placed.
 
     Raises:
         InvalidInput: more devices than jax has.
@@ -166,17 +167,17 @@ def place_groups(
 
 
 def _dealt(work: np.ndarray, devices: int, dealt: np.ndarray) -> list[list[int]]:
-    """As dealt, every list sorted by work."""
+    """The hospitals of each device as already dealt; every list is sorted by work."""
     order = np.argsort(-work, kind="stable")
     return [order[dealt[order] == d].tolist() for d in range(devices)]
 
 
 def _deal(work: np.ndarray, devices: int) -> list[list[int]]:
-    """Largest first, each to the device with the least work; every list is sorted by work."""
+    """Deal hospitals in descending order of work to the device with the least; lists are sorted by work."""
     loads = [(0.0, d) for d in range(devices)]
     lists: list[list[int]] = [[] for _ in range(devices)]
     for c in np.argsort(-work, kind="stable"):
-        if not work[c]:  # takes a place and no time
+        if not work[c]:  # needs a place but no time
             min(lists, key=len).append(int(c))
             continue
         load, d = heapq.heappop(loads)

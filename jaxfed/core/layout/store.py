@@ -1,8 +1,7 @@
-"""Hospitals' rows on the devices: laid out on the host, then put, once.
+"""Hospitals' rows on the devices: they are laid out on the host and copied to the devices once.
 
-V data sets of equal shapes lie side by side (a sweep may have several, a run has one): every array has that
-axis in
-front. Shorter data sets are padded with rows that nobody reads.
+V data sets of equal shapes are stacked (a sweep may have several, a run has one): the first axis of every
+array has length V. Shorter data sets are padded with rows that are never read.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _ROWS = 4096  # copied at a time, because fancy indexing allocates a temporary
 @pytree
 @dataclasses.dataclass(frozen=True)
 class Ragged:
-    """Rows of hospitals, one hospital's after another's; P places for hospitals.
+    """Rows of hospitals, hospital by hospital without padding; P places for hospitals.
 
     Attributes:
         x, y: ``[N, ...]``.
@@ -45,12 +44,12 @@ class Ragged:
 @pytree
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What training a group of hospitals needs, whole on every device; P = D * S places.
+    """The data for training a group of hospitals, complete on every device; P = D * S places.
 
     Attributes:
         train: the training rows, and those of each place.
         hospital: ``[P]`` int32, the number of the hospital at each place; C where a place is empty.
-        ranking: ``[P]`` int32, the places in the order of their work, most first.
+        ranking: ``[P]`` int32, the places in descending order of their work.
         sizes: ``[C]`` int32, training rows of the group's hospitals; 0 for hospitals of other groups.
         client_ids: ``[C, 2]`` uint32 name hashes of all hospitals.
     """
@@ -65,7 +64,7 @@ class TrainingData:
 @pytree
 @dataclasses.dataclass(frozen=True, eq=False)
 class EvaluationData:
-    """What evaluating a group needs; arrays are sharded, so each device sees its rows and places.
+    """The data for evaluating a group; arrays are sharded, so each device sees its rows and places.
 
     Attributes:
         rows: rows of the evaluated splits, ``[D * N]``; those of each place counted from the device's first.
@@ -83,13 +82,12 @@ def training_data(
 ) -> TrainingData:
     """Put the training rows of a group on the devices, those of a device's hospitals together.
 
-    Read-only arrays of a single data set with nothing but training rows stay where and as they are, even on
-    disk.
+    Read-only arrays of a single data set that has only training rows are used without a copy, even on disk.
 
     Args:
         datasets: V data sets.
-        placements: of each; their plans are equal.
-        members: of each, the numbers of the hospitals in the group, in the order that was placed.
+        placements: the placement of each data set; their plans are equal.
+        members: for each data set, the numbers of the group's hospitals in the order of the placement.
     """
     plan = placements[0].plan
     alone = datasets[0] if len(datasets) == 1 else None
@@ -111,7 +109,7 @@ def training_data(
         start[v, place.position[line]] = np.cumsum(count[line]) - count[line]
         size[v, place.position], work[v, place.position] = count, place.work
         hospital[v, place.position], sizes[v, group] = group, count
-        client_ids[v, : len(data)] = keys.name_words(data.hospitals)
+        client_ids[v, : len(data)] = keys.client_ids(data.hospitals)
         rows.append(_training_rows(data, group[line]))
     ranking = np.argsort(-work, axis=1, kind="stable").astype(np.int32)
 
@@ -199,7 +197,7 @@ def _put(leaf: np.ndarray, plan: Plan, spec: PartitionSpec) -> Array:
 
 
 def _dtype(leaf: np.ndarray) -> np.dtype:
-    """64 bits only where jax is told to keep them."""
+    """The dtype on the device; it has 64 bits only if jax is configured for them."""
     return jax.dtypes.canonicalize_dtype(leaf.dtype)
 
 

@@ -1,1 +1,1 @@
-"""Metrics of segments of a flat store, under jit, and what their names mean."""
+"""Metrics of segments of a flat store, under jit, and the meaning of their names."""

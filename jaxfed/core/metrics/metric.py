@@ -1,4 +1,4 @@
-"""A user's metric, and what the names of metrics mean wherever results are shown or compared."""
+"""Users' metrics, and the meaning of the names of metrics where results are shown or compared."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class Metric:
     """A user's metric: ``Simulation(metrics={"f2": Metric(f2, label="F2")})``.
 
     The function sees all rows that are evaluated on a device, once for each hospital and split, with the
-    other rows masked, and once more for each split over all hospitals: that is cheap for a sum, and dear
-    where the function sorts and hospitals are many.
+    other rows masked, and once more for each split over all hospitals: that is cheap for a sum, and
+    expensive for a function that sorts if there are many hospitals.
 
     Attributes:
         function: ``(outputs [N, ...], y [N, ...], mask [N]) -> scalar``, in jax. ``mask`` is 1 for the rows
             of a hospital and split (or, pooled, of all hospitals) and 0 for the others, whose outputs and
-            labels are 0. Where there are no rows the metric is NaN and the function has no say.
-        higher_is_better: whether more is better; so it is for a plain function.
-        label: what figures call it; None for its name.
+            labels are 0. Without rows the metric is NaN, whatever the function returns.
+        higher_is_better: whether more is better, as it is for a plain function.
+        label: its label in figures; None for its name.
     """
 
     function: Callable[[Array, Array, Array], Array]
@@ -41,12 +41,12 @@ class Metric:
 
         def value(number: Array) -> Array:
             inside = segment == number
-            said, labels = (
+            predicted, labels = (
                 jnp.where(inside.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, 0) for leaf in (outputs, y)
             )
             dtype = jnp.promote_types(outputs.dtype, jnp.float32)
-            found = self.function(said, labels, inside.astype(dtype)).astype(dtype)
-            return jnp.where(inside.any(), found, jnp.nan)
+            result = self.function(predicted, labels, inside.astype(dtype)).astype(dtype)
+            return jnp.where(inside.any(), result, jnp.nan)
 
         return jax.lax.map(value, jnp.arange(segments), batch_size=min(TOGETHER, segments))
 
@@ -56,20 +56,20 @@ class Metric:
 
 
 def as_metric(metric: Metric | Callable[..., Any]) -> Metric:
-    """A metric; of a plain function more is better."""
+    """The metric, or a plain function as a metric of which more is better."""
     return metric if isinstance(metric, Metric) else Metric(metric)
 
 
 @dataclasses.dataclass(frozen=True)
 class Scoring:
-    """What the metrics of a run or a sweep mean: plain data, saved with them.
+    """The meaning of the metrics of a run or a sweep: plain data that are saved with the metrics.
 
     Attributes:
-        loss: the metric that is the mean loss: settings and rounds are chosen by its smallest value.
+        loss: the metric that is the mean loss; its smallest value chooses settings and rounds.
         first: the metric that figures and tables show first.
         higher: the metrics of which more is better; of all others less is.
-        labels: ``(metric, what figures call it)`` where that is not its name.
-        prevalence: whether there is a share of positives to show.
+        labels: ``(metric, its label in figures)`` for metrics whose label is not their name.
+        prevalence: whether the labels have a share of positives.
     """
 
     loss: str
@@ -79,15 +79,15 @@ class Scoring:
     prevalence: bool = False
 
     def higher_is_better(self, metric: str) -> bool:
-        """Whether more is better of a metric, or of a column of it such as ``auroc_worst``."""
+        """Whether more is better for a metric, or for one of its columns such as ``auroc_worst``."""
         return parts(metric)[0] in self.higher
 
     def label(self, metric: str) -> str:
-        """What figures call a metric."""
+        """The label of a metric in figures."""
         return dict(self.labels).get(metric, metric)
 
     def extended(self, metrics: Mapping[str, Metric]) -> Scoring:
-        """With users' metrics."""
+        """A copy with users' metrics added."""
         higher = tuple(name for name, metric in metrics.items() if metric.higher_is_better)
         labels = tuple((name, metric.label) for name, metric in metrics.items() if metric.label)
         return dataclasses.replace(self, higher=self.higher + higher, labels=self.labels + labels)
@@ -98,7 +98,7 @@ class Scoring:
 
     @classmethod
     def from_json(cls, text: str) -> Scoring:
-        """What :meth:`to_json` wrote."""
+        """Read the text that :meth:`to_json` wrote."""
         read: dict[str, Any] = json.loads(text)
         labels = tuple((name, label) for name, label in read["labels"])
         return cls(**{**read, "higher": tuple(read["higher"]), "labels": labels})

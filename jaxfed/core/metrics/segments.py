@@ -18,11 +18,11 @@ def segment_means(values: Array, segment: Array, segments: int) -> Array:
     count = jax.ops.segment_sum(inside.astype(jnp.int32), place, segments + 1)[:, None]
 
     def mean(values: Array) -> Array:
-        kept = jnp.where(inside[:, None], values, 0)
-        return jax.ops.segment_sum(kept, place, segments + 1) / jnp.maximum(count, 1)
+        counted = jnp.where(inside[:, None], values, 0)
+        return jax.ops.segment_sum(counted, place, segments + 1) / jnp.maximum(count, 1)
 
     first = mean(values)
-    # a long sum drifts in float32; the second one, of what is left, is short of digits to lose
+    # a long float32 sum drifts; summing the residuals a second time recovers the lost digits
     rest = mean(values - first[place])
     means = first + jnp.where(jnp.isfinite(first), rest, 0)
     return jnp.where(count > 0, means, jnp.nan)[:segments]
@@ -34,7 +34,7 @@ def named_means(segment: Array, segments: int, **values: Array) -> dict[str, Arr
     return dict(zip(values, means.T, strict=True))
 
 
-def right(said: Array, y: Array, outputs: Array) -> Array:
-    """``[N]``: 1 where ``said`` is ``y``, else 0; NaN, not wrong, where the model says nothing."""
+def right(predicted: Array, y: Array, outputs: Array) -> Array:
+    """``[N]``: 1 where ``predicted`` equals ``y``, else 0; NaN where an output of the model is NaN."""
     broken = jnp.isnan(outputs).reshape(len(outputs), -1).any(-1)
-    return jnp.where(broken, jnp.nan, (said == y).astype(outputs.dtype))
+    return jnp.where(broken, jnp.nan, (predicted == y).astype(outputs.dtype))

@@ -90,9 +90,9 @@ def _product(x: Array, kernel: Array, window: Window, precision: Any) -> tuple[A
     return product.reshape(*product.shape[:2], *x.shape[2:]), (flat, kernel, axes)
 
 
-def _backward(window: Window, precision: Any, kept: Any, slope: Array) -> tuple[Array, Array]:
+def _backward(window: Window, precision: Any, residuals: Any, slope: Array) -> tuple[Array, Array]:
     # written out, because the derived one transposes the patches and pads them one by one
-    flat, kernel, axes = kept
+    flat, kernel, axes = residuals
     positions = slope.shape[2:]
     slope = slope.reshape(*slope.shape[:2], -1)
     # patches first: the second of two operands that meet in their last axes is packed, and this one is small
@@ -115,7 +115,10 @@ _patches_times.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
 def _apart(x: Array) -> Array:
-    """``x``, computed once: XLA fuses across its barriers, but not into a branch that it cannot foresee."""
+    """``x``, materialised once.
+
+    XLA may fuse across an optimization barrier, but not into a branch whose condition it cannot evaluate.
+    """
     return lax.cond(lax.optimization_barrier(True), lambda x: x, lambda x: lax.rev(x, (0,)), x)
 
 

@@ -45,8 +45,10 @@ def _forward(x: Array, kernel: Array, precision: Any, preferred: Any) -> tuple[A
     return lax.dot_general(x, kernel, (((1,), (0,)), ((), ())), precision, preferred), (x, kernel)
 
 
-def _backward(precision: Any, preferred: Any, kept: tuple[Array, Array], slope: Array) -> tuple[Array, Array]:
-    x, kernel = kept
+def _backward(
+    precision: Any, preferred: Any, residuals: tuple[Array, Array], slope: Array
+) -> tuple[Array, Array]:
+    x, kernel = residuals
     of_x = lax.dot_general(slope, kernel, (((1,), (1,)), ((), ())), precision, preferred)
     # behind a barrier, because XLA makes one product of a transposition and a product
     columns = lax.optimization_barrier(x.T)

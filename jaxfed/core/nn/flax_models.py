@@ -73,7 +73,7 @@ class LinenModel:
         return callable(getattr(type(self.module), "features", None))
 
     def features(self, variables: Variables, x: PyTree) -> Array:
-        """What the module's method ``features(x)`` gives in evaluation mode."""
+        """The result of the module's method ``features(x)`` in evaluation mode."""
 
         def features(variables: Variables, x: PyTree) -> Any:
             collections = {"params": variables.params, **variables.stats}
@@ -113,7 +113,7 @@ class NnxModel:
     form: Form | None = None
 
     def init(self, key: Array, x: PyTree) -> Variables:
-        """Fresh variables; every seed has its own."""
+        """Initial variables, which depend on the key."""
         del x  # nnx models know their shapes
         _, params, _, stats = _split(self.make(nnx.Rngs(key)))
         return Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(stats))
@@ -145,7 +145,7 @@ class NnxModel:
         return callable(getattr(type(model), "features", None))
 
     def features(self, variables: Variables, x: PyTree) -> Array:
-        """What the module's method ``features(x)`` gives in evaluation mode."""
+        """The result of the module's method ``features(x)`` in evaluation mode."""
 
         def features(variables: Variables, x: PyTree) -> Any:
             model = self._merge(variables, None)

@@ -1,4 +1,4 @@
-"""What is inside of a traced operation."""
+"""The operations and inner jaxprs of a jaxpr."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from jax.extend import core
 
 def operations_in(jaxpr: core.Jaxpr) -> set[str]:
     """Names of the operations in a jaxpr, at any depth."""
-    found = {eqn.primitive.name for eqn in jaxpr.eqns}
-    return found.union(*(operations_in(body) for eqn in jaxpr.eqns for body in bodies_of(eqn)))
+    names = {eqn.primitive.name for eqn in jaxpr.eqns}
+    return names.union(*(operations_in(body) for eqn in jaxpr.eqns for body in bodies_of(eqn)))
 
 
 def bodies_of(eqn: core.JaxprEqn) -> list[core.Jaxpr]:

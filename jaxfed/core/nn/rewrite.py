@@ -5,7 +5,7 @@ and pooling (:mod:`jaxfed.core.nn.convolution`) and dense layers (:mod:`jaxfed.c
 gradients
 are those of the model, up to the order of additions.
 
-What is inside functions with derivatives of their own (``custom_jvp``, ``custom_vjp``) is left as it is.
+Functions with custom derivatives (``custom_jvp``, ``custom_vjp``) are not rewritten inside.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jaxfed.core.nn import convolution, dense
 from jaxfed.core.nn.jaxprs import bodies_of
 
 Form = Literal["fast", "native"]
-Rule = Callable[..., Array | None]  # of an operation's inputs and parameters; None where it stays as it is
+Rule = Callable[..., Array | None]  # from an operation's inputs and parameters; None if it is not replaced
 
 _RULES: dict[str, Rule] = {**convolution.RULES, **dense.RULES}
 
@@ -31,7 +31,7 @@ _INLINED = {"closed_call", "core_call", "jit", "pjit"}
 
 
 def default_form() -> Form:
-    """The fast one on a CPU; XLA's own operations elsewhere."""
+    """The default form: the fast form on a CPU, XLA's own operations elsewhere."""
     return "fast" if jax.default_backend() == "cpu" else "native"
 
 
@@ -70,7 +70,7 @@ def _evaluate(jaxpr: core.Jaxpr, consts: Sequence[Any], args: Sequence[Any]) -> 
 
 
 def _replaced(eqn: core.JaxprEqn, inputs: list[Any]) -> list[Any] | None:
-    """The results of an equation in a fast form; None where it stays as it is."""
+    """The results of an equation in a fast form; None if it is not replaced."""
     name = eqn.primitive.name
     if name in _RULES:
         fast = _RULES[name](*inputs, **eqn.params)

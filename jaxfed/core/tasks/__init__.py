@@ -1,4 +1,4 @@
-"""jaxfed's tasks, and the names by which they can be asked for."""
+"""jaxfed's tasks, and their names."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["BINARY", "MULTICLASS", "REGRESSION", "TASKS", "as_task", "known_scor
 
 
 def as_task(task: Task | str) -> Task:
-    """A task, or jaxfed's of that name.
+    """The task itself, or jaxfed's task of this name.
 
     Raises:
-        InvalidInput: it is neither.
+        InvalidInput: ``task`` is neither a task nor the name of one.
     """
     if isinstance(task, Task):
         return task
@@ -30,7 +30,7 @@ def as_task(task: Task | str) -> Task:
 
 
 def known_scoring(metrics: Iterable[str]) -> Scoring | None:
-    """What metrics mean of which only names are known: that of jaxfed's task that has such ones, or None."""
+    """The scoring of jaxfed's task that has metrics of these names, or None if there is no such task."""
     names = {*metrics}
     fits = [task.scoring for task in TASKS.values() if {task.loss, task.first} <= names]
     return fits[0] if fits else None

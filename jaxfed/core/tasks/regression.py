@@ -22,12 +22,12 @@ def measures(outputs: Array, losses: Array, y: Array, segment: Array, segments: 
     """Metrics of numbers, averaged over the outputs."""
     error = (outputs - y.reshape(outputs.shape)).reshape(len(outputs), -1)
     y = y.reshape(len(outputs), -1).astype(outputs.dtype)
-    found = named_means(segment, segments, mse=jnp.square(error).mean(-1), mae=jnp.abs(error).mean(-1))
+    means = named_means(segment, segments, mse=jnp.square(error).mean(-1), mae=jnp.abs(error).mean(-1))
     mean = jnp.stack([named_means(segment, segments, y=column)["y"] for column in y.T], axis=-1)
     spread = jnp.square(y - mean[jnp.clip(segment, 0, segments - 1)]).mean(-1)
     variance = named_means(segment, segments, variance=spread)["variance"]
-    r2 = jnp.where(variance > 0, 1 - found["mse"] / jnp.where(variance > 0, variance, 1), jnp.nan)
-    return {**found, "r2": r2}
+    r2 = jnp.where(variance > 0, 1 - means["mse"] / jnp.where(variance > 0, variance, 1), jnp.nan)
+    return {**means, "r2": r2}
 
 
 REGRESSION = Task(

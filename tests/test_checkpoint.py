@@ -140,7 +140,7 @@ def test_a_failure_while_writing_leaves_the_old_one(tmp_path, monkeypatch, call)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, call, fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(CheckpointError, match="No space"):
         write(path, example(5))
     assert read(path).round == 4
     assert os.listdir(tmp_path) == ["x"]

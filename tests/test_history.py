@@ -59,19 +59,25 @@ def test_across_hospitals_of_many_at_once(name):
         np.testing.assert_allclose(list(own.values()), [*expected, *ends], rtol=1e-12)
 
 
+def evaluated(history, round, single, pooled):
+    """With another evaluation, ``name: [C, S]`` and ``name: [S]``."""
+    both = ({name: values[None] for name, values in part.items()} for part in (single, pooled))
+    return history.evaluations(np.array([round]), *both)
+
+
 @pytest.fixture
 def history():
     """Evaluated at 0 and 2; then two rounds: in the second nobody took part."""
     empty = History.empty(hospitals((3, 2, 0), test=2), ("test",))
     single = {"auroc": np.array([[0.5], [NAN], [NAN]])}
-    first = empty.evaluation(0, single, {"auroc": np.array([0.4])})
+    first = evaluated(empty, 0, single, {"auroc": np.array([0.4])})
     loss = np.array([[0.6, NAN, NAN], [NAN, NAN, NAN]])
     present = np.array([[True, True, False], [False, False, False]])
     rejected = np.array([[False, True, False], [False, False, False]])
     training = {"loss": loss, "present": present, "rejected": rejected}
     trained = first.trained(training, np.array([True, False]))
     better = {"auroc": np.array([[0.8], [0.6], [NAN]])}
-    return trained.evaluation(2, better, {"auroc": np.array([0.7])})
+    return evaluated(trained, 2, better, {"auroc": np.array([0.7])})
 
 
 def test_rounds_frame(history):
@@ -108,7 +114,7 @@ def test_the_evaluation_that_validation_rows_like_best():
     single = {"log_loss": np.zeros((2, 2))}
     history = empty
     for done, loss in enumerate([NAN, 0.5, 0.3, 0.4]):
-        history = history.evaluation(done, single, {"log_loss": np.array([loss, 0.0])})
+        history = evaluated(history, done, single, {"log_loss": np.array([loss, 0.0])})
     assert (history.chosen("best"), history.chosen("last")) == (2, 3)
 
 

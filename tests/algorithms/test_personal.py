@@ -263,6 +263,7 @@ def test_the_share_of_apfl_stays_a_share():
     assert set(alpha.tolist()) <= {0.0, 1.0}
 
 
+@pytest.mark.filterwarnings("ignore:no hospital has test rows of both classes")
 def test_test_rows_do_not_reach_what_is_adapted():
     """The probability of a test row is the same whichever its label is: those of both labels add up to 1."""
     data = hospitals((9, 5), test=1)

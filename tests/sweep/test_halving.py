@@ -63,6 +63,7 @@ def test_death_by_the_servers_new_state(sim):
     np.testing.assert_array_equal(found["diverged"], [np.nan, 1])
 
 
+@pytest.mark.filterwarnings("ignore:features .* are far from 1")
 def test_one_refused_hospital_kills_nobody(sim):
     """The whole run goes on, as a single run does."""
     data = sim.hospitals

@@ -83,7 +83,7 @@ class Uploads:
     ) -> None:
         self._matrix, self.aux, self.weights = matrix, aux, weights
         self.size, self.axis = matrix.shape[1] if size is None else size, axis
-        self.mixture: Array | None = None  # [M, K]; None where nothing was mixed
+        self.mixture: Array | None = None
         self._stored = weights > 0
         self._products = _Products(matrix, self._stored, axis)
 

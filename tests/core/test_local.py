@@ -143,7 +143,7 @@ class Noisy(nn.Module):
 
 def test_every_step_hospital_and_round_has_its_own_noise():
     data = hospitals((8, 8))
-    data = data.replace(y=np.ones_like(data.y))  # errors of both signs could cancel to 0
+    data = data.replace(y=np.ones_like(data.y))  # errors of a batch never cancel
     problem = recipe(data, model=Noisy()).locals[0].problem
     variables = problem.init(jax.random.key(0), data.x[:1].astype(np.float32))
     lab = Lab(recipe(data, model=Noisy(), batch_size=4), data)

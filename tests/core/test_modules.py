@@ -108,7 +108,7 @@ def test_batch_statistics_are_averaged_over_hospitals(name):
     model = NORMED[name]
     module = Normed() if name == "linen" else model.make
     lab = Lab(recipe(data, model=module, batch_size=4), data, block=2)
-    start = jax.tree.map(np.asarray, lab.start().server.variables)
+    start = jax.tree.map(np.asarray, lab.start().server.group[0].variables)
     server, _, log = lab.rounds(1)
     parts = []
     for hospital in data.hospitals:
@@ -181,11 +181,11 @@ def test_an_nnx_model_is_its_linen_twin():
     data = hospitals((7, 5))
     linen = Lab(recipe(data, batch_size=None), data)
     twin = Lab(recipe(data, model=lambda rngs: Twin(rngs), batch_size=None), data)
-    initial = linen.start().server.variables
+    initial = linen.start().server.group[0].variables
     same(twin.rounds(2, initial=initial)[0], linen.rounds(2, initial=initial)[0], rtol=1e-5)
     assert not np.array_equal(
-        twin.start(0).server.variables.params["head"]["kernel"],
-        twin.start(1).server.variables.params["head"]["kernel"],
+        twin.start(0).server.group[0].variables.params["head"]["kernel"],
+        twin.start(1).server.group[0].variables.params["head"]["kernel"],
     )
 
 

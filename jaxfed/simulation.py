@@ -17,6 +17,7 @@ from jaxfed.core import hyperparameters as values
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.types import Variables
+from jaxfed.data.notices import warn_unmeasured
 from jaxfed.participation import Everyone
 from jaxfed.results.run import Run
 from jaxfed.results.sweep import Sweep
@@ -140,6 +141,7 @@ class Simulation(Spec):
         """
         check_run(self, rounds, seed, eval_every, initial, resume)
         check_checkpoint(checkpoint, every, keep, resume)
+        warn_unmeasured(self.evaluation_hospitals, self.splits, stacklevel=3)
         return train(
             self.trainer,
             int(rounds),
@@ -209,6 +211,7 @@ class Simulation(Spec):
             InvalidInput: lists everything that is wrong, before anything is compiled.
             CheckpointError: the folder is of another sweep, or none of its checkpoints can be read.
         """
+        warn_unmeasured(self.evaluation_hospitals, self.splits, stacklevel=3)
         return sweep(
             self,
             fields,

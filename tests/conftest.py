@@ -1,4 +1,5 @@
 import os
+import signal
 from pathlib import Path
 
 import jax
@@ -24,6 +25,12 @@ def heart_folder() -> Path:
 def own_cache(tmp_path_factory):
     """Nothing is read from or written to the user's cache folder."""
     os.environ["JAXFED_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_are_heard():
+    """A background job is started with interrupts ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

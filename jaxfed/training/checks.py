@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxfed.core.errors import Problems
-from jaxfed.data.notices import warn_unmeasured
 from jaxfed.spec.checks import check_count
 from jaxfed.spec.shapes import variables_of
 from jaxfed.spec.spec import ALL, Spec
@@ -53,7 +52,6 @@ def check_run(spec: Spec, rounds: Any, seed: Any, eval_every: Any, initial: Any,
             given == shapes, f"initial has shapes {given}, the model needs {shapes}; give Variables{kind}"
         )
     problems.raise_if_any()
-    warn_unmeasured(spec.evaluation_hospitals, spec.splits, stacklevel=4)
 
 
 def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> None:

@@ -17,7 +17,10 @@ from jaxfed.runtime import cache
 from jaxfed.training import judgement, tuning
 
 MANY = tuple(range(1, 41))
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [
+    pytest.mark.usefixtures("quick_compilation"),
+    pytest.mark.filterwarnings("ignore:no hospital has test rows of both classes"),
+]
 
 
 @pytest.fixture
@@ -143,7 +146,7 @@ def test_the_fastest_block_is_taken(monkeypatch):
 
 
 def test_a_given_block_is_the_only_one_tried(monkeypatch):
-    monkeypatch.setattr(tuning, "seconds", lambda spec, block, rounds: {2: 1.0}[block])
+    monkeypatch.setattr(tuning, "seconds", lambda spec, rounds, block: {2: 1.0}[block])
     assert simulation(block=2).tuned().block == 2
 
 
@@ -151,7 +154,7 @@ def test_the_faster_form_is_taken(monkeypatch):
     monkeypatch.setattr(tuning, "forms", lambda spec: ("native", "fast"))
     times = {("native", 8): 2.0, ("fast", 4): 1.0}
     monkeypatch.setattr(
-        tuning, "seconds", lambda spec, block, rounds: times.get((spec.form, block), 3.0 + block)
+        tuning, "seconds", lambda spec, rounds, block: times.get((spec.form, block), 3.0 + block)
     )
     found = simulation().tuned()
     assert found.form == "native" or found.block == 4
@@ -161,7 +164,7 @@ def test_the_faster_form_is_taken(monkeypatch):
 
 
 def test_no_block_fits(monkeypatch):
-    monkeypatch.setattr(tuning, "seconds", lambda spec, block, rounds: math.inf)
+    monkeypatch.setattr(tuning, "seconds", lambda spec, rounds, block: math.inf)
     with pytest.raises(InvalidInput, match="tuned: no block fits into memory"):
         simulation().tuned()
 

@@ -290,7 +290,7 @@ def test_nobody_asks_a_task_for_its_name():
                 parts = [node.left, *node.comparators]
             elif isinstance(node, ast.Dict):
                 parts = [key for key in node.keys if key is not None]
-            elif isinstance(node, ast.Subscript):
+            elif isinstance(node, ast.Subscript) and getattr(node.value, "id", "") != "Literal":
                 parts = [node.slice]
             elif isinstance(node, ast.MatchValue):
                 parts = [node.value]

@@ -45,7 +45,7 @@ def times(monkeypatch, **seconds):
     """What the stopwatch shows for each form; a block of 2 is best. The list gets what is timed."""
     timed = []
 
-    def show(spec, block, rounds):
+    def show(spec, rounds, block):
         timed.append((spec.form, block))
         return seconds[spec.form] + 0.1 * abs(block - 2)
 
@@ -60,8 +60,8 @@ def never(*arguments):
 def test_both_forms_are_timed_on_a_gpu(gpu, monkeypatch):
     shown, seconds = {}, tuning.seconds
 
-    def watched(spec, block, rounds):
-        found = seconds(spec, block, rounds)
+    def watched(spec, rounds, block):
+        found = seconds(spec, rounds, block)
         shown[spec.form, block] = min(found, shown.get((spec.form, block), found))
         return found
 

@@ -133,7 +133,7 @@ def test_the_fastest_block_is_taken(monkeypatch):
     measured = {1: 3.0, 2: 2.0, 4: 1.0, 8: 2.0, 16: 9.0}
     asked = []
 
-    def seconds(spec, block, rounds):
+    def seconds(spec, rounds, block):
         asked.append((spec.form, block, rounds))
         return measured[block]
 

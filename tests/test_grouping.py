@@ -56,7 +56,6 @@ def simulation(**changes):
         ({"algorithm": FedMD(np.full((2, 3), np.nan))}, "missing or infinite"),
         ({"algorithm": FedMD(PUBLIC, rows=7)}, "from 1 to 6"),
         ({"algorithm": FedMD(PUBLIC, epochs=-1)}, "epochs=-1"),
-        ({"algorithm": ByGroup(Mime())}, "two exchanges"),
         ({"algorithm": ByGroup(jaxfed.algorithms.FedProx(mu=-1.0))}, "group 'clinic': mu=-1.0"),
         ({"algorithm": DSFL(PUBLIC, temperature=0.0)}, "temperature=0.0: give a number > 0"),
         ({"algorithm": DSFL()}, "DSFL compares predictions on public rows"),
@@ -94,11 +93,12 @@ def test_what_has_no_meaning_with_several_models_is_refused():
         simulation().evaluate(None)
     with pytest.raises(jaxfed.InvalidInput, match="of every group"):
         simulation().run(1, initial={"clinic": jaxfed.Variables({}, {})})
-    one = simulation(models=None, groups=None, model=mlp(3))
-    with pytest.raises(
-        jaxfed.InvalidInput, match="FedMD: algorithms for hospitals with different models cannot"
-    ):
-        one.sweep({"algorithm.epochs": [1, 2]}, 1)
+
+
+def test_an_algorithm_with_two_exchanges_runs_in_every_group():
+    by_group = simulation(algorithm=ByGroup(Mime())).run(2, progress=False)
+    assert np.isfinite(by_group.history.pooled["log_loss"]).all()
+    assert not by_group.history.training["rejected"].any()
 
 
 def test_alone_is_every_hospital_with_its_own_model():

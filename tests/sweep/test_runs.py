@@ -133,7 +133,10 @@ def test_static_fields_make_groups(sim, compiled):
     equal(entry, sim.replace(algorithm=algorithms.Ditto(lam=0.5), batch_size=4), 1)
 
 
-@pytest.mark.parametrize("rule", aggregators.__all__)
+RULES = [name for name in aggregators.__all__ if isinstance(getattr(aggregators, name), type)]
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_every_aggregator(rule):
     sim = simulation(aggregator=getattr(aggregators, rule)())
     found = sweep(sim, {"client_optimizer.learning_rate": [0.1, 0.2]})

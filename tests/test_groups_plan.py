@@ -73,7 +73,7 @@ def test_blocks_change_nothing_but_roundings():
 def test_a_checkpoint_has_the_blocks():
     trainer = narrow().trainer
     assert laid_out(trainer, trainer.layout()) is trainer
-    other = {"devices": 2, "blocks": [2, 1], "evaluation_blocks": [2, 1]}
+    other = {"form": "fast", "devices": 2, "blocks": [2, 1], "evaluation_blocks": [2, 1]}
     again = laid_out(trainer, json.loads(json.dumps(other)))
     assert again.layout() == other
     assert [plan.block for plan in again.placed.plans] == [2, 1]

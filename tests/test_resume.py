@@ -275,7 +275,7 @@ def test_the_layout_of_the_checkpoint_is_used_again(tmp_path):
     """What was chosen, perhaps by measurement, and not what would be chosen now."""
     sim = simulation(devices=None, algorithm=LocalOnly())
     how = {"seed": 0, "eval_every": 3, "progress": False}
-    layout = {"devices": 2, "blocks": [2], "evaluation_blocks": [2]}
+    layout = {"form": "fast", "devices": 2, "blocks": [2], "evaluation_blocks": [2]}
     assert sim.trainer.layout() != layout
     # the same configuration, laid out in another way by whoever began
     begun = Trainer(sim, layout)

@@ -106,6 +106,13 @@ def test_alone_is_every_hospital_with_its_own_model():
     assert alone.algorithm == ByGroup(jaxfed.LocalOnly())
 
 
+def test_hospitals_alone_run_side_by_side():
+    """Nothing is uploaded, and a block has several hospitals."""
+    alone = simulation(block=2, devices=1).local_only()
+    assert max(plan.block for plan in alone.trainer.placed.plans) == 2
+    assert np.isfinite(alone.run(1, progress=False).history.pooled["log_loss"]).all()
+
+
 def test_a_run_of_groups(tmp_path):
     sim = simulation()
     run = sim.run(3, progress=False)

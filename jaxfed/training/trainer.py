@@ -72,19 +72,21 @@ class Trainer:
 
     def input(self, seed: int) -> runs.RunInput:
         """The inputs that determine the run, for a slot."""
-        recipe = hyperparameters.padded(self.spec.recipe, self.plan.clients)
         # jnp.asarray keeps Python's numbers weakly typed
-        given = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], runs.RunInput(recipe, seed, 0))
+        given = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], self._input(seed))
         return jax.device_put(given, NamedSharding(self.plan.mesh, runs.RUNS))
 
     def slot(self, seed: int, initial: Any = None) -> runs.Slot:
         """The slot before the first call: empty, or with given initial variables (of each group)."""
-        recipe = hyperparameters.padded(self.spec.recipe, self.plan.clients)
-        given = runs.RunInput(recipe, seed, 0)
+        given = self._input(seed)
         if initial is None:
             return runs.empty(given, self.placed.data, plans=self.placed.plans, together=1)
         variables = (initial,) if self.spec.models is None else tuple(initial[n] for n in self.names)
         return runs.filled(given, self.placed.data, variables, plans=self.placed.plans)
+
+    def _input(self, seed: int) -> runs.RunInput:
+        recipe = hyperparameters.padded(self.spec.recipe, self.plan.clients)
+        return runs.RunInput(recipe, seed, 0)
 
     @property
     def names(self) -> tuple[str, ...]:

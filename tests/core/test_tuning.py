@@ -207,11 +207,23 @@ def test_the_place_of_the_folder(monkeypatch):
 
 
 @pytest.fixture
-def config(monkeypatch):
-    """What would be set of jax's configuration, instead of setting it."""
+def config():
+    """What would be set of jax's configuration, instead of setting it; nobody has set up a cache."""
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
     changes = {}
-    monkeypatch.setattr(jax.config, "update", changes.__setitem__)
-    return changes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax.config, "update", changes.__setitem__)
+        yield changes
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+@pytest.fixture
+def set_up_cache(tmp_path):
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "theirs"))
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
 
 
 def test_programs_are_kept_in_a_folder_of_the_processor(config, monkeypatch, tmp_path):
@@ -219,6 +231,12 @@ def test_programs_are_kept_in_a_folder_of_the_processor(config, monkeypatch, tmp
     cache.keep_compiled_programs()
     assert config["jax_compilation_cache_dir"] == str(tmp_path / cache.processor())
     assert (tmp_path / cache.processor()).is_dir()
+
+
+def test_a_cache_that_a_user_has_set_up_is_left_as_it_is(set_up_cache):
+    before = jax.config.jax_compilation_cache_dir
+    cache.keep_compiled_programs()
+    assert jax.config.jax_compilation_cache_dir == before
 
 
 def test_a_cache_that_is_switched_off_or_cannot_be_used_is_no_error(config, monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 
 from jaxfed.storage.checkpoint import Checkpoint, CheckpointError, config_hash, read, read_config, write
 
+CODE = re.compile(r"(\S+) code:([0-9a-f]{16})")  # as the fingerprint of a setting has it
 SUFFIX = ".checkpoint"
 PAUSE = 30.0  # seconds between checkpoints if no number of rounds is given
 
@@ -147,15 +149,23 @@ def check_config(stored: Mapping[str, Any], config: Mapping[str, Any], name: str
         return
     current = json.loads(json.dumps(config))
     differences = [
-        f"  {field}: {before} there, {now} here"
+        f"  {field}: {_difference(stored.get(field), current.get(field))}"
         for field in sorted({*stored, *current})
         if stored.get(field) != current.get(field)
-        for before, now in [_short(stored.get(field), current.get(field))]
     ]
     raise CheckpointError(
         "configuration",
         "\n".join([f"{name} is of another run; give another folder, or the same settings:", *differences]),
     )
+
+
+def _difference(stored: Any, current: Any) -> str:
+    if CODE.sub("", str(stored)) == CODE.sub("", str(current)):
+        names = dict.fromkeys(CODE.findall(str(current)))
+        edited = [name for name, digest in names if f"{name} code:{digest}" not in str(stored)]
+        return f"the code of {', '.join(edited)}, or a value that it refers to, has been edited since"
+    before, now = _short(stored, current)
+    return f"{before} there, {now} here"
 
 
 def _short(stored: Any, current: Any, most: int = 100) -> tuple[str, str]:

@@ -62,6 +62,11 @@ class Simulation(Spec):
             return dataclasses.replace(self, **changes)
         parts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | changes
         for path, value in inside.items():
+            if path.startswith("data."):
+                raise InvalidInput(
+                    f"replace: {path} is an argument of the function that made a sweep's hospitals; call it, "
+                    f"sim.replace(hospitals=make({path.removeprefix('data.')}={value!r}))"
+                )
             if not paths.has(parts, path):
                 raise InvalidInput(f"replace: {paths.unknown(self, path)}")
             parts = paths.replace(parts, path, value)

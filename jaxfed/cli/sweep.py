@@ -94,7 +94,7 @@ def report(sweep: jaxfed.sweep.Sweep, metric: str | None, out: Path) -> None:
     print(table.head(SHOWN).to_string(index=False, float_format="{:.4g}".format))
     best = sweep.best(metric)
     record = {
-        "settings": best.settings,
+        "settings": best.names,
         "round": best.round,
         "chosen by": f"{best.by} {best.metric}",
         "seeds": best.seeds,

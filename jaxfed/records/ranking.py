@@ -6,7 +6,7 @@ Choosing on the rows that are reported would make the chosen settings look bette
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,8 @@ class Best:
     """The best settings of a sweep.
 
     Attributes:
-        settings: ``{field: value}``, without the seed.
+        settings: ``{field: value}``, without the seed, for ``sim.replace(**best.settings)``.
+        names: ``{field: number or text}``: the same as the sweep's table has them.
         round: rounds of training after which they are best.
         metric, by: the criterion of the choice: a column of ``Sweep.to_frame()``, and a split.
         seeds: number of seeds over which the numbers are averaged.
@@ -43,6 +44,7 @@ class Best:
     """
 
     settings: dict[str, Any]
+    names: dict[str, Any]
     round: int
     metric: str
     by: str
@@ -67,7 +69,7 @@ class Best:
         return self.value(split="test")
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={plain(value)}" for name, value in self.settings.items())
+        settings = ", ".join(f"{name}={plain(value)}" for name, value in self.names.items())
         values = [f"{split} {self.value(split=split):.4g}" for split in self.rows["split"].unique()]
         name = label(self.metric, self.scoring)
         return f"Best({settings or 'the seed alone'}; {name}: {', '.join(values)}; {self.counted()})"
@@ -118,9 +120,15 @@ def ranking(
 
 
 def best_of(
-    frame: pd.DataFrame, fields: Sequence[str], scoring: Scoring, metric: str, by: str, at: At = "last"
+    frame: pd.DataFrame,
+    fields: Sequence[str],
+    scoring: Scoring,
+    metric: str,
+    by: str,
+    at: At = "last",
+    values: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Best:
-    """The first of :func:`ranked`."""
+    """The first of :func:`ranked`; ``values`` has the values of the fields that are named in the table."""
     first = ranked(frame, fields, scoring, metric, by, at).iloc[0]
     if not first["seeds"]:
         diverged = frame["diverged"].min()
@@ -132,8 +140,11 @@ def best_of(
     rows = frame[(numbered(frame, fields) == first["setting"]) & (frame["round"] == first["round"])]
     finite = rows.loc[(rows["split"] == by) & np.isfinite(rows[metric]), "configuration"]
     rows = rows[rows["configuration"].isin(finite)]
+    names = {name: plain(rows[name].iloc[0]) for name in fields if name != SEED}
+    named = {} if values is None else values
     return Best(
-        settings={name: plain(rows[name].iloc[0]) for name in fields if name != SEED},
+        settings={k: named[k][name] if k in named else name for k, name in names.items()},
+        names=names,
         round=int(first["round"]),
         metric=metric,
         by=by,

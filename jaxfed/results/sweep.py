@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,11 +39,14 @@ class Sweep:
             (fields...); ``rows`` (split, hospital).
         config: how the simulation and the sweep were set up.
         provenance: versions, device, time, seconds.
+        values: ``{field: {name: value}}`` for fields whose values are no numbers, such as algorithms, which
+            ``data`` has by name. They are not saved: a sweep that was loaded has the names alone.
     """
 
     data: Dataset
     config: dict[str, Any]
     provenance: dict[str, Any]
+    values: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         missing = {"diverged", "rounds_done", "rows"} - {*self.data.data_vars}
@@ -104,6 +108,7 @@ class Sweep:
         If the seed is a field, settings are judged by the mean over their seeds that did not diverge, and
         settings with fewer diverged seeds precede all others, whatever those score: so settings that
         sometimes diverge do not win because only their good seeds are left.
+        ``sim.replace(**sweep.best().settings)`` is the simulation with the best settings.
 
         Args:
             metric: any metric's column of :meth:`to_frame`, such as ``"auroc"`` (mean over hospitals) or
@@ -116,7 +121,7 @@ class Sweep:
         """
         metric = metric or self.loss
         choice.check_choice(metric, by, self._frame)
-        return choice.best_of(self._frame, [*self.fields], self.scoring, metric, by, at)
+        return choice.best_of(self._frame, [*self.fields], self.scoring, metric, by, at, self.values)
 
     def ranking(self, metric: str | None = None, by: str = "validation", at: At = "last") -> pd.DataFrame:
         """All settings, best first: a table with the rule and the arguments of :meth:`best`.
@@ -214,7 +219,7 @@ class Sweep:
                 "field": name,
                 "values": len(values),
                 "from ... to": ", ".join(map(str, _few(values))),
-                "best": "" if best is None else best.settings.get(name, "all of them"),
+                "best": "" if best is None else best.names.get(name, "all of them"),
             }
             for name, values in self.fields.items()
         ]

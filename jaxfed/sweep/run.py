@@ -105,7 +105,7 @@ def sweep(
         "compile_seconds": driver.timings.compile_seconds,
         "seconds_per_round": driver.timings.report()["seconds_per_round"],
     }
-    return Sweep(now.record.dataset(axes, trials), config, origin)
+    return Sweep(now.record.dataset(axes, trials), config, origin, axes.named())
 
 
 def _check(spec: Spec, halving: Any, together: Any, rounds: int, problems: Problems) -> None:

@@ -53,6 +53,14 @@ class Axes:
         """The values of configuration ``k``, by path."""
         return {axis.path: axis.values[i] for axis, i in zip(self.axes, self.index[k], strict=True)}
 
+    def named(self) -> dict[str, dict[str, Any]]:
+        """``{path: {label: value}}`` for fields whose labels are text."""
+        return {
+            axis.path: dict(zip(axis.labels.tolist(), axis.values, strict=True))
+            for axis in self.axes
+            if axis.labels.dtype.kind == "U"
+        }
+
     def label(self, k: int) -> str:
         """A text for configuration ``k``."""
         named = zip(self.axes, self.index[k], strict=True)

@@ -5,6 +5,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from jaxfed.runtime import cache
+
 jax.config.update("jax_num_cpu_devices", 4)  # plans of 1, 2 and 4 devices in one process
 
 HEART = "processed.cleveland.data"
@@ -22,9 +24,12 @@ def heart_folder() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory):
-    """Nothing is read from or written to the user's cache folder."""
-    os.environ["JAXFED_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+def shared_programs(tmp_path_factory):
+    """Compiled programs are shared by all tests, in a folder of this session and not in the user's."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "programs"
+    os.environ["JAXFED_CACHE"] = str(folder)
+    cache.keep_compiled_programs()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,6 +12,11 @@ from jax import Array
 from jaxfed.core.errors import InvalidInput
 
 
+def relu(x: Array) -> Array:
+    """The rectifier. ``nn.relu`` cannot be pickled, and a field of a model has to be."""
+    return nn.relu(x)
+
+
 class MLP(nn.Module):
     """Dense layers with an activation between them; the last one is called ``head``.
 
@@ -25,7 +30,7 @@ class MLP(nn.Module):
     hidden: tuple[int, ...] = ()
     outputs: int | None = None
     dropout: float = 0.0
-    activation: Callable[[Array], Array] = nn.relu
+    activation: Callable[[Array], Array] = relu
 
     def setup(self) -> None:
         """Layers ``hidden_0``, ``hidden_1``, ..., ``head``."""

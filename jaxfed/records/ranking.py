@@ -132,11 +132,14 @@ def best_of(
     first = ranked(frame, fields, scoring, metric, by, at).iloc[0]
     if not first["seeds"]:
         diverged = frame["diverged"].min()
-        when = f"; the first diverged in round {diverged:g}" if np.isfinite(diverged) else ""
-        raise InvalidInput(
-            f"best: no configuration has a finite {metric} on {by} rows{when}. Try smaller step sizes, or "
-            "at='best' for the rounds before"
+        why = (
+            f"; the first diverged in round {diverged:g}. Try smaller step sizes, or at='best' for the "
+            "rounds before"
+            if np.isfinite(diverged)
+            else f", and none diverged: there are no {by} rows to measure it on. Give the hospitals some, "
+            "jaxfed.data.resplit(hospitals, (0.7, 0.1, 0.2)), or choose by= another split"
         )
+        raise InvalidInput(f"best: no configuration has a finite {metric} on {by} rows{why}")
     rows = frame[(numbered(frame, fields) == first["setting"]) & (frame["round"] == first["round"])]
     finite = rows.loc[(rows["split"] == by) & np.isfinite(rows[metric]), "configuration"]
     rows = rows[rows["configuration"].isin(finite)]

@@ -91,6 +91,10 @@ class Spec:
     weights: PerHospital | None = None
     metrics: Mapping[str, Metric | Callable[..., Any]] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone; a copy computes again what is derived from them."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
     def describe(self) -> dict[str, Any]:
         """The configuration as plain text and numbers."""
         skip = {"hospitals", "evaluate_on"}

@@ -51,6 +51,6 @@ class Bucketing(Mixer):
         order = jnp.argsort(jnp.where(present, jax.random.uniform(key, present.shape), 2))
         place = jnp.zeros_like(order).at[order].set(jnp.arange(len(order)))
         inside = (place // self.size == jnp.arange(self.left(len(order)))[:, None]) & present
+        inside = inside.astype(uploads.weights.dtype)
         count = inside.sum(1)
-        matrix = inside / jnp.maximum(count, 1)[:, None]
-        return uploads.mix(matrix, count.astype(uploads.weights.dtype))
+        return uploads.mix(inside / jnp.maximum(count, 1)[:, None], count)

@@ -64,7 +64,11 @@ class CentredClipping(Rule):
             v = moving[0]
             factor = factors(v)
             mean = uploads.mean(factor)
-            return v + (factor.sum() / count).astype(v.dtype) * (mean.update - v), mean.aux, factor
+            return (
+                v + (factor.sum() / count.astype(factor.dtype)).astype(v.dtype) * (mean.update - v),
+                mean.aux,
+                factor,
+            )
 
         v = uploads.share(state)
         moving = (v, jnp.zeros_like(uploads.aux, shape=uploads.aux.shape[1:]), factors(v))

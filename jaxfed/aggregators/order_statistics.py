@@ -51,14 +51,18 @@ def trimmed_mean(x: Array, present: Array, trim: Array | float) -> Array:
     """
     count = present.sum(dtype=jnp.int32)
     # 0.29 * 100 is 28.999999 in float32
-    out = jnp.minimum(jnp.floor(trim * count + 1e-4).astype(jnp.int32), (count - 1) // 2)
+    out = jnp.minimum(
+        jnp.floor(trim * count.astype(jnp.result_type(trim, jnp.float32)) + 1e-4).astype(jnp.int32),
+        (count - 1) // 2,
+    )
 
     def inner(block: Array) -> Array:
         low, high = _ranked(block, out), _ranked(block, count - 1 - out)
         between = jnp.where((block > low) & (block < high), block, 0).sum(axis=0)
         lows = jnp.minimum(_count(block <= low), count - out) - out
         highs = count - out - jnp.maximum(_count(block < high), out)
-        mean = (between + lows * low + highs * high) / jnp.maximum(count - 2 * out, 1)
+        lows, highs, middle = (n.astype(between.dtype) for n in (lows, highs, count - 2 * out))
+        mean = (between + lows * low + highs * high) / jnp.maximum(middle, 1)
         return jnp.where(low == high, low, mean)
 
     return _by_blocks(inner, x, present, count)

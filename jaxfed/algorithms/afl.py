@@ -49,7 +49,7 @@ def project(v: Array, members: Array, mass: Array) -> Array:
     """
     least = jnp.where(members, v, -jnp.inf).max() - mass - 1  # too low to stay
     ordered = jnp.sort(jnp.where(members, v, least))[::-1]
-    excess = (jnp.cumsum(ordered) - mass) / jnp.arange(1, len(v) + 1)
+    excess = (jnp.cumsum(ordered) - mass) / jnp.arange(1, len(v) + 1, dtype=v.dtype)
     level = excess[jnp.maximum((ordered > excess).sum() - 1, 0)]
     return jnp.where(members, jnp.maximum(v - level, 0), 0)
 

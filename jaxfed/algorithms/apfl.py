@@ -90,7 +90,7 @@ class APFL(Averaging):
 
         start = (server.variables, *client, first, first, jnp.zeros((), jnp.result_type(float)))
         w, v, alpha, _, _, loss = local.repeat(shard, step, start)
-        metrics = {"loss": loss / jnp.maximum(local.total_steps(shard.size), 1), "alpha": alpha}
+        metrics = {"loss": local.mean_of_steps(loss, shard), "alpha": alpha}
         return Upload(tree.subtract(w, server.variables)), Personal(v, alpha), metrics
 
     def variables(self, server: Server, client: Personal) -> Variables:

@@ -91,21 +91,21 @@ class ClusteredFL(Algorithm):
         def consider(c: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             member, count, parent = carry
             inside = (server.member == c) & (cohort.sizes > 0)
-            mean = jnp.linalg.norm(_means(inside * cohort.weights, updates))
+            mean = jnp.linalg.norm(_means(jnp.where(inside, cohort.weights, 0), updates))
             stuck = (mean < self.eps1) & (jnp.max(norms, initial=0, where=inside) > self.eps2)
             complete = jnp.all((cohort.weights > 0) | ~inside) & (inside.sum() > 1)
             split = stuck & complete & (count < self.clusters)
             part = jax.lax.cond(split, _cut, lambda *_: jnp.zeros_like(inside), updates, inside, cohort.sizes)
             return (
                 jnp.where(part, count, member),
-                count + split,
+                count + split.astype(count.dtype),
                 jnp.where(split, parent.at[count].set(c), parent),
             )
 
         start = (server.member, server.used, jnp.arange(self.clusters))
         member, count, parent = jax.lax.fori_loop(0, self.clusters, consider, start)
-        own = (member == jnp.arange(self.clusters)[:, None]) * cohort.weights  # [k, C]
-        models = jax.tree.map(lambda m, d: m[parent] + _means(own, d), server.models, cohort.each)
+        weights = jnp.where(member == jnp.arange(self.clusters)[:, None], cohort.weights, 0)  # [k, C]
+        models = jax.tree.map(lambda m, d: m[parent] + _means(weights, d), server.models, cohort.each)
         return Clusters(models, member, count)
 
     def variables(self, server: Clusters, client: Array) -> Variables:
@@ -132,7 +132,8 @@ def _cut(updates: Array, inside: Array, sizes: Array) -> Array:
     unit = updates / jnp.where(norms > 0, norms, 1)
     part = bipartition(unit @ unit.T, inside)
     rest = inside & ~part
-    return jnp.where((part * sizes).sum() > (rest * sizes).sum(), rest, part)
+    in_part, in_rest = (jnp.where(members, sizes, 0).sum() for members in (part, rest))
+    return jnp.where(in_part > in_rest, rest, part)
 
 
 def bipartition(similarity: Array, inside: Array) -> Array:

@@ -65,7 +65,8 @@ class FedCM(Averaging):
         trained = local.train(server.variables, shard, key, mixed)
         delta = tree.subtract(trained.variables, server.variables)
         assert local.optimizer is not None, "validated by Simulation"
-        length = jnp.maximum(trained.steps, 1) * local.optimizer.numbers["learning_rate"]
+        rate = local.optimizer.numbers["learning_rate"]
+        length = jnp.maximum(trained.steps, 1).astype(jnp.result_type(rate, jnp.float32)) * rate
         return Upload(delta, tree.scale(-1 / length, delta.params)), client, trained.metrics
 
     def server_update(self, server: Any, update: Variables, cohort: Cohort) -> Any:

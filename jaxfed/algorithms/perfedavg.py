@@ -76,7 +76,7 @@ class PerFedAvg(Averaging):
         x = server.variables
         start = (x, transformation.init(x.params), jnp.zeros((), jnp.result_type(float)))
         trained, _, total = local.repeat(shard, step, start)
-        metrics = {"loss": total / jnp.maximum(local.total_steps(shard.size), 1)}
+        metrics = {"loss": local.mean_of_steps(total, shard)}
         return Upload(tree.subtract(trained, x)), client, metrics
 
     def adapt(self, local: LocalTraining, variables: Variables, shard: Shard, key: Array) -> Variables:

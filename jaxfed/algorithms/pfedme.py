@@ -75,7 +75,7 @@ class PFedMe(Personal):
 
         start = (x.params, x, transformation.init(x.params), nothing)
         w, theta, _, total = local.repeat(shard, step, start)
-        metrics = {"loss": total / jnp.maximum(local.total_steps(shard.size), 1)}
+        metrics = {"loss": local.mean_of_steps(total, shard)}
         return Upload(tree.subtract(Variables(w, theta.stats), x)), theta, metrics
 
     def problems(self, local: LocalTraining, variables: Variables) -> list[str]:

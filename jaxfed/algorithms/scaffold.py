@@ -73,7 +73,8 @@ class Scaffold(Averaging):
             control = local.problem.full_gradient(server.variables, shard, key).params
         else:
             assert local.optimizer is not None, "validated by Simulation"
-            length = jnp.maximum(trained.steps, 1) * local.optimizer.numbers["learning_rate"]
+            rate = local.optimizer.numbers["learning_rate"]
+            length = jnp.maximum(trained.steps, 1).astype(jnp.result_type(rate, jnp.float32)) * rate
             control = jax.tree.map(lambda o, d: -o - d / length, offset, delta.params)
         return Upload((delta, tree.subtract(control, client))), control, trained.metrics
 

@@ -124,7 +124,11 @@ class LocalTraining:
             self._rows(shard, key, jnp.zeros((), jnp.int32)),
         )
         end = shard.loop(steps, step, start)
-        return Trained(end.variables, steps, end.loss / jnp.maximum(steps, 1))
+        return Trained(end.variables, steps, self.mean_of_steps(end.loss, shard))
+
+    def mean_of_steps(self, total: Array, shard: Shard) -> Array:
+        """The mean of a hospital's steps of a number whose sum is ``total``; 0 without steps."""
+        return total / jnp.maximum(self.total_steps(shard.size), 1).astype(total.dtype)
 
     def repeat(self, shard: Shard, step: Callable[[Array, PyTree], PyTree], start: PyTree) -> PyTree:
         """Apply ``step(t, carry) -> carry`` as often as :meth:`train` steps, for steps of another kind."""

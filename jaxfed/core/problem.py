@@ -130,7 +130,7 @@ class Problem:
             return total + jnp.where(mask, losses, 0).sum()
 
         nothing = jnp.zeros((), jnp.result_type(float))
-        total = shard.fold(self.chunk, add, nothing) / jnp.maximum(shard.size, 1)
+        total = shard.fold(self.chunk, add, nothing) / jnp.maximum(shard.size, 1).astype(nothing.dtype)
         return total if self.l2 is None else total + self.penalty(variables.params)
 
     def full_gradient(self, variables: Variables, shard: Shard, key: Array) -> Gradient:
@@ -160,9 +160,7 @@ class Problem:
         return Gradient(loss, grads, stats)
 
     def _mean(self, variables: Variables, total: Gradient, count: Array) -> Gradient:
-        loss, params = jax.tree.map(
-            lambda leaf: (leaf / count).astype(leaf.dtype), (total.loss, total.params)
-        )
+        loss, params = jax.tree.map(lambda leaf: leaf / count.astype(leaf.dtype), (total.loss, total.params))
         if self.l2 is not None:
             penalty, slope = jax.value_and_grad(self.penalty)(variables.params)
             loss, params = jax.tree.map(jnp.add, (loss, params), (penalty, slope))

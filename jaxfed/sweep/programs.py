@@ -148,7 +148,7 @@ class Program:
             splits=len(self.spec.splits),
             log=0,
         )
-        return new, jax.device_get(results)
+        return new, runs.on_host(results)
 
     def _input(self, k: int) -> runs.RunInput:
         trial = self.members[k]

@@ -105,7 +105,7 @@ class Final:
         command = runs.SlotCommand(
             np.ones(1, bool), np.zeros(1, bool), np.full((1, 1), self.rounds, np.int32), np.ones((1, 1), bool)
         )
-        _, results = runs.advance(
+        _, results = runs.advanced(
             jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], given),
             slots,
             command,

@@ -115,7 +115,7 @@ class Progress:
     def _call(self, command: Stretch) -> None:
         self.slot, results = self.trainer.advance(self.given, self.slot, command, fresh=self.fresh)
         self.fresh = False
-        results = jax.device_get(results)
+        results = runs.on_host(results)
         count, hospitals = int(command.rounds.sum()), len(self.trainer.spec.evaluation_hospitals)
         if count:
             self.recorder.trained(*self.trainer.rounds_seen(results.rounds, count))

@@ -195,7 +195,7 @@ def test_an_entry_of_a_sweep_is_bitwise_the_single_run(name):
         )  # fmt: skip
         same(jax.tree.map(lambda leaf: leaf[0], slot.state), whole)
         assert slot.diverged.tolist() == [0]
-        assert np.isfinite(results.pooled["spread"]).all()
+        assert np.isfinite(runs.on_host(results).pooled["spread"]).all()
 
 
 @algorithms

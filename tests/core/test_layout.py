@@ -155,7 +155,8 @@ def test_cut_and_continued_is_bitwise_the_same():
 def test_without_jit():
     """Every operation by itself, as Python runs it, gives the compiled round's result."""
     data = hospitals((3, 2))
-    one = Lab(recipe(data, batch_size=None, model=MLP((), outputs=1)), data)
+    how = recipe(data, batch_size=None, model=MLP((), outputs=1), participation=FixedCohort(1))
+    one = Lab(how, data)
     server, _, log = one.rounds(1, capacity=1)
     with jax.disable_jit():
         found, _, seen = one.rounds(1, capacity=1)

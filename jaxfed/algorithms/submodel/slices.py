@@ -62,7 +62,7 @@ def held_units(axes: Axes, rate: Array | float, offset: Array | int = 0) -> list
     for d in axes.widths:
         # a thousandth less, so that .1 of 10 units is 1 unit in any precision
         count = jnp.maximum(jnp.ceil(rate * d - 1e-3), 1)
-        held.append((jnp.arange(d) - offset) % d < count)
+        held.append((jnp.arange(d) - offset) % d < count.astype(jnp.int32))
     return held
 
 

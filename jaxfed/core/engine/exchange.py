@@ -151,9 +151,9 @@ def exchange(
         group_states.append(state)
         for name, value in metrics.items():
             member = group.data.sizes > 0
-            before = seen_by_rule.get(name, jnp.nan)
             if value.shape == member.shape:
-                seen_by_rule[name] = jnp.where(member, value, before)
+                value = value.astype(jnp.result_type(float))
+                seen_by_rule[name] = jnp.where(member, value, seen_by_rule.get(name, jnp.nan))
     metrics = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *(seen[0] for seen in scattered))
     metrics |= {
         n: v.astype(jnp.result_type(float)) for n, v in seen_by_rule.items() if v.shape == present.shape

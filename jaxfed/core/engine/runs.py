@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -106,6 +107,35 @@ SLOT = Slot(State(RUNS, RUNS, RUNS, RUNS_OF_PLACES, RUNS, RUNS), RUNS)  # type: 
     donate_argnames=("slots",),
 )
 def advance(
+    inputs: RunInput, slots: Slot, commands: SlotCommand, data: Data, **statics: Any
+) -> tuple[Slot, Results]:
+    """:func:`advanced` as a compiled program, with results as bits, for :func:`on_host`.
+
+    jax's NaN checks (``jax_debug_nans``) look at the outputs of programs, and the metrics of a hospital
+    without rows are NaN by design.
+    """
+    slots, results = advanced(inputs, slots, commands, data, **statics)
+    return slots, jax.tree.map(_bits, results)
+
+
+def on_host(results: Results) -> Any:
+    """:class:`Results` of :func:`advance` as NumPy arrays of numbers."""
+    return jax.tree.map(_numbers, jax.device_get(results))
+
+
+def _bits(leaf: Array) -> Array:
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
+        return leaf
+    leaf = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+    return jax.lax.bitcast_convert_type(leaf, f"uint{8 * leaf.dtype.itemsize}")
+
+
+def _numbers(leaf: np.ndarray) -> np.ndarray:
+    """Unsigned integers are bits; a program has no other unsigned results."""
+    return leaf.view(f"f{leaf.dtype.itemsize}") if leaf.dtype.kind == "u" else leaf
+
+
+def advanced(
     inputs: RunInput,
     slots: Slot,
     commands: SlotCommand,
@@ -122,7 +152,7 @@ def advance(
 
     Args:
         inputs: the inputs of the run in each slot; a call with changed numbers does not compile again.
-        slots: the runs; donated.
+        slots: the runs.
         commands: the command of each slot.
         data: the data sets.
         plans, evaluation_plans: static; the layout of the training rows and of the evaluated rows, by group.

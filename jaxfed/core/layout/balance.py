@@ -46,9 +46,10 @@ def deal(present: Array, work: Array, ranking: Array, loads: Array) -> tuple[Arr
     nothing = loads, jnp.zeros(first, jnp.int32)
     loads, device = jax.lax.fori_loop(0, jnp.minimum(count, first), give, nothing)
     rest = work[first:]
-    missing = jnp.maximum(total / devices - loads, 0)
-    ends = jnp.cumsum(missing) * (rest.sum() / jnp.maximum(missing.sum(), 1))
-    middle = jnp.cumsum(rest) - rest / 2
+    real = jnp.result_type(float)
+    missing = jnp.maximum(total / devices - loads.astype(real), 0)
+    ends = jnp.cumsum(missing) * (rest.sum().astype(real) / jnp.maximum(missing.sum(), 1))
+    middle = jnp.cumsum(rest).astype(real) - rest.astype(real) / 2
     others = (middle[:, None] >= ends[:-1]).sum(1, dtype=jnp.int32)
     loads = loads.at[others].add(rest)
     return jnp.zeros(places, jnp.int32).at[line].set(jnp.concatenate([device, others])), loads

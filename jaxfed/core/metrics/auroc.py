@@ -28,7 +28,7 @@ def auroc_by_segment(score: Array, y: Array, segment: Array, segments: int) -> A
     score, segment, positive = score[order], segment[order], (y[order] > 0)
     negatives = jnp.cumsum(~positive)  # exact: integers
     new_tie = jnp.concatenate([jnp.ones(1, bool), (score[1:] != score[:-1]) | (segment[1:] != segment[:-1])])
-    before = jnp.where(new_tie, negatives - ~positive, 0)
+    before = jnp.where(new_tie, negatives - (~positive).astype(negatives.dtype), 0)
     before = jax.lax.cummax(before)  # negatives ahead of the tie group, whole store
     last = jnp.concatenate([new_tie[1:], jnp.ones(1, bool)])
     until = jnp.where(last, negatives, len(score) + 1)

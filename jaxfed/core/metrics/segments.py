@@ -19,7 +19,7 @@ def segment_means(values: Array, segment: Array, segments: int) -> Array:
 
     def mean(values: Array) -> Array:
         counted = jnp.where(inside[:, None], values, 0)
-        return jax.ops.segment_sum(counted, place, segments + 1) / jnp.maximum(count, 1)
+        return jax.ops.segment_sum(counted, place, segments + 1) / jnp.maximum(count, 1).astype(values.dtype)
 
     first = mean(values)
     # a long float32 sum drifts; summing the residuals a second time recovers the lost digits

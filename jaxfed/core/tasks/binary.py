@@ -29,7 +29,7 @@ def measures(outputs: Array, losses: Array, y: Array, segment: Array, segments: 
         segment,
         segments,
         log_loss=losses,
-        brier=jnp.square(probability - y),
+        brier=jnp.square(probability - y.astype(probability.dtype)),
         accuracy=right(logit > 0, y > 0, outputs),
     )
     return {"auroc": auroc_by_segment(logit, y, segment, segments), **means}

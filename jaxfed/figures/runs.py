@@ -27,7 +27,7 @@ def convergence_figure(
 
 
 def hospitals_figure(
-    histories: Mapping[str, History], metric: str | None = None, split: str = "test", at: At = "last"
+    histories: Mapping[str, History], metric: str | None = None, split: str = "test", at: At = "best"
 ) -> Figure:
     """Metric of every hospital, at the last round or the best on validation rows, over its size."""
     figure, axes = subplots(1)
@@ -70,7 +70,7 @@ def draw_convergence(axes: Axes, histories: Mapping[str, History], metric: str |
 
 
 def draw_hospitals(
-    axes: Axes, histories: Mapping[str, History], metric: str | None, split: str, at: At = "last"
+    axes: Axes, histories: Mapping[str, History], metric: str | None, split: str, at: At = "best"
 ) -> None:
     """The panel of hospitals."""
     metric, split = _chosen(histories, metric, split)

@@ -114,12 +114,20 @@ class History:
         }
         return dataclasses.replace(self, evaluated=arrays["evaluated"], refused=refused, **groups)
 
+    def at(self, at: At = "best") -> str:
+        """A text that says which round that is, and why."""
+        e = self.chosen(at)
+        done, last = int(self.evaluated[e]), int(self.evaluated[-1])
+        if at == "best" and "validation" in self.splits:
+            return f"round {done} of {last}, the best on validation rows"
+        return f"round {done}, the last"
+
     def headline(self, single: Arrays | None = None) -> str:
         """The newest result as a short text: of an evaluation ``name: [C, S]``, or of the last recorded."""
         values = self.single[self.primary][-1] if single is None else single[self.primary]
         return f"{self.splits[-1]} {self.primary} {_nan(np.mean, values[:, -1]):.3f}"
 
-    def chosen(self, at: At = "last") -> int:
+    def chosen(self, at: At = "best") -> int:
         """The number of an evaluation: the last, or the best on validation rows.
 
         The best has the lowest pooled validation loss; without validation rows it is the last.
@@ -135,7 +143,7 @@ class History:
         values = loss[:, self.splits.index("validation")]
         return int(np.nanargmin(values)) if np.isfinite(values).any() else len(values) - 1
 
-    def hospitals_frame(self, split: str = "test", at: At = "last") -> pd.DataFrame:
+    def hospitals_frame(self, split: str = "test", at: At = "best") -> pd.DataFrame:
         """One row per hospital: rows, prevalence and the metrics of one evaluation.
 
         For hospitals that trained, also the rounds they took part in and how many of their uploads were

@@ -21,6 +21,23 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Selected:
+    """The model of the round that a run's tables, figures and files show.
+
+    Attributes:
+        round: rounds of training: those with the lowest pooled validation loss, or all of them if no
+            validation rows were evaluated.
+        variables: the model then, as in ``Run.variables``.
+    """
+
+    round: int
+    variables: Variables
+
+    def __repr__(self) -> str:
+        return f"Selected(round={self.round})"
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """A finished (or interrupted) run.
@@ -28,12 +45,14 @@ class Run:
     Attributes:
         name: the name of the algorithm, or another name of the run in tables and figures.
         history: metrics per round and hospital, as arrays.
-        variables: the global model; with personal models ``[C, ...]``, one per hospital. For algorithms
-            that adapt the model before it is used (FineTuned, PerFedAvg, FedRep) it is not yet adapted.
+        variables: the global model after the last round; with personal models ``[C, ...]``, one per
+            hospital. For algorithms that adapt the model before it is used (FineTuned, PerFedAvg, FedRep)
+            it is not yet adapted.
         personal: whether every hospital has its own model.
         config: how the simulation was set up.
         provenance: versions, device, time, seconds.
         state: for ``Simulation.run(resume=...)``; None after :meth:`load`.
+        best: the model of the round with the lowest pooled validation loss.
     """
 
     name: str
@@ -42,18 +61,20 @@ class Run:
     personal: bool
     config: dict[str, Any]
     provenance: dict[str, Any]
+    best: Selected
     state: State | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """One row per evaluated round and split; see :meth:`History.rounds_frame`."""
         return self.history.rounds_frame()
 
-    def hospitals(self, split: str = "test", at: At = "last") -> pd.DataFrame:
+    def hospitals(self, split: str = "test", at: At = "best") -> pd.DataFrame:
         """One row per hospital: rows, prevalence, and its metrics.
 
         Args:
             split: which rows.
-            at: ``"last"`` round, or the ``"best"`` on validation rows (lowest pooled loss).
+            at: the round that is ``"best"`` on validation rows (lowest pooled loss), which is that of
+                :attr:`best`, or the ``"last"``.
         """
         return self.history.hospitals_frame(split, at)
 
@@ -69,7 +90,11 @@ class Run:
         return comparison_figure({self.name: self.history}, metric, split or self.history.splits[-1])
 
     def save(self, directory: str | Path) -> Path:
-        """Write tables (CSV), figures (PNG), parameters and arrays (npz), configuration (JSON)."""
+        """Write tables (CSV), figures (PNG), parameters and arrays (npz), configuration (JSON).
+
+        ``hospitals_*.csv``, ``hospitals.png`` and ``parameters.npz`` are of the round of :attr:`best`;
+        ``rounds.csv`` has all rounds, and ``parameters_last.npz`` is of the last.
+        """
         from jaxfed.figures.runs import convergence_figure, hospitals_figure, save_figure
 
         folder = Path(directory)
@@ -77,7 +102,8 @@ class Run:
         self.to_frame().to_csv(folder / "rounds.csv", index=False)
         for split in self.history.splits:
             self.hospitals(split).to_csv(folder / f"hospitals_{split}.csv")
-        leaves = save_tree(folder / "parameters.npz", self.variables._asdict())
+        leaves = save_tree(folder / "parameters.npz", self.best.variables._asdict())
+        save_tree(folder / "parameters_last.npz", self.variables._asdict())
         about = {"rows": self.history.rows, "rate": self.history.rate}
         save_arrays(folder / "history.npz", {**about, **self.history.arrays()})
         record = {
@@ -92,6 +118,7 @@ class Run:
             "config": self.config,
             "provenance": self.provenance,
             "parameters": leaves,
+            "round": self.best.round,
         }
         (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n")
         split = self.history.splits[-1]
@@ -128,17 +155,24 @@ class Run:
             rate=arrays["rate"],
             trainees=tuple(record["trainees"]),
         ).filled(arrays)
-        variables = Variables(**load_tree(folder / "parameters.npz", record["parameters"]))
+        names = ("parameters.npz", "parameters_last.npz") if "round" in record else ["parameters.npz"] * 2
+        best, last = (Variables(**load_tree(folder / name, record["parameters"])) for name in names)
         return cls(
-            record["name"], history, variables, record["personal"], record["config"], record["provenance"]
+            name=record["name"],
+            history=history,
+            variables=last,
+            personal=record["personal"],
+            config=record["config"],
+            provenance=record["provenance"],
+            best=Selected(record.get("round", int(history.evaluated[-1])), best),
         )
 
     def summary(self) -> dict[str, Any]:
-        """The last evaluation, as a row of :meth:`to_frame`."""
+        """The evaluation of the best round, as a row of :meth:`to_frame`."""
         frame = self.to_frame()
         split = self.history.splits[-1]
-        last = frame[frame["split"] == split].iloc[-1]
-        return {str(name): value for name, value in last.items()}
+        row = frame[frame["split"] == split].iloc[self.history.chosen()]
+        return {str(name): value for name, value in row.items()}
 
     def trouble(self) -> str:
         """A text on problems in training: uploads and models that were left out, rounds without hospitals."""
@@ -153,24 +187,24 @@ class Run:
         return "".join(f"{number} {what}; " for what, number in counts.items() if number)
 
     def __repr__(self) -> str:
-        last = self.summary()
+        row = self.summary()
         metric, split = self.history.primary, self.history.splits[-1]
         return (
-            f"Run({self.name}: {len(self.history.hospitals)} hospitals, {int(last['round'])} rounds, "
-            f"{split} {metric} mean {last[metric]:.3f}, worst {last[f'{metric}_worst']:.3f}, "
-            f"pooled {last[f'{metric}_pooled']:.3f}; {self.trouble()}{_seconds(self.provenance)})"
+            f"Run({self.name}: {len(self.history.hospitals)} hospitals, {self.history.at()}: "
+            f"{split} {metric} mean {row[metric]:.3f}, worst {row[f'{metric}_worst']:.3f}, "
+            f"pooled {row[f'{metric}_pooled']:.3f}; {self.trouble()}{_seconds(self.provenance)})"
         )
 
     def _repr_html_(self) -> str:
         frame = self.to_frame()
         split, metric = self.history.splits[-1], self.history.primary
-        frame = frame[frame["split"] == split].iloc[[0, -1]]
+        frame = frame[frame["split"] == split].iloc[[*dict.fromkeys([0, self.history.chosen(), -1])]]
         second = self.history.scoring.loss
         columns = ["round", metric, f"{metric}_worst", f"{metric}_best", f"{metric}_pooled", second]
         columns = [*dict.fromkeys(columns)]
         table = frame[columns].to_html(index=False, float_format="{:.3f}".format, border=0)
         return (
-            f"<b>{self.name}</b>, {len(self.history.hospitals)} hospitals, {split}; "
+            f"<b>{self.name}</b>, {len(self.history.hospitals)} hospitals, {split}; {self.history.at()}; "
             f"{self.trouble()}{_seconds(self.provenance)}{table}"
         )
 

@@ -26,25 +26,29 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
 def save_tree(path: Path, tree: Any) -> Leaves:
     """Write the leaves of a tree of dictionaries; returns their paths, dtypes and shapes for JSON.
 
-    npz has no bfloat16 and no float8, so every leaf is stored as its bytes.
+    Each leaf has its path as its name, ``params/head/kernel``. npz has no bfloat16 and no float8: such a leaf
+    is stored as its bytes.
     """
     leaves, record = {}, []
-    for i, (keys, leaf) in enumerate(jax.tree_util.tree_flatten_with_path(tree)[0]):
-        value = np.asarray(leaf)
-        leaves[f"leaf{i}"] = np.frombuffer(np.ascontiguousarray(value).tobytes(), np.uint8)
-        record.append({"path": [k.key for k in keys], "dtype": value.dtype.name, "shape": list(value.shape)})
+    for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        value, names = np.asarray(leaf), [str(k.key) for k in keys]
+        native = value.dtype.kind in "biufc"
+        leaves["/".join(names)] = value if native else np.frombuffer(value.tobytes(), np.uint8)
+        record.append({"path": names, "dtype": value.dtype.name, "shape": list(value.shape)})
     np.savez_compressed(path, **leaves)  # type: ignore[arg-type]
     return record
 
 
 def load_tree(path: Path, record: Leaves) -> dict[str, Any]:
-    """Read what :func:`save_tree` wrote, as nested dictionaries."""
+    """Read what :func:`save_tree` wrote, as nested dictionaries; earlier versions numbered the leaves."""
     tree: dict[str, Any] = {"params": {}, "stats": {}}
     with np.load(path, allow_pickle=False) as stored:
         for i, leaf in enumerate(record):
             name = leaf["dtype"]
             dtype = np.dtype(getattr(ml_dtypes, name, None) or name)
-            value = np.frombuffer(stored[f"leaf{i}"].tobytes(), dtype).reshape(leaf["shape"])
+            entry = "/".join(leaf["path"])
+            content = stored[entry if entry in stored.files else f"leaf{i}"].tobytes()
+            value = np.frombuffer(content, dtype).reshape(leaf["shape"])
             branch = tree
             for key in leaf["path"][:-1]:
                 branch = branch.setdefault(key, {})

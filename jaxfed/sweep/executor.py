@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxfed.core.engine import runs
@@ -128,7 +127,7 @@ class ProgramRunner:
         """Put the state of a suspended run back into a slot."""
         before = self.progress.slots
         assert before is not None
-        suspended = runs.Slot(state, jnp.zeros((), jnp.int32))
+        suspended = runs.slot_of(state)
         self.progress.slots = jax.tree.map(
             lambda leaf, new: jax.device_put(leaf.at[w].set(new), leaf.sharding), before, suspended
         )

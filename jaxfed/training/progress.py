@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from jax.sharding import NamedSharding
 
 from jaxfed.core.engine import runs
 from jaxfed.records.recorder import Recorder
-from jaxfed.results.run import Run
+from jaxfed.results.run import Run, Selected
 from jaxfed.runtime.provenance import compare_versions, provenance
 from jaxfed.runtime.timings import Timings
 from jaxfed.storage.checkpoint import Checkpoint
@@ -32,6 +33,7 @@ class Progress:
         given: the inputs that determine the run.
         slot: the run after the rounds done so far; the next call donates it.
         fresh: whether the next call starts the run.
+        earlier: the best model of the run that this run continues; None if it continues none.
         recorder, timings: metrics and times of all rounds done so far.
     """
 
@@ -41,6 +43,7 @@ class Progress:
     fresh: bool
     recorder: Recorder
     timings: Timings
+    earlier: Selected | None = None
     _pace: Pace = dataclasses.field(default_factory=Pace)
 
     @classmethod
@@ -56,11 +59,19 @@ class Progress:
         """Continue a run of this session from its end; its state is copied, so the run stays usable."""
         assert run.state is not None, "validated by check_run"
         state = jax.tree.map(lambda leaf: leaf.copy(), run.state)
-        # with the sharding that the program gives it, so that jax does not compile the program again
-        diverged = jax.device_put(jnp.zeros(1, jnp.int32), NamedSharding(trainer.plan.mesh, runs.RUNS))
-        slot = runs.Slot(state, diverged)
+        # with the sharding that the program gives them, so that jax does not compile the program again
+        put = partial(jax.device_put, device=NamedSharding(trainer.plan.mesh, runs.RUNS))
+        slot = runs.Slot(state, put(jnp.zeros(1, jnp.int32)))
+        if trainer.criterion is not None:
+            metric, split = trainer.criterion
+            losses = run.history.pooled[metric][:, split]
+            loss = np.min(losses, initial=np.inf, where=np.isfinite(losses))
+            clients = state.clients if trainer.spec.algorithm.personal else ()
+            server, clients = jax.tree.map(lambda leaf: leaf.copy(), (state.server, clients))
+            none = put(jnp.asarray([loss], jnp.result_type(float))), put(jnp.full(1, -1, jnp.int32))
+            slot = slot._replace(best=runs.Best(*none, server, clients))
         given = trainer.input(run.config["seed"])
-        return cls(trainer, given, slot, False, Recorder(run.history), Timings())
+        return cls(trainer, given, slot, False, Recorder(run.history), Timings(), run.best)
 
     @classmethod
     def restored(cls, trainer: Trainer, checkpoint: Checkpoint, seed: int, initial: Any) -> Progress:

@@ -22,6 +22,7 @@ from jaxfed.core.layout import memory
 from jaxfed.core.layout.plan import Plan
 from jaxfed.core.types import State, Variables
 from jaxfed.records.history import Arrays, History
+from jaxfed.results.run import Selected
 from jaxfed.spec.spec import ALL, Spec
 from jaxfed.training.judgement import judged_blocks, traced_step
 from jaxfed.training.placed import Placed, lay_out, members_of
@@ -78,11 +79,11 @@ class Trainer:
 
     def slot(self, seed: int, initial: Any = None) -> runs.Slot:
         """The slot before the first call: empty, or with given initial variables (of each group)."""
-        given = self._input(seed)
+        given, best = self._input(seed), self.criterion is not None
         if initial is None:
-            return runs.empty(given, self.placed.data, plans=self.placed.plans, together=1)
+            return runs.empty(given, self.placed.data, plans=self.placed.plans, together=1, best=best)
         variables = (initial,) if self.spec.models is None else tuple(initial[n] for n in self.names)
-        return runs.filled(given, self.placed.data, variables, plans=self.placed.plans)
+        return runs.filled(given, self.placed.data, variables, plans=self.placed.plans, best=best)
 
     def _input(self, seed: int) -> runs.RunInput:
         recipe = hyperparameters.padded(self.spec.recipe, self.plan.clients)
@@ -142,7 +143,16 @@ class Trainer:
             "measure": self.spec.measure,
             "splits": len(self.spec.splits),
             "log": LOG,
+            "criterion": self.criterion,
         }
+
+    @property
+    def criterion(self) -> tuple[str, int] | None:
+        """The metric and the split by whose pooled value the best round is chosen; None without such rows."""
+        splits = self.spec.splits
+        if "validation" not in splits:
+            return None
+        return self.spec.measure.scoring.loss, splits.index("validation")
 
     def history(self) -> History:
         """An empty history for this specification."""
@@ -161,6 +171,18 @@ class Trainer:
         return {name: rows[0, :count, :hospitals] for name, rows in columns.items()}, np.asarray(
             info.refused[0, :count]
         )
+
+    def best(self, slot: runs.Slot, earlier: Selected | None = None) -> Selected:
+        """The model of the best evaluation; of the last round if no validation loss was finite.
+
+        ``earlier`` is that of the run that this run continues.
+        """
+        best = slot.best
+        if best is not None and int(best.round[0]) >= 0:
+            clients = slot.state.clients if best.clients == () else best.clients
+            state = slot.state._replace(round=best.round, server=best.server, clients=clients)
+            return Selected(int(best.round[0]), self.variables(state))
+        return earlier or Selected(int(slot.state.round[0]), self.variables(slot.state))
 
     def variables(self, state: State) -> Variables:
         """The model of a state ``[1, ...]``: the global model, or with personal models one per hospital.

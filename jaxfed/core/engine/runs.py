@@ -47,16 +47,34 @@ class RunInput(NamedTuple):
     data: Array | int
 
 
+class Best(NamedTuple):
+    """The model of the best evaluation so far; ``[W, ...]`` for W slots.
+
+    Attributes:
+        loss: of that evaluation, infinite before the first.
+        round: int32, rounds done then; -1 before the first evaluation.
+        server: the server's part of the state.
+        clients: that of the hospitals if models are personal, else ``()``.
+    """
+
+    loss: Array
+    round: Array
+    server: Any
+    clients: Any
+
+
 class Slot(NamedTuple):
     """A run in progress; ``[W, ...]`` for W slots.
 
     Attributes:
         state: the run's state.
         diverged: int32, rounds done when it diverged; 0 while it has not.
+        best: the model of the best evaluation; None to keep none.
     """
 
     state: State
     diverged: Array
+    best: Best | None = None
 
 
 class SlotCommand(NamedTuple):
@@ -98,12 +116,13 @@ class Results(NamedTuple):
 
 
 DATA = Data(COPIED, SHARDED)  # type: ignore[arg-type]
-SLOT = Slot(State(RUNS, RUNS, RUNS, RUNS_OF_PLACES, RUNS, RUNS), RUNS)  # type: ignore[arg-type]
+STATE: Any = State(RUNS, RUNS, RUNS, RUNS_OF_PLACES, RUNS, RUNS)  # type: ignore[arg-type]
+BEST: Any = Best(RUNS, RUNS, RUNS, RUNS_OF_PLACES)  # type: ignore[arg-type]
 
 
 @partial(
     jax.jit,
-    static_argnames=("plans", "evaluation_plans", "together", "measure", "splits", "log"),
+    static_argnames=("plans", "evaluation_plans", "together", "measure", "splits", "log", "criterion"),
     donate_argnames=("slots",),
 )
 def advance(
@@ -147,6 +166,7 @@ def advanced(
     measure: Measure,
     splits: int,
     log: int,
+    criterion: tuple[str, int] | None = None,
 ) -> tuple[Slot, Results]:
     """Advance every slot through its segments.
 
@@ -160,6 +180,8 @@ def advanced(
         measure: static; metrics of segments of a flat store.
         splits: static; number of splits in ``data.evaluation``.
         log: static; L, the number of rounds of a call for which ``Results.rounds`` has room.
+        criterion: static; the metric and the number of the split by whose pooled value, the less the better,
+            ``Slot.best`` is chosen; None if slots have none.
     """
 
     def run(given: RunInput, slot: Slot, command: SlotCommand, data: Data) -> tuple[Slot, Results]:
@@ -170,7 +192,8 @@ def advanced(
             return _typed(start_on_device(recipe, plans, train, given.seed), slot.state)
 
         state = jax.lax.cond(command.fresh, start, lambda: slot.state)
-        begun = Slot(state, jnp.where(command.fresh, 0, slot.diverged))
+        best = jax.lax.cond(command.fresh, lambda: _none_yet(slot.best, state), lambda: slot.best)
+        begun = Slot(state, jnp.where(command.fresh, 0, slot.diverged), best)
 
         def step(state: State) -> tuple[State, RoundInfo]:
             return round_on_device(recipe, plans, train, state)
@@ -186,10 +209,16 @@ def advanced(
 
         def segment(carry: tuple, command: SlotCommand) -> tuple[tuple, tuple[Metrics, Metrics]]:
             slot, info, done = carry
-            slot, info, done = _train(step, slot, info, done, command.rounds, command.stop)
-            stopped = command.stop & (slot.diverged > 0)
-            measured = jax.lax.cond(command.evaluate & ~stopped, evaluate, skip, slot.state)
-            return (slot, info, done), measured
+            best = slot.best
+            slot, info, done = _train(
+                step, slot._replace(best=None), info, done, command.rounds, command.stop
+            )
+            evaluated = command.evaluate & ~(command.stop & (slot.diverged > 0))
+            measured = jax.lax.cond(evaluated, evaluate, skip, slot.state)
+            if criterion is not None:
+                metric, split = criterion
+                best = _better(best, slot.state, measured[1][metric][split])
+            return (slot._replace(best=best), info, done), measured
 
         info = None
         if log:
@@ -208,11 +237,12 @@ def advanced(
         given, slot, command = jax.tree.map(lambda leaf: leaf[0], (inputs, slots, commands))
         return jax.tree.map(lambda leaf: leaf[None], run(given, slot, command, data))
 
+    specs = _specs(slots)
     return jax.shard_map(
         on_device,
         mesh=plans[0].mesh,
-        in_specs=(RUNS, SLOT, RUNS, DATA),
-        out_specs=(SLOT, RUNS),
+        in_specs=(RUNS, specs, RUNS, DATA),
+        out_specs=(specs, RUNS),
         check_vma=False,
     )(inputs, slots, commands, data)
 
@@ -255,20 +285,53 @@ def _diverges(info: RoundInfo) -> Array:
     return info.refused | (info.present.any() & ~used.any()) | spoiled
 
 
-def empty(given: RunInput, data: Data, *, plans: Plans, together: int) -> Slot:
-    """Empty slots for runs with the same shapes as ``given``."""
+def _none_yet(best: Best | None, state: State) -> Best | None:
+    """``best`` of a run before its first evaluation."""
+    if best is None:
+        return None
+    clients = () if best.clients == () else state.clients
+    return Best(jnp.full_like(best.loss, jnp.inf), jnp.full_like(best.round, -1), state.server, clients)
+
+
+def _better(best: Best | None, state: State, loss: Array) -> Best:
+    """The better one of ``best`` and an evaluation with this loss, which is NaN where there was none."""
+    assert best is not None, "a slot with a criterion has one"
+    clients = () if best.clients == () else state.clients
+    now = Best(loss.astype(best.loss.dtype), state.round, state.server, clients)
+    return jax.lax.cond(loss < best.loss, lambda: now, lambda: best)
+
+
+def _specs(slot: Slot) -> Slot:
+    return Slot(STATE, RUNS, None if slot.best is None else BEST)  # type: ignore[arg-type]
+
+
+def slot_of(state: State, *, best: bool = False, personal: bool = False) -> Slot:
+    """A slot with a run that was not evaluated yet, and room for its best model if ``best``."""
+    slot = Slot(state, jnp.zeros((), jnp.int32))
+    if not best:
+        return slot
+    clients = state.clients if personal else ()
+    real = jnp.result_type(float)
+    return slot._replace(best=Best(jnp.asarray(jnp.inf, real), jnp.int32(-1), state.server, clients))
+
+
+def empty(given: RunInput, data: Data, *, plans: Plans, together: int, best: bool = False) -> Slot:
+    """Empty slots for runs with the same shapes as ``given``, with room for best models if ``best``."""
 
     def start(recipe: Recipe, data: Data) -> Slot:
-        return Slot(rounds.start(recipe, plans, _choose(data, 0).train, 0), jnp.zeros((), jnp.int32))
+        state = rounds.start(recipe, plans, _choose(data, 0).train, 0)
+        return slot_of(state, best=best, personal=recipe.algorithm.personal)
 
     return put_slot(jax.eval_shape(start, given.recipe, data), plans[0], together, _zeros)
 
 
-def filled(given: RunInput, data: Data, variables: tuple[Variables, ...], *, plans: Plans) -> Slot:
+def filled(
+    given: RunInput, data: Data, variables: tuple[Variables, ...], *, plans: Plans, best: bool = False
+) -> Slot:
     """One slot with a run that starts from given variables of each group."""
     key = jax.random.key(given.seed)
     state = _start_from(given.recipe, data, variables, key, plans=plans)
-    slot = Slot(state, jnp.zeros((), jnp.int32))
+    slot = slot_of(state, best=best, personal=given.recipe.algorithm.personal)
     return put_slot(slot, plans[0], 1, lambda leaf, shape: jnp.asarray(leaf)[None])
 
 
@@ -281,7 +344,7 @@ def _start_from(
 
 def put_slot(slot: Slot, plan: Plan, together: int, make: Any) -> Slot:
     """Put a slot's leaves on the devices as ``[W, ...]``; ``make(leaf, shape)`` gives each array."""
-    specs = jax.tree.broadcast(SLOT, slot, is_leaf=lambda leaf: isinstance(leaf, PartitionSpec))
+    specs = jax.tree.broadcast(_specs(slot), slot, is_leaf=lambda leaf: isinstance(leaf, PartitionSpec))
     width = plan.configs * together
 
     def put(leaf: Any, spec: PartitionSpec) -> Array:

@@ -12,8 +12,9 @@ from jaxfed import algorithms
 from jaxfed.algorithms import mixed
 from jaxfed.cli import methods as bench
 from jaxfed.core.dataset import Dataset
+from jaxfed.figures.axes import subplots
 from jaxfed.figures.methods import convergence_panels
-from jaxfed.figures.runs import comparison_figure, subplots
+from jaxfed.figures.runs import comparison_figure
 from jaxfed.models import logistic, mlp
 from jaxfed.spec.costs import costs_of_groups
 

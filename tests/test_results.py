@@ -54,6 +54,7 @@ def test_what_is_written(run, tmp_path):
         "hospitals.png",
         "hospitals_test.csv",
         "parameters.npz",
+        "parameters_last.npz",
         "rounds.csv",
         "run.json",
     ]
@@ -131,7 +132,7 @@ def test_in_words(run):
     last = run.summary()
     assert last["round"] == 2
     text = repr(run)
-    assert text.startswith("Run(FedAvg: 5 hospitals, 2 rounds, test auroc mean ")
+    assert text.startswith("Run(FedAvg: 5 hospitals, round 2, the last: test auroc mean ")
     assert f"{last['auroc']:.3f}" in text
     assert f"worst {last['auroc_worst']:.3f}" in text
     page = run._repr_html_()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures import runs as figures
+from jaxfed.figures import axes as figures
+from jaxfed.figures.axes import legend_below
 from jaxfed.figures.settings import BEST, COLOURS, DEAD, Settings, draw_scale, is_number, shown
 
 if TYPE_CHECKING:
@@ -50,10 +51,14 @@ def _over_rounds(axes: Axes, settings: Settings) -> None:
         axes.fill_between(mean.index, seeds.min(), seeds.max(), color=colour, alpha=0.15, lw=0, zorder=2)
         _crosses(axes, part, settings.metric, colour)
     title = f"Mean and range of {settings.seeds} seeds" if settings.seeds > 1 else "Convergence"
-    axes.set(xlabel="rounds", ylabel=settings.label, title=title)
+    figures.whole_rounds(axes)
+    axes.set(ylabel=settings.label, title=title)
     _crop(axes, settings)
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], frameon=False, fontsize=8)
+    axes.legend(
+        handles[::-1], labels[::-1], frameon=False, fontsize=8, loc="upper center", ncols=2,
+        bbox_to_anchor=(0.5, -0.16),
+    )  # fmt: skip
 
 
 def _styles(settings: Settings) -> dict[Any, Any]:
@@ -68,7 +73,7 @@ def _styles(settings: Settings) -> dict[Any, Any]:
 
 
 def _crosses(axes: Axes, part: pd.DataFrame, metric: str, colour: Any) -> None:
-    """Where seeds died: a cross at the last thing known of them."""
+    """Where seeds diverged: a cross at their last result."""
     living = part[part[metric].notna()]
     last = living[living["diverged"].notna()].groupby("configuration").last()
     axes.scatter(last["round"], last[metric], marker="x", color=colour, s=45, lw=2, zorder=5)
@@ -81,25 +86,25 @@ def _over_values(axes: Axes, settings: Settings, field: str) -> None:
     axes.plot(table[field], table["score"], color="#4d4d4d", lw=1.5, zorder=2)
     axes.scatter(last[field], last[settings.metric], color="#4d4d4d", s=14, alpha=0.6, lw=0, zorder=3)
     low, high = settings.limits()
-    axes.plot(table[field], np.full(len(table), low), alpha=0)  # room for what died
+    axes.plot(table[field], np.full(len(table), low), alpha=0)  # room for what diverged
     draw_scale(axes, "x", table[field])
     if settings.best is not None:
-        best = settings.table.iloc[0]
+        best, edge = settings.table.iloc[0], settings.best.edges.get(field)
         axes.scatter(
             [best[field]], [best["score"]], marker="*", s=190, color=BEST, zorder=4,
-            label=f"best: {shown(best[field])}",
+            label=f"best: {shown(best[field])}" + (f", the {edge} that was tried" if edge else ""),
         )  # fmt: skip
     dead = table[table["dead"] > 0]
     margin = 0.12 * (high - low)
     axes.set_ylim(low - margin, high + margin)
     for _, row in dead.iterrows():
         axes.annotate(
-            f"{int(row['dead'])} of {int(row['dead'] + row['seeds'])} died", (row[field], 0.97),
+            f"{int(row['dead'])} of {int(row['dead'] + row['seeds'])} diverged", (row[field], 0.97),
             xycoords=("data", "axes fraction"), rotation=90, ha="center", va="top", color=DEAD, fontsize=8,
         )  # fmt: skip
     axes.set(xlabel=field, ylabel=settings.label, title=f"After {last['round'].max()} rounds")
     if settings.best is not None:
-        axes.legend(frameon=False)
+        legend_below(axes)
 
 
 def _crop(axes: Axes, settings: Settings) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.errors import InvalidInput
-from jaxfed.figures.runs import subplots
+from jaxfed.figures.axes import legend_below, subplots
 from jaxfed.figures.settings import BEST, DEAD, Settings, draw_scale, is_number, ordered, shown
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _cells(
 
 
 def _text(settings: Settings, cell: pd.Series) -> str:
-    """The score, and what died."""
+    """The score, and how many seeds diverged."""
     if np.isnan(cell["score"]):
         return f"× round {cell['died']:g}" if np.isfinite(cell["died"]) else "×"
     some = f"\n{int(cell['dead'])} of {int(cell['dead'] + cell['seeds'])} ×" if cell["dead"] else ""
@@ -81,7 +81,7 @@ def _text(settings: Settings, cell: pd.Series) -> str:
 def _points(axes: Axes, settings: Settings, cells: pd.DataFrame, x: str, y: str) -> None:
     dead = cells[cells["score"].isna()]
     living = cells[cells["score"].notna()][::-1]  # the best on top
-    axes.scatter(dead[x], dead[y], marker="x", color=DEAD, s=40, label="died")
+    axes.scatter(dead[x], dead[y], marker="x", color=DEAD, s=40, label="diverged")
     image = axes.scatter(
         living[x], living[y], c=living["score"], cmap=settings.colours, norm=settings.norm(), s=60, lw=0.4,
         edgecolor="#404040",
@@ -92,19 +92,20 @@ def _points(axes: Axes, settings: Settings, cells: pd.DataFrame, x: str, y: str)
     for which, name in (("x", x), ("y", y)):
         draw_scale(axes, which, cells[name])
     if len(dead):
-        axes.legend(frameon=False)
+        legend_below(axes)
 
 
 def _caption(settings: Settings, others: list[str]) -> list[str]:
     best, score = settings.best, settings.number
     notes = [f"mean of {settings.seeds} seeds"] if settings.seeds > 1 else []
     notes += [f"best of {', '.join(map(settings.short, others))}"] if others else []
-    notes += ["×: died"] if settings.table["dead"].any() else []
+    notes += ["×: diverged"] if settings.table["dead"].any() else []
     marked = []
     if best is not None:
         marked = [f"marked: best on validation rows, {score(best.validation)}"]
         marked += [f"on test rows {score(best.test)}"] if np.isfinite(best.test) else []
-    return [", ".join(line) for line in (notes, marked) if line]
+    edges = [] if best is None or not best.edges else [best.at_edge()]
+    return [", ".join(line) for line in (notes, marked, edges) if line]
 
 
 def _extend(settings: Settings) -> str:

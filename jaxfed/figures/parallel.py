@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures.runs import subplots
+from jaxfed.figures.axes import subplots
 from jaxfed.figures.settings import BEST, DEAD, Settings, is_number, ordered, scale, shown
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _score_axis(axes: Axes, settings: Settings, place: int, worst: float, best: 
         sign = ("≤ " if settings.higher else "≥ ") if clipped and height == 0 else ""
         _tick(axes, place, height, sign + settings.number(worst + height * (best - worst)), right=True)
     if settings.table["score"].isna().any():
-        _tick(axes, place, -0.12, "died", right=True)
+        _tick(axes, place, -0.12, "diverged", right=True)
 
 
 def _tick(axes: Axes, place: int, height: float, text: str, *, right: bool = False) -> None:

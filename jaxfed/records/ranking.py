@@ -37,6 +37,8 @@ class Best:
         names: ``{field: number or text}``: the same as the sweep's table has them.
         round: rounds of training after which they are best.
         metric, by: the criterion of the choice: a column of ``Sweep.to_frame()``, and a split.
+        edges: ``{field: "smallest" or "largest"}``, fields of which the best value is the last that was
+            tried in this direction, so that better ones may lie beyond. 0 is no such edge.
         seeds: number of seeds over which the numbers are averaged.
         dead: number of these settings' seeds that diverged (or were stopped) before that round.
         scoring: what the metrics mean.
@@ -48,6 +50,7 @@ class Best:
     round: int
     metric: str
     by: str
+    edges: dict[str, str]
     seeds: int
     dead: int
     scoring: Scoring
@@ -72,7 +75,13 @@ class Best:
         settings = ", ".join(f"{name}={plain(value)}" for name, value in self.names.items())
         values = [f"{split} {self.value(split=split):.4g}" for split in self.rows["split"].unique()]
         name = label(self.metric, self.scoring)
-        return f"Best({settings or 'the seed alone'}; {name}: {', '.join(values)}; {self.counted()})"
+        edge = f"; {self.at_edge()}" if self.edges else ""
+        return f"Best({settings or 'the seed alone'}; {name}: {', '.join(values)}; {self.counted()}{edge})"
+
+    def at_edge(self) -> str:
+        """A text on the fields whose best value is the last that was tried."""
+        named = [f"{name} is the {which} that was tried" for name, which in self.edges.items()]
+        return f"{', '.join(named)}: try beyond it" if named else ""
 
     def counted(self) -> str:
         """The number of seeds, as text."""
@@ -151,11 +160,20 @@ def best_of(
         round=int(first["round"]),
         metric=metric,
         by=by,
+        edges={name: which for name in names if (which := _edge(frame[name], names[name]))},
         seeds=int(first["seeds"]),
         dead=int(first["dead"]),
         scoring=scoring,
         rows=rows.reset_index(drop=True),
     )
+
+
+def _edge(values: pd.Series, best: Any) -> str:
+    """``"smallest"`` or ``"largest"`` if ``best`` is that among at least three numbers, else empty."""
+    unique = values.unique()
+    if values.dtype.kind not in "iuf" or len(unique) < 3 or best == 0:
+        return ""
+    return "smallest" if best == unique.min() else "largest" if best == unique.max() else ""
 
 
 def check_choice(metric: str, by: str, frame: pd.DataFrame) -> None:

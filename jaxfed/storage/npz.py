@@ -31,9 +31,9 @@ def save_tree(path: Path, tree: Any) -> Leaves:
     """
     leaves, record = {}, []
     for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        value, names = np.asarray(leaf), [str(k.key) for k in keys]
+        value, names = np.asarray(leaf), [k.key for k in keys]
         native = value.dtype.kind in "biufc"
-        leaves["/".join(names)] = value if native else np.frombuffer(value.tobytes(), np.uint8)
+        leaves["/".join(map(str, names))] = value if native else np.frombuffer(value.tobytes(), np.uint8)
         record.append({"path": names, "dtype": value.dtype.name, "shape": list(value.shape)})
     np.savez_compressed(path, **leaves)  # type: ignore[arg-type]
     return record
@@ -46,7 +46,7 @@ def load_tree(path: Path, record: Leaves) -> dict[str, Any]:
         for i, leaf in enumerate(record):
             name = leaf["dtype"]
             dtype = np.dtype(getattr(ml_dtypes, name, None) or name)
-            entry = "/".join(leaf["path"])
+            entry = "/".join(map(str, leaf["path"]))
             content = stored[entry if entry in stored.files else f"leaf{i}"].tobytes()
             value = np.frombuffer(content, dtype).reshape(leaf["shape"])
             branch = tree

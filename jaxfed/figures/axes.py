@@ -1,0 +1,60 @@
+"""What all figures have in common: panels, plain ticks, legends beside the data, the line of no skill."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0b6e99", "#d1495b", "#5c8d3f", "#8a5aa8", "#c98b1b", "#4d4d4d")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+NO_SKILL = {"auroc": 0.5, "r2": 0.0}  # the value of a model that knows nothing
+
+
+def subplots(count: int, width: float = 6.0, height: float = 4.0) -> tuple[Figure, list[Axes]]:
+    """A row of panels of ``width`` inches."""
+    from jaxfed.figures.canvas import Canvas
+
+    figure = Canvas(width * count, height)
+    panels = [figure.add_subplot(1, count, i + 1) for i in range(count)]
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25, lw=0.6)
+    return figure, panels
+
+
+def plain_ticks(axes: Axes, which: str) -> None:
+    """Ticks of a logarithmic ``x`` or ``y`` axis at 1, 2 and 5 times powers of ten, as plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis = getattr(axes, f"{which}axis")
+    low, high = sorted(getattr(axes, f"get_{which}lim")())
+    wide = high > 2000 * low
+    axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def whole_rounds(axes: Axes) -> None:
+    """An ``x`` axis of rounds, with ticks at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("rounds")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+
+
+def legend_below(axes: Axes, columns: int = 3, below: float = 0.16) -> None:
+    """A legend under the panel, so that it hides no data; ``below`` in heights of the panel."""
+    axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -below), ncols=columns)
+
+
+def draw_no_skill(axes: Axes, metric: str) -> None:
+    """A line where a model without any skill is, if the metric has such a value and it is in the picture."""
+    if metric in NO_SKILL:
+        axes.axhline(NO_SKILL[metric], color="#808080", lw=0.9, ls=(0, (5, 4)), zorder=1)
+        axes.annotate(
+            "no skill", (1, NO_SKILL[metric]), xycoords=("axes fraction", "data"), ha="right", va="bottom",
+            fontsize=8, color="#808080",
+        )  # fmt: skip

@@ -259,9 +259,8 @@ class Simulation(Spec):
     def plan(self, rounds: int = 1, *, eval_every: int = 1) -> Planned:
         """How ``run(rounds)`` lays the hospitals on devices: ``print(sim.plan())``.
 
-        Where ``block`` is None it is judged from the sizes of the hospitals and of the models, for each
-        group of
-        models; nothing is measured, so that equal calls have equal results to the last bit. :meth:`tuned`
+        Where ``block`` is None it is judged from the sizes of the hospitals and of the models, for each group
+        of models; nothing is measured, so that equal calls have equal results to the last bit. :meth:`tuned`
         measures.
         """
         check_run(self, rounds, 0, eval_every, None, None)
@@ -271,10 +270,8 @@ class Simulation(Spec):
         """A copy with the fastest ``block`` and ``form``, measured on this machine with the real program.
 
         Each candidate is compiled (seconds each) and timed over some rounds, the least of three times. On a
-        CPU the
-        form is not measured: the fast one is. ``sim.tuned().run(1000)`` pays off for long runs; results of
-        another
-        block are the same up to the order of additions.
+        CPU the form is not measured: the fast one is. ``sim.tuned().run(1000)`` pays off for long runs;
+        results of another block are the same up to the order of additions.
 
         Args:
             rounds: of each timing; more where a round takes less than some milliseconds.

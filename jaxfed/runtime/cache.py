@@ -1,10 +1,9 @@
 """Compiled programs on disk, so that a second process need not compile what the first one did.
 
 jax's persistent compilation cache, in ``$JAXFED_CACHE``, in ``$XDG_CACHE_HOME/jaxfed`` or in
-``~/.cache/jaxfed``, in a
-folder of its own for each processor: what was compiled for one may not run on another. ``JAXFED_CACHE=off``
-switches it off. A cache that a user has set up is left as it is; an entry that cannot be read only costs
-time.
+``~/.cache/jaxfed``, in a folder of its own for each processor: what was compiled for one may not run on
+another. ``JAXFED_CACHE=off`` switches it off. A cache that a user has set up is left as it is; an entry that
+cannot be read only costs time.
 """
 
 from __future__ import annotations

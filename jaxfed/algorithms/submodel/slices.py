@@ -4,10 +4,10 @@
     aggregate:  sum_k w_k held_k update_k / sum_k w_k held_k, coordinate by coordinate
     decode:     the slice of the server's model, zeros elsewhere
 
-Hidden widths are found in the model (:mod:`jaxfed.algorithms.submodel.widths`); input and output are whole.
-A slice of
-rate r has max(1, ceil(r d)) of d units. In the program it is a model of full size with zeros outside, so that
-hospitals of all rates run side by side; what leaves a hospital is the slice (:mod:`jaxfed.spec.costs`).
+Hidden widths are found in the model (:mod:`jaxfed.algorithms.submodel.widths`); input and output are whole. A
+slice of rate r has max(1, ceil(r d)) of d units. In the program it is a model of full size with zeros
+outside, so that hospitals of all rates run side by side; what leaves a hospital is the slice
+(:mod:`jaxfed.spec.costs`).
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 :func:`routed` traces a model and puts other operations in the place of those that have a rule: convolutions
 and pooling (:mod:`jaxfed.core.nn.convolution`) and dense layers (:mod:`jaxfed.core.nn.dense`). Values and
-gradients
-are those of the model, up to the order of additions.
+gradients are those of the model, up to the order of additions.
 
 Functions with custom derivatives (``custom_jvp``, ``custom_vjp``) are not rewritten inside.
 """

@@ -19,14 +19,14 @@ def test_across_hospitals():
     assert found["auroc_sd"] == pytest.approx(np.sqrt(0.08 / 3))
     assert found["auroc_worst"] == 0.5
     assert found["auroc_best"] == 0.9
-    assert found["auroc_p10"] == pytest.approx(0.54)
+    assert found["auroc_worst_decile"] == pytest.approx(0.54)
     assert found["auroc_undefined"] == 2
 
 
 def test_across_hospitals_where_less_is_better():
     found = across_hospitals("log_loss", np.array([0.5, 0.9, 0.7]), np.ones(3), SCORING)
     assert (found["log_loss_worst"], found["log_loss_best"]) == (0.9, 0.5)
-    assert found["log_loss_p10"] == pytest.approx(0.86)
+    assert found["log_loss_worst_decile"] == pytest.approx(0.86)
 
 
 def test_across_hospitals_without_any():

@@ -81,8 +81,8 @@ def test_compare():
     table = jaxfed.compare(runs, against="one")
     assert table.index.tolist() == ["one", "two"]
     own, other = (runs[name].hospitals()["auroc"] for name in ("two", "one"))
-    assert table.loc["two", "gain"] == np.mean(own > other)
-    assert np.isnan(table.loc["one", "gain"])
+    assert table.loc["two", "better_off"] == np.mean(own > other)
+    assert np.isnan(table.loc["one", "better_off"])
     assert table.loc["two", "auroc"] == pytest.approx(own.mean())
     assert table["round"].tolist() == [3, 3]
     assert isinstance(comparison_figure({name: run.history for name, run in runs.items()}), Figure)
@@ -137,5 +137,7 @@ def test_compare_pairs_hospitals_by_name():
     )
     a, b = (run.hospitals(at="best")["auroc"] for run in (ours, here))
     by_name = float((a > b.loc[a.index]).mean())
-    gains = [jaxfed.compare({"a": ours, "b": other}, against="b")["gain"]["a"] for other in (here, there)]
+    gains = [
+        jaxfed.compare({"a": ours, "b": other}, against="b")["better_off"]["a"] for other in (here, there)
+    ]
     assert gains == [by_name, by_name]

@@ -132,7 +132,7 @@ def test_in_words(run):
     last = run.summary()
     assert last["round"] == 2
     text = repr(run)
-    assert text.startswith("Run(FedAvg: 5 hospitals, round 2, the last: test auroc mean ")
+    assert text.startswith("Run(FedAvg: 5 hospitals, positive class 1, round 2, the last: test auroc mean ")
     assert f"{last['auroc']:.3f}" in text
     assert f"worst {last['auroc_worst']:.3f}" in text
     page = run._repr_html_()

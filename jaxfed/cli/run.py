@@ -16,6 +16,7 @@ from jaxfed.cli.folders import check_writable, claim, described
 from jaxfed.cli.options import FederationOptions, load, simulation_of
 from jaxfed.cli.resume import CheckpointOptions, apart, remember
 from jaxfed.cli.tables import check_evaluation
+from jaxfed.data.oracle import POOLED
 from jaxfed.figures.runs import comparison_figure, convergence_figure, hospitals_figure, save_figure
 
 
@@ -76,22 +77,21 @@ def report(runs: dict[str, jaxfed.Run], hospitals: jaxfed.Dataset, out: Path) ->
     save_figure(convergence_figure(histories), out / "convergence.png")
     save_figure(hospitals_figure(histories, at="best"), out / "hospitals.png")
     save_figure(comparison_figure(histories), out / "report.png")
-    metric = next(iter(runs.values())).history.primary
-    print(f"\nTest {metric} of the hospitals, at each run's best round on validation rows")
+    history = next(iter(runs.values())).history
+    positive = f" (positive: {history.positive})" if history.positive else ""
+    print(f"\nTest {history.primary} of the hospitals{positive}, at each run's best round on validation rows")
     print(table.to_string(formatters=_formats(table)))
     for name, run in runs.items():
         if run.trouble():
             print(f"{name}: {run.trouble().rstrip('; ')}")
     if hospitals.truth:
         oracle = jaxfed.data.truth_table(hospitals, "test")["auroc"]
-        print(
-            f"\nKnowing the true risks: mean AUROC {np.nanmean(oracle.drop('pooled', errors='ignore')):.3f}"
-        )
+        print(f"\nKnowing the true risks: mean AUROC {np.nanmean(oracle.drop(POOLED)):.3f}")
     print(f"Written to {out}: summary.csv, report.png, convergence.png, hospitals.png, and a folder per run")
 
 
 def _formats(table: pd.DataFrame) -> dict[str, Callable[[float], str]]:
-    coarse = {"ms_per_round": "{:.0f}".format, "compile_s": "{:.1f}".format, "gain": "{:.0%}".format}
+    coarse = {"ms_per_round": "{:.0f}".format, "compile_s": "{:.1f}".format, "better_off": "{:.0%}".format}
     return {
         column: coarse.get(column, "{:.3f}".format)
         for column in table.columns

@@ -31,6 +31,7 @@ class History:
         scoring: what the metrics mean.
         rows: ``[C, 3]`` rows in train, validation and test.
         rate: ``[C, S]`` share of positives (binary), else NaN.
+        positive: the name of the positive class (binary), else empty.
         trainees: names of the hospitals of ``training``.
         evaluated: ``[E]`` rounds done at each evaluation.
         single: ``name: [E, C, S]``, metrics of each hospital; NaN where undefined.
@@ -46,6 +47,7 @@ class History:
     splits: tuple[str, ...]
     rows: np.ndarray
     rate: np.ndarray
+    positive: str = ""
     trainees: tuple[str, ...] = ()
     evaluated: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     single: Arrays = dataclasses.field(default_factory=dict)
@@ -74,7 +76,10 @@ class History:
                 n = np.bincount(owner, minlength=len(dataset))
                 positive = np.bincount(owner, dataset.y[inside], minlength=len(dataset))
                 rate[:, s] = np.where(n > 0, positive / np.maximum(n, 1), np.nan)
-        return cls(dataset.hospitals, dataset.task.name, scoring, splits, dataset.counts, rate, trainees)
+        name = str(dataset.classes[1]) if scoring.prevalence and len(dataset.classes) > 1 else ""
+        return cls(
+            dataset.hospitals, dataset.task.name, scoring, splits, dataset.counts, rate, name, trainees
+        )
 
     @property
     def primary(self) -> str:
@@ -173,8 +178,9 @@ class History:
         """One row per evaluation and split.
 
         The columns of each metric are its mean over hospitals, the mean weighted by rows, the worst value,
-        the 10th percentile (on the bad side), the best value, the number of hospitals without the metric,
-        and the metric of all rows pooled. Columns on training since the previous evaluation follow.
+        the worst decile (the 10th percentile on the bad side), the best value, the number of hospitals
+        without the metric, and the metric of all rows pooled. Columns on training since the previous
+        evaluation follow.
         """
         records = []
         for e, done in enumerate(self.evaluated):
@@ -229,7 +235,7 @@ def across_hospitals(
         f"{name}_weighted": (share * values).sum(-1),
         f"{name}_sd": np.sqrt(square.sum(-1) / np.maximum(count, 1)),
         f"{name}_worst": low if better else high,
-        f"{name}_p10": _quantile(ordered, count, 0.1 if better else 0.9),
+        f"{name}_worst_decile": _quantile(ordered, count, 0.1 if better else 0.9),
         f"{name}_best": high if better else low,
     }
     defined = {column: np.where(count > 0, number, np.nan)[()] for column, number in summary.items()}

@@ -22,7 +22,7 @@ KINDS = {
     "": "mean over hospitals",
     "_weighted": "weighted mean over hospitals",
     "_worst": "worst hospital",
-    "_p10": "worst decile of hospitals",
+    "_worst_decile": "worst decile of hospitals",
     "_best": "best hospital",
     "_pooled": "pooled",
 }

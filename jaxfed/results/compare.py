@@ -25,7 +25,7 @@ def compare(
         split: which rows.
         at: each run's ``"best"`` round on validation rows (early stopping, for all alike), or its
             ``"last"``.
-        against: name of a run; then ``gain`` is the share of hospitals that are better off than there
+        against: name of a run; then ``better_off`` is the share of hospitals that are so against that run
             (a hospital where the metric is undefined does not count). Hospitals are paired by name.
 
     Raises:
@@ -33,8 +33,9 @@ def compare(
             the split, or ``against`` is not one of them.
 
     Returns:
-        The round; the first metric's mean over hospitals, worst, 10th percentile, best, undefined and
-        pooled; the mean log loss (or MSE); milliseconds per round and seconds of compiling.
+        The round; the first metric's mean over hospitals, worst, worst decile, best, number of hospitals
+        without it, and that of all rows together; the mean log loss (or MSE); milliseconds per round and
+        seconds of compiling.
     """
     _check(runs, split, against)
     return pd.DataFrame.from_dict(
@@ -84,20 +85,20 @@ def _row(run: Run, split: str, at: At, against: Run | None) -> dict[str, float]:
         "round": row["round"],
         metric: row[metric],
         "worst": row[f"{metric}_worst"],
-        "p10": row[f"{metric}_p10"],
+        "worst_decile": row[f"{metric}_worst_decile"],
         "best": row[f"{metric}_best"],
         "undefined": row[f"{metric}_undefined"],
-        "pooled": row[f"{metric}_pooled"],
+        "all_rows": row[f"{metric}_pooled"],
         loss: row[loss],
     }
     if against is not None:
-        columns["gain"] = _gain(run, against, metric, split, at)
+        columns["better_off"] = _better_off(run, against, metric, split, at)
     columns["ms_per_round"] = 1e3 * run.provenance["seconds_per_round"]
     columns["compile_s"] = run.provenance["compile_seconds"]
     return columns
 
 
-def _gain(run: Run, against: Run, metric: str, split: str, at: At) -> float:
+def _better_off(run: Run, against: Run, metric: str, split: str, at: At) -> float:
     if run is against:
         return float("nan")
     names = list(run.history.hospitals)

@@ -113,6 +113,7 @@ class Run:
             "task": self.history.task,
             "scoring": self.history.scoring.to_json(),
             "splits": self.history.splits,
+            "positive": self.history.positive,
             "hospitals": self.history.hospitals,
             "trainees": self.history.trainees,
             "config": self.config,
@@ -153,6 +154,7 @@ class Run:
             splits=tuple(record["splits"]),
             rows=arrays["rows"],
             rate=arrays["rate"],
+            positive=record.get("positive", ""),
             trainees=tuple(record["trainees"]),
         ).filled(arrays)
         names = ("parameters.npz", "parameters_last.npz") if "round" in record else ["parameters.npz"] * 2
@@ -189,8 +191,9 @@ class Run:
     def __repr__(self) -> str:
         row = self.summary()
         metric, split = self.history.primary, self.history.splits[-1]
+        positive = f"positive class {self.history.positive}, " if self.history.positive else ""
         return (
-            f"Run({self.name}: {len(self.history.hospitals)} hospitals, {self.history.at()}: "
+            f"Run({self.name}: {len(self.history.hospitals)} hospitals, {positive}{self.history.at()}: "
             f"{split} {metric} mean {row[metric]:.3f}, worst {row[f'{metric}_worst']:.3f}, "
             f"pooled {row[f'{metric}_pooled']:.3f}; {self.trouble()}{_seconds(self.provenance)})"
         )
@@ -202,10 +205,11 @@ class Run:
         second = self.history.scoring.loss
         columns = ["round", metric, f"{metric}_worst", f"{metric}_best", f"{metric}_pooled", second]
         columns = [*dict.fromkeys(columns)]
+        positive = f"positive class {self.history.positive}; " if self.history.positive else ""
         table = frame[columns].to_html(index=False, float_format="{:.3f}".format, border=0)
         return (
-            f"<b>{self.name}</b>, {len(self.history.hospitals)} hospitals, {split}; {self.history.at()}; "
-            f"{self.trouble()}{_seconds(self.provenance)}{table}"
+            f"<b>{self.name}</b>, {len(self.history.hospitals)} hospitals, {split}; {positive}"
+            f"{self.history.at()}; {self.trouble()}{_seconds(self.provenance)}{table}"
         )
 
 

@@ -98,7 +98,7 @@ def test_curves_of_one_field():
     best = left.lines[labels.index("learning_rate=0.1 (best)")]
     np.testing.assert_allclose(best.get_ydata(), [1.01, 0.76, 0.51], rtol=1e-6)
     assert right.get_xscale() == "log"
-    assert "3 of 3 died" in texts(right.figure)
+    assert "3 of 3 diverged" in texts(right.figure)
     assert (left.get_xlabel(), left.get_ylabel()) == ("rounds", "validation log loss, pooled")
 
 
@@ -134,7 +134,7 @@ def test_parallel_coordinates():
     assert len(ends) == 20
     assert (ends < 0).sum() == sweep.dead
     assert ends.max() == 1
-    assert "died" in texts(figure)
+    assert "diverged" in texts(figure)
 
 
 def test_short_names_stay_different():

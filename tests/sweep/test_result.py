@@ -112,7 +112,9 @@ def test_test_rows_have_no_say():
         sweep.best(by="test")
 
 
-@pytest.mark.parametrize("metric", ["auroc", "auroc_worst", "auroc_pooled", "log_loss", "log_loss_p10"])
+@pytest.mark.parametrize(
+    "metric", ["auroc", "auroc_worst", "auroc_pooled", "log_loss", "log_loss_worst_decile"]
+)
 def test_the_metric_says_which_way_is_better(metric):
     assert made(FIELDS, bowl).best(metric).settings == {STEP: 0.1, MU: 0.01}
 
@@ -311,3 +313,25 @@ def test_an_extra_that_is_not_there():
 def test_attributes_are_json(tmp_path):
     stored = xarray.load_dataset(FILES["zip"].save(tmp_path / "sweep.nc"), engine="scipy")
     assert json.loads(stored.attrs["config"]) == FILES["zip"].config
+
+
+@pytest.mark.parametrize(
+    ("values", "edge"),
+    [
+        ([0.01, 0.1, 1.0], None),
+        ([0.1, 1.0, 3.0], "smallest"),
+        ([0.001, 0.01, 0.1], "largest"),
+        ([0.01, 0.1], None),  # two values have no middle
+    ],
+)
+def test_a_best_value_at_the_edge_of_the_grid_is_said(values, edge):
+    """The bowl is lowest at 0.1; mu is best at 0.01, in the middle."""
+    best = made({STEP: values, MU: [0.0, 0.01, 0.1]}, bowl).best()
+    assert best.edges == ({STEP: edge} if edge else {})
+    assert (f"{STEP} is the {edge} that was tried: try beyond it" in repr(best)) is (edge is not None)
+
+
+def test_zero_is_no_edge():
+    best = made({MU: [0.0, 0.01, 0.1]}, lambda settings, _: settings[MU]).best()
+    assert best.settings == {MU: 0.0}
+    assert best.edges == {}

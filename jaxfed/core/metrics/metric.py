@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 # What tables put behind a metric's name.
-SUFFIXES = ("_weighted", "_sd", "_worst", "_p10", "_best", "_undefined", "_pooled")
+SUFFIXES = ("_weighted", "_sd", "_worst", "_worst_decile", "_best", "_undefined", "_pooled")
 TOGETHER = 8  # segments whose rows are masked at a time
 
 

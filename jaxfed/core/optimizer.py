@@ -17,7 +17,7 @@ import optax
 from jax import Array
 from jax.core import Tracer
 
-from jaxfed.core.errors import Problems
+from jaxfed.core.errors import Problems, did_you_mean
 from jaxfed.core.hyperparameters import Number, PerHospital, Schedule
 from jaxfed.core.pytree import pytree
 
@@ -73,18 +73,17 @@ def optimizer(factory: Callable[..., optax.GradientTransformation], **arguments:
     signature = inspect.signature(factory)
     if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
         unknown = sorted(set(arguments) - set(signature.parameters))
-        problems.check(
-            not unknown,
-            f"{factory.__name__} has no argument {', '.join(unknown)}; "
-            f"it has {', '.join(signature.parameters)}",
-        )
+        for name in unknown:
+            problems.add(
+                f"{factory.__name__} has no argument {name!r}; {did_you_mean(name, signature.parameters)}"
+            )
     required = [
         name
         for name, p in signature.parameters.items()
         if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     ]
     missing = [name for name in required if name not in arguments]
-    problems.check(not missing, f"{factory.__name__} needs {', '.join(missing)}")
+    problems.check(bool(problems.count) or not missing, f"{factory.__name__} needs {', '.join(missing)}")
     defaults = {name: p.default for name, p in signature.parameters.items()}
     arguments = {
         name: v.item() if np.ndim(v) == 0 and isinstance(v, np.ndarray) else v

@@ -88,7 +88,7 @@ def check_spec(spec: Spec, like: Spec | None = None) -> None:
     _check_shapes(spec, problems)
     problems.raise_if_any()
     if like is None or spec.hospitals is not like.hospitals:
-        warn_scales(spec.hospitals, stacklevel=5)
+        warn_scales(spec.hospitals, stacklevel=6)
     if like is None or spec.evaluation_hospitals is not like.evaluation_hospitals:
         _warn_untested(spec)
 
@@ -143,7 +143,7 @@ def _check_evaluation_hospitals(spec: Spec, problems: Problems) -> None:
         warnings.warn(
             "evaluate_on: the training rows were imputed or standardised, these not with the same numbers; "
             "give jaxfed.data.transform_like(rows, hospitals)",
-            stacklevel=5,
+            stacklevel=6,
         )
     if spec.evaluate_on.x is not spec.hospitals.x:
         _check_features(spec.evaluate_on, problems)
@@ -235,5 +235,5 @@ def _warn_untested(spec: Spec) -> None:
             warnings.warn(
                 f"{len(none)} hospitals have no {name} rows and no {name} metrics: {', '.join(none[:5])}"
                 + (" ..." if len(none) > 5 else ""),
-                stacklevel=5,
+                stacklevel=6,
             )

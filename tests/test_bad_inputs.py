@@ -88,6 +88,14 @@ ERRORS = [
     ("another word for a round", lambda: sim().run(0, progress=False).hospitals(at="beste"), ["at='beste': did you mean 'best'"]),
     ("two entries of split for one hospital", lambda: from_arrays({"1": (X, Y)}, split={1: [0] * 10, "1": [0] * 10}),
      ["split: two entries for '1'"]),
+    # arguments that do not exist
+    ("another word for a field", lambda: sim(modle=None), ["Simulation: no argument 'modle'; did you mean 'model'"]),
+    ("another word in a copy", lambda: sim().replace(modle=None), ["no argument 'modle'; did you mean 'model'"]),
+    ("another word in run", lambda: sim().run(round=3), ["run: no argument 'round'; did you mean 'rounds'"]),
+    ("another word in sweep", lambda: sim().sweep({}, 1, sampels=3), ["sweep: no argument 'sampels'; did you mean 'samples'"]),
+    ("another word of an algorithm", lambda: jaxfed.algorithms.FedProx(muu=0.1), ["FedProx: no argument 'muu'; did you mean 'mu'"]),
+    ("another word of an optimiser", lambda: jaxfed.optimizer(optax.sgd, learning_rat=0.1),
+     ["sgd has no argument 'learning_rat'; did you mean 'learning_rate'"]),
     # runs side by side
     ("nothing to compare", lambda: jaxfed.compare({}), ["compare: no runs; give {name: run}"]),
     ("no run", lambda: jaxfed.compare({"a": 3}), ["'a' is int; give a Run"]),
@@ -357,3 +365,31 @@ def test_rows_to_evaluate_on_must_have_the_training_numbers():
             jaxfed.Simulation(train, evaluate_on=other, **how)
     jaxfed.Simulation(train, evaluate_on=data.transform_like(arrays(), train), **how)
     jaxfed.Simulation(train, **how).pooled()
+
+
+def test_a_hospital_without_training_rows_has_no_model_of_its_own():
+    """It is left out and counted where models are personal, and has the shared model's metrics elsewhere."""
+    split = {"a": np.arange(10) // 2 % 3, "b": np.arange(10) // 2 % 3, "c": np.full(10, 2)}
+    given = from_arrays({name: (X + i, Y) for i, name in enumerate(split)}, split=split)
+    shared = jaxfed.Simulation(given, model=jaxfed.models.mlp(2), devices=2, splits=("test",))
+    groups = {"models": dict.fromkeys("mn", shared.model), "groups": ["m", "n", "n"]}
+    alone = shared.local_only()
+    mixed = shared.replace(**groups, algorithm=jaxfed.algorithms.mixed.FedProto()).local_only()
+    for how in (alone, mixed, shared.replace(algorithm=jaxfed.algorithms.FedRep())):
+        done = how.run(1, progress=False)
+        frame, last = done.hospitals(), done.summary()
+        for metric in ("auroc", "log_loss"):
+            assert np.isnan(frame[metric]["c"])
+            values = frame[metric][["a", "b"]]
+            assert values.notna().all()
+            assert last[metric] == pytest.approx(values.mean())
+            assert last[f"{metric}_undefined"] == 1
+        assert "; 1 hospitals have no training rows, hence no model and no metrics; " in repr(done)
+    two = given.select(["a", "b"])
+    assert alone.replace(hospitals=two).run(1, progress=False).summary()["log_loss_pooled"] == pytest.approx(
+        alone.run(1, progress=False).summary()["log_loss_pooled"], rel=1e-5
+    )
+    for algorithm in (jaxfed.FedAvg(), jaxfed.algorithms.FineTuned(), jaxfed.algorithms.IFCA()):
+        done = shared.replace(algorithm=algorithm).run(1, progress=False)
+        assert done.hospitals()["log_loss"].notna().all()
+        assert "no training rows" not in repr(done)

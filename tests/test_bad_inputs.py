@@ -96,6 +96,13 @@ ERRORS = [
     ("another word of an algorithm", lambda: jaxfed.algorithms.FedProx(muu=0.1), ["FedProx: no argument 'muu'; did you mean 'mu'"]),
     ("another word of an optimiser", lambda: jaxfed.optimizer(optax.sgd, learning_rat=0.1),
      ["sgd has no argument 'learning_rat'; did you mean 'learning_rate'"]),
+    # too much
+    ("a million configurations", lambda: sim().sweep({"l2": np.linspace(0, 1, 1000), "client_optimizer.learning_rate": np.linspace(0.1, 1, 1000)}, 1),
+     ["1,000,000 configurations", "takes 100,000", "mode='random' with samples=1000"]),
+    ("a million draws", lambda: sim().sweep({"l2": (0.0, 1.0)}, 1, mode="random", samples=10**6), ["1,000,000 configurations"]),
+    ("a million configurations without a length", lambda: sim().sweep({"l2": iter(np.linspace(0, 1, 10**6))}, 1), ["1,000,000 configurations"]),
+    ("a model larger than the memory", lambda: sim(model=jaxfed.models.mlp(200000, 200000)).run(1, progress=False),
+     ["need at least 160 GB on each device and there are", "a smaller model"]),
     # runs side by side
     ("nothing to compare", lambda: jaxfed.compare({}), ["compare: no runs; give {name: run}"]),
     ("no run", lambda: jaxfed.compare({"a": 3}), ["'a' is int; give a Run"]),

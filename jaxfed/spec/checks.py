@@ -37,7 +37,8 @@ PARTS: dict[str, tuple[tuple[type, ...], str]] = {
 def check_spec(spec: Spec, like: Spec | None = None) -> None:
     """Raise one error that lists every problem of a simulation.
 
-    Data that it shares with ``like``, a specification that was checked before, are not checked again.
+    Data and metrics that it shares with ``like``, a specification that was checked before, are not checked
+    again.
     """
     problems = Problems("Simulation")
     if not isinstance(spec.hospitals, Dataset):
@@ -77,7 +78,8 @@ def check_spec(spec: Spec, like: Spec | None = None) -> None:
         f"devices={spec.devices}: jax has {available}; call jaxfed.use_cpu_devices({spec.devices}) before "
         "anything else uses jax, or give a smaller number",
     )
-    check_metrics(spec, problems)
+    if like is None or spec.hospitals is not like.hospitals or spec.metrics is not like.metrics:
+        check_metrics(spec, problems)
     check_groups(spec, problems)
     if spec.models is None:
         try:

@@ -60,6 +60,7 @@ def sweep(
     check_results(count_of(fields, mode, samples), numbers, memory, problems)
     problems.raise_if_any()
     axes = axes_of(fields, mode, samples, seed, problems)
+    check_results(len(axes), numbers, memory, problems)  # of values without a length too
     trials = trials_of(spec, axes, seed, data, problems) if not problems.count else []
     problems.raise_if_any()
     rungs = [rounds] if halving is None else halving.rungs(rounds)

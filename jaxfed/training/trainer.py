@@ -77,8 +77,14 @@ class Trainer:
         return jax.device_put(given, NamedSharding(self.plan.mesh, runs.RUNS))
 
     def slot(self, seed: int, initial: Any = None) -> runs.Slot:
-        """The slot before the first call: empty, or with given initial variables (of each group)."""
+        """The slot before the first call: empty, or with given initial variables (of each group).
+
+        Raises:
+            InvalidInput: the state does not fit into memory.
+        """
         given = self._input(seed)
+        state = runs.slot_shapes(given, self.placed.data, plans=self.placed.plans).state
+        memory.check_state(self.plan, state._replace(clients=()), state.clients)
         if initial is None:
             return runs.empty(given, self.placed.data, plans=self.placed.plans, together=1)
         variables = (initial,) if self.spec.models is None else tuple(initial[n] for n in self.names)

@@ -82,7 +82,7 @@ def evaluate_on_device(
 
 
 def _deploys_its_own(recipe: Recipe, g: int, state: State) -> bool:
-    """Whether a hospital's model contains parameters that it keeps itself, and not only a choice among others."""
+    """Whether a hospital's model contains parameters that the hospital keeps, not only a choice of some."""
     server = Parts(state.server.common, state.server.group[g])
     client = jax.tree.map(lambda leaf: leaf[0], state.clients[g].algorithm)
     algorithm = hyperparameters.at_hospital(recipe.algorithm, 0)

@@ -227,11 +227,16 @@ def _diverges(info: RoundInfo) -> Array:
 
 def empty(given: RunInput, data: Data, *, plans: Plans, together: int) -> Slot:
     """Empty slots for runs with the same shapes as ``given``."""
+    return put_slot(slot_shapes(given, data, plans=plans), plans[0], together, _zeros)
+
+
+def slot_shapes(given: RunInput, data: Data, *, plans: Plans) -> Slot:
+    """The shapes of a run in a slot, without the axis over slots; nothing is allocated."""
 
     def start(recipe: Recipe, data: Data) -> Slot:
         return Slot(rounds.start(recipe, plans, _choose(data, 0).train, 0), jnp.zeros((), jnp.int32))
 
-    return put_slot(jax.eval_shape(start, given.recipe, data), plans[0], together, _zeros)
+    return jax.eval_shape(start, given.recipe, data)
 
 
 def filled(given: RunInput, data: Data, variables: tuple[Variables, ...], *, plans: Plans) -> Slot:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxfed.core.aggregation import Chain, Part
 from jaxfed.core.algorithm import Algorithm
 from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
+from jaxfed.core.devices import available_devices
 from jaxfed.core.errors import InvalidInput, Problems
 from jaxfed.core.group_algorithm import GroupAlgorithm
 from jaxfed.core.hyperparameters import PerHospital, Schedule, differs
@@ -40,7 +41,7 @@ def check_spec(spec: Spec, like: Spec | None = None) -> None:
     Data and metrics that it shares with ``like``, a specification that was checked before, are not checked
     again.
     """
-    problems = Problems("Simulation")
+    problems, available = Problems("Simulation"), len(available_devices())
     if not isinstance(spec.hospitals, Dataset):
         problems.add(
             f"hospitals={type(spec.hospitals).__name__}: give a Dataset, for example "
@@ -72,7 +73,6 @@ def check_spec(spec: Spec, like: Spec | None = None) -> None:
     problems.check(
         spec.form in (None, *get_args(Form)), f"form={spec.form!r}: give 'fast', 'native', or None"
     )
-    available = len(jax.devices())
     problems.check(
         not isinstance(spec.devices, int) or spec.devices <= available,
         f"devices={spec.devices}: jax has {available}; call jaxfed.use_cpu_devices({spec.devices}) before "

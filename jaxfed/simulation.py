@@ -28,7 +28,7 @@ from jaxfed.spec.spec import Spec
 from jaxfed.sweep.halving import Halving
 from jaxfed.sweep.run import sweep
 from jaxfed.sweep.space import Mode
-from jaxfed.training.checks import check_checkpoint, check_run
+from jaxfed.training.checks import check_checkpoint, check_run, warn_faded
 from jaxfed.training.hypergradient import Gradient, gradient
 from jaxfed.training.loop import train
 from jaxfed.training.plan_report import Planned, planned
@@ -143,6 +143,8 @@ class Simulation(Spec):
         check_run(self, rounds, seed, eval_every, initial, resume)
         check_checkpoint(checkpoint, every, keep, resume)
         warn_unmeasured(self.evaluation_hospitals, self.splits, stacklevel=4)
+        total = int(rounds) + (0 if resume is None else len(resume.history.refused))
+        warn_faded([self], total, stacklevel=4)
         return train(
             self.trainer,
             int(rounds),

@@ -5,6 +5,7 @@ This is the one place where a new one is added. Calls are Python, or lines for t
 
 # ruff: noqa: E501 (a table)
 
+import dataclasses
 import errno
 import os
 import shlex
@@ -400,3 +401,42 @@ def test_a_hospital_without_training_rows_has_no_model_of_its_own():
         done = shared.replace(algorithm=algorithm).run(1, progress=False)
         assert done.hospitals()["log_loss"].notna().all()
         assert "no training rows" not in repr(done)
+
+
+def faded(number):
+    """``number`` in the first round, then 0."""
+    return jaxfed.schedule(lambda r: jnp.where(r < 1, number, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "more", "remedy"),
+    [
+        (jaxfed.algorithms.FineTuned(), {"optimizer": jaxfed.optimizer(optax.sgd, learning_rate=0.5)}, "optimizer"),
+        (
+            jaxfed.algorithms.FedRep(head_epochs=2),
+            {"refit_optimizer": jaxfed.optimizer(optax.sgd, learning_rate=0.5)},
+            "refit_optimizer",
+        ),
+        (jaxfed.algorithms.PerFedAvg(alpha=faded(0.5)), {"alpha_before_use": 0.5}, "alpha_before_use"),
+    ],
+    ids=["FineTuned", "FedRep", "PerFedAvg"],
+)  # fmt: skip
+def test_adapting_has_a_step_size_of_its_own(algorithm, more, remedy):
+    """A round with step size 0 changes nothing, so that models adapt as after the round before."""
+    given = arrays(split=(0.5, 0.2, 0.3))
+    step = jaxfed.optimizer(optax.sgd, learning_rate=faded(0.5))
+    how = jaxfed.Simulation(
+        given, model=jaxfed.models.mlp(2), client_optimizer=step, batch_size=None, algorithm=algorithm
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first = how.run(1, progress=False)
+        own = how.replace(algorithm=dataclasses.replace(algorithm, **more)).run(2, progress=False)
+    with pytest.warns(UserWarning, match=rf"last round, 0, which began at 0\.5: .*\({remedy}=") as caught:
+        nothing = how.run(2, progress=False)
+    assert caught[0].filename == __file__
+    losses = [done.hospitals()["log_loss"].to_numpy() for done in (first, own, nothing)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    assert (np.abs(losses[0] - losses[2]) > 1e-4).all()
+    with pytest.warns(UserWarning, match="adapt before use"):
+        how.sweep({"seed": [0]}, 2, progress=False)

@@ -97,6 +97,17 @@ ERRORS = [
     ("another word of an algorithm", lambda: jaxfed.algorithms.FedProx(muu=0.1), ["FedProx: no argument 'muu'; did you mean 'mu'"]),
     ("another word of an optimiser", lambda: jaxfed.optimizer(optax.sgd, learning_rat=0.1),
      ["sgd has no argument 'learning_rat'; did you mean 'learning_rate'"]),
+    # optimisers that need the loss
+    ("lbfgs of the hospitals", lambda: sim(client_optimizer=jaxfed.optimizer(optax.lbfgs, learning_rate=0.1)),
+     ["client_optimizer=lbfgs(learning_rate=0.1): its update fails with gradients and parameters alone", "'value'", "such as optax.sgd"]),
+    ("polyak_sgd of the hospitals", lambda: sim(client_optimizer=jaxfed.optimizer(optax.polyak_sgd)), ["client_optimizer=polyak_sgd()", "'value'"]),
+    ("reduce_on_plateau of the hospitals", lambda: sim(client_optimizer=jaxfed.optimizer(optax.contrib.reduce_on_plateau)),
+     ["client_optimizer=reduce_on_plateau()", "jaxfed.schedule(...)"]),
+    ("lbfgs of the server", lambda: sim(algorithm=jaxfed.FedAvg(server_optimizer=jaxfed.optimizer(optax.lbfgs, memory_size=3))),
+     ["algorithm.server_optimizer=lbfgs(memory_size=3)", "'value'"]),
+    ("polyak_sgd of fine-tuning", lambda: sim(algorithm=jaxfed.algorithms.FineTuned(optimizer=jaxfed.optimizer(optax.polyak_sgd))),
+     ["algorithm.optimizer=polyak_sgd()"]),
+    ("polyak_sgd in a sweep", lambda: sim().sweep({"client_optimizer": [jaxfed.optimizer(optax.polyak_sgd)]}, 1), ["client_optimizer=polyak_sgd()"]),
     # too much
     ("a million configurations", lambda: sim().sweep({"l2": np.linspace(0, 1, 1000), "client_optimizer.learning_rate": np.linspace(0.1, 1, 1000)}, 1),
      ["1,000,000 configurations", "takes 100,000", "mode='random' with samples=1000"]),
@@ -440,3 +451,19 @@ def test_adapting_has_a_step_size_of_its_own(algorithm, more, remedy):
     assert (np.abs(losses[0] - losses[2]) > 1e-4).all()
     with pytest.warns(UserWarning, match="adapt before use"):
         how.sweep({"seed": [0]}, 2, progress=False)
+
+
+def test_a_schedule_that_starts_anew_in_every_round_is_warned_of():
+    for rate in (
+        optax.cosine_decay_schedule(0.1, 10),
+        jaxfed.schedule(optax.cosine_decay_schedule(0.1, 10)),
+        0.1,
+    ):
+        step = jaxfed.optimizer(optax.sgd, learning_rate=rate)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            sim(client_optimizer=step)
+            sim(algorithm=jaxfed.FedAvg(server_optimizer=step))
+        said = [warning for warning in caught if "learning_rate=jaxfed.schedule(...)" in str(warning.message)]
+        assert len(said) == callable(rate)
+        assert all(warning.filename == __file__ for warning in said)

@@ -96,7 +96,7 @@ ERRORS = [
     ("another word in sweep", lambda: sim().sweep({}, 1, sampels=3), ["sweep: no argument 'sampels'; did you mean 'samples'"]),
     ("another word of an algorithm", lambda: jaxfed.algorithms.FedProx(muu=0.1), ["FedProx: no argument 'muu'; did you mean 'mu'"]),
     ("another word of an optimiser", lambda: jaxfed.optimizer(optax.sgd, learning_rat=0.1),
-     ["sgd has no argument 'learning_rat'; did you mean 'learning_rate'"]),
+     ["sgd has no argument learning_rat; did you mean 'learning_rate'"]),
     # optimisers that need the loss
     ("lbfgs of the hospitals", lambda: sim(client_optimizer=jaxfed.optimizer(optax.lbfgs, learning_rate=0.1)),
      ["client_optimizer=lbfgs(learning_rate=0.1): its update fails with gradients and parameters alone", "'value'", "such as optax.sgd"]),

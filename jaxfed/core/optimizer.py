@@ -79,7 +79,7 @@ def optimizer(factory: Callable[..., optax.GradientTransformation], **arguments:
         unknown = sorted(set(arguments) - set(signature.parameters))
         for name in unknown:
             problems.add(
-                f"{factory.__name__} has no argument {name!r}; {did_you_mean(name, signature.parameters)}"
+                f"{factory.__name__} has no argument {name}; {did_you_mean(name, signature.parameters)}"
             )
     required = [
         name
@@ -87,7 +87,7 @@ def optimizer(factory: Callable[..., optax.GradientTransformation], **arguments:
         if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     ]
     missing = [name for name in required if name not in arguments]
-    problems.check(bool(problems.count) or not missing, f"{factory.__name__} needs {', '.join(missing)}")
+    problems.check(not missing, f"{factory.__name__} needs {', '.join(missing)}")
     defaults = {name: p.default for name, p in signature.parameters.items()}
     arguments = {
         name: v.item() if np.ndim(v) == 0 and isinstance(v, np.ndarray) else v

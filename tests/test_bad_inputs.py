@@ -114,7 +114,7 @@ ERRORS = [
     ("a million draws", lambda: sim().sweep({"l2": (0.0, 1.0)}, 1, mode="random", samples=10**6), ["1,000,000 configurations"]),
     ("a million configurations without a length", lambda: sim().sweep({"l2": iter(np.linspace(0, 1, 10**6))}, 1), ["1,000,000 configurations"]),
     ("a model larger than the memory", lambda: sim(model=jaxfed.models.mlp(200000, 200000)).run(1, progress=False),
-     ["need at least 160 GB on each device and there are", "a smaller model"]),
+     ["a round needs more than 160 GB on each device", "and there are", "a smaller model"]),
     # runs side by side
     ("nothing to compare", lambda: jaxfed.compare({}), ["compare: no runs; give {name: run}"]),
     ("no run", lambda: jaxfed.compare({"a": 3}), ["'a' is int; give a Run"]),

@@ -143,8 +143,8 @@ def check_state(plan: Plan, shared: PyTree, clients: PyTree) -> None:
     needed = copied + divided // plan.devices_per_run
     if needed > allowed:
         raise InvalidInput(
-            f"model: the states of the server and of the hospitals need at least {format_bytes(needed)} on "
-            f"each device and there are {format_bytes(allowed)}; {REMEDY}"
+            f"model: a round needs more than {format_bytes(needed)} on each device, for the states of the "
+            f"server and of the hospitals, and there are {format_bytes(allowed)}; {REMEDY}"
         )
 
 

@@ -15,7 +15,7 @@ from jaxfed.algorithms import FedAvg, LocalOnly
 from jaxfed.algorithms.mixed import ByGroup
 from jaxfed.core import hyperparameters as values
 from jaxfed.core.dataset import Dataset
-from jaxfed.core.errors import InvalidInput
+from jaxfed.core.errors import InvalidInput, spelled
 from jaxfed.core.types import Variables
 from jaxfed.data.notices import warn_unmeasured
 from jaxfed.participation import Everyone
@@ -28,7 +28,7 @@ from jaxfed.spec.spec import Spec
 from jaxfed.sweep.halving import Halving
 from jaxfed.sweep.run import sweep
 from jaxfed.sweep.space import Mode
-from jaxfed.training.checks import check_checkpoint, check_run
+from jaxfed.training.checks import check_checkpoint, check_run, warn_faded
 from jaxfed.training.hypergradient import Gradient, gradient
 from jaxfed.training.loop import train
 from jaxfed.training.plan_report import Planned, planned
@@ -102,6 +102,7 @@ class Simulation(Spec):
             aggregator=WeightedMean(),
         )
 
+    @spelled
     def run(
         self,
         rounds: int,
@@ -146,7 +147,9 @@ class Simulation(Spec):
         """
         check_run(self, rounds, seed, eval_every, initial, resume)
         check_checkpoint(checkpoint, every, keep, resume)
-        warn_unmeasured(self.evaluation_hospitals, self.splits, stacklevel=3)
+        warn_unmeasured(self.evaluation_hospitals, self.splits, stacklevel=4)
+        total = int(rounds) + (0 if resume is None else len(resume.history.refused))
+        warn_faded([self], total, stacklevel=4)
         return train(
             self.trainer,
             int(rounds),
@@ -160,6 +163,7 @@ class Simulation(Spec):
             progress=progress,
         )
 
+    @spelled
     def sweep(
         self,
         fields: Mapping[str, Any],
@@ -216,7 +220,7 @@ class Simulation(Spec):
             InvalidInput: lists everything that is wrong, before anything is compiled.
             CheckpointError: the folder is of another sweep, or none of its checkpoints can be read.
         """
-        warn_unmeasured(self.evaluation_hospitals, self.splits, stacklevel=3)
+        warn_unmeasured(self.evaluation_hospitals, self.splits, stacklevel=4)
         return sweep(
             self,
             fields,
@@ -301,3 +305,6 @@ class Simulation(Spec):
     def trainer(self) -> Trainer:
         """This simulation laid out on devices; it holds the rows there."""
         return Trainer(self)
+
+
+Simulation.__init__ = spelled(Simulation.__init__, "Simulation")  # type: ignore[method-assign]

@@ -22,7 +22,7 @@ WINGS = {
 BELOW_TRAINING = WINGS | {"core", "runtime", "storage", "records", "spec", "figures", "results"}
 LAYERS = {
     "core": set(),
-    "runtime": set(),
+    "runtime": {"core"},
     **{wing: {"core"} for wing in WINGS},
     "storage": {"core", "runtime"},
     "records": {"core"},

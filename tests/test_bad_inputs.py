@@ -5,6 +5,7 @@ This is the one place where a new one is added. Calls are Python, or lines for t
 
 # ruff: noqa: E501 (a table)
 
+import dataclasses
 import errno
 import os
 import shlex
@@ -88,6 +89,32 @@ ERRORS = [
     ("another word for a round", lambda: sim().run(0, progress=False).hospitals(at="beste"), ["at='beste': did you mean 'best'"]),
     ("two entries of split for one hospital", lambda: from_arrays({"1": (X, Y)}, split={1: [0] * 10, "1": [0] * 10}),
      ["split: two entries for '1'"]),
+    # arguments that do not exist
+    ("another word for a field", lambda: sim(modle=None), ["Simulation: no argument 'modle'; did you mean 'model'"]),
+    ("another word in a copy", lambda: sim().replace(modle=None), ["no argument 'modle'; did you mean 'model'"]),
+    ("another word in run", lambda: sim().run(round=3), ["run: no argument 'round'; did you mean 'rounds'"]),
+    ("another word in sweep", lambda: sim().sweep({}, 1, sampels=3), ["sweep: no argument 'sampels'; did you mean 'samples'"]),
+    ("another word of an algorithm", lambda: jaxfed.algorithms.FedProx(muu=0.1), ["FedProx: no argument 'muu'; did you mean 'mu'"]),
+    ("another word of an optimiser", lambda: jaxfed.optimizer(optax.sgd, learning_rat=0.1),
+     ["sgd has no argument learning_rat; did you mean 'learning_rate'"]),
+    # optimisers that need the loss
+    ("lbfgs of the hospitals", lambda: sim(client_optimizer=jaxfed.optimizer(optax.lbfgs, learning_rate=0.1)),
+     ["client_optimizer=lbfgs(learning_rate=0.1): its update fails with gradients and parameters alone", "'value'", "such as optax.sgd"]),
+    ("polyak_sgd of the hospitals", lambda: sim(client_optimizer=jaxfed.optimizer(optax.polyak_sgd)), ["client_optimizer=polyak_sgd()", "'value'"]),
+    ("reduce_on_plateau of the hospitals", lambda: sim(client_optimizer=jaxfed.optimizer(optax.contrib.reduce_on_plateau)),
+     ["client_optimizer=reduce_on_plateau()", "jaxfed.schedule(...)"]),
+    ("lbfgs of the server", lambda: sim(algorithm=jaxfed.FedAvg(server_optimizer=jaxfed.optimizer(optax.lbfgs, memory_size=3))),
+     ["algorithm.server_optimizer=lbfgs(memory_size=3)", "'value'"]),
+    ("polyak_sgd of fine-tuning", lambda: sim(algorithm=jaxfed.algorithms.FineTuned(optimizer=jaxfed.optimizer(optax.polyak_sgd))),
+     ["algorithm.optimizer=polyak_sgd()"]),
+    ("polyak_sgd in a sweep", lambda: sim().sweep({"client_optimizer": [jaxfed.optimizer(optax.polyak_sgd)]}, 1), ["client_optimizer=polyak_sgd()"]),
+    # too much
+    ("a million configurations", lambda: sim().sweep({"l2": np.linspace(0, 1, 1000), "client_optimizer.learning_rate": np.linspace(0.1, 1, 1000)}, 1),
+     ["1,000,000 configurations", "takes 100,000", "mode='random' with samples=1000"]),
+    ("a million draws", lambda: sim().sweep({"l2": (0.0, 1.0)}, 1, mode="random", samples=10**6), ["1,000,000 configurations"]),
+    ("a million configurations without a length", lambda: sim().sweep({"l2": iter(np.linspace(0, 1, 10**6))}, 1), ["1,000,000 configurations"]),
+    ("a model larger than the memory", lambda: sim(model=jaxfed.models.mlp(200000, 200000)).run(1, progress=False),
+     ["a round needs more than 160 GB on each device", "and there are", "a smaller model"]),
     # runs side by side
     ("nothing to compare", lambda: jaxfed.compare({}), ["compare: no runs; give {name: run}"]),
     ("no run", lambda: jaxfed.compare({"a": 3}), ["'a' is int; give a Run"]),
@@ -357,3 +384,86 @@ def test_rows_to_evaluate_on_must_have_the_training_numbers():
             jaxfed.Simulation(train, evaluate_on=other, **how)
     jaxfed.Simulation(train, evaluate_on=data.transform_like(arrays(), train), **how)
     jaxfed.Simulation(train, **how).pooled()
+
+
+def test_a_hospital_without_training_rows_has_no_model_of_its_own():
+    """It is left out and counted where models are personal, and has the shared model's metrics elsewhere."""
+    split = {"a": np.arange(10) // 2 % 3, "b": np.arange(10) // 2 % 3, "c": np.full(10, 2)}
+    given = from_arrays({name: (X + i, Y) for i, name in enumerate(split)}, split=split)
+    shared = jaxfed.Simulation(given, model=jaxfed.models.mlp(2), devices=2, splits=("test",))
+    groups = {"models": dict.fromkeys("mn", shared.model), "groups": ["m", "n", "n"]}
+    alone = shared.local_only()
+    mixed = shared.replace(**groups, algorithm=jaxfed.algorithms.mixed.FedProto()).local_only()
+    for how in (alone, mixed, shared.replace(algorithm=jaxfed.algorithms.FedRep())):
+        done = how.run(1, progress=False)
+        frame, last = done.hospitals(), done.summary()
+        for metric in ("auroc", "log_loss"):
+            assert np.isnan(frame[metric]["c"])
+            values = frame[metric][["a", "b"]]
+            assert values.notna().all()
+            assert last[metric] == pytest.approx(values.mean())
+            assert last[f"{metric}_undefined"] == 1
+        assert "; 1 hospitals have no training rows, hence no model and no metrics; " in repr(done)
+    two = given.select(["a", "b"])
+    assert alone.replace(hospitals=two).run(1, progress=False).summary()["log_loss_pooled"] == pytest.approx(
+        alone.run(1, progress=False).summary()["log_loss_pooled"], rel=1e-5
+    )
+    for algorithm in (jaxfed.FedAvg(), jaxfed.algorithms.FineTuned(), jaxfed.algorithms.IFCA()):
+        done = shared.replace(algorithm=algorithm).run(1, progress=False)
+        assert done.hospitals()["log_loss"].notna().all()
+        assert "no training rows" not in repr(done)
+
+
+def faded(number):
+    """``number`` in the first round, then 0."""
+    return jaxfed.schedule(lambda r: jnp.where(r < 1, number, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "more", "remedy"),
+    [
+        (jaxfed.algorithms.FineTuned(), {"optimizer": jaxfed.optimizer(optax.sgd, learning_rate=0.5)}, "optimizer"),
+        (
+            jaxfed.algorithms.FedRep(head_epochs=2),
+            {"refit_optimizer": jaxfed.optimizer(optax.sgd, learning_rate=0.5)},
+            "refit_optimizer",
+        ),
+        (jaxfed.algorithms.PerFedAvg(alpha=faded(0.5)), {"alpha_before_use": 0.5}, "alpha_before_use"),
+    ],
+    ids=["FineTuned", "FedRep", "PerFedAvg"],
+)  # fmt: skip
+def test_adapting_has_a_step_size_of_its_own(algorithm, more, remedy):
+    """A round with step size 0 changes nothing, so that models adapt as after the round before."""
+    given = arrays(split=(0.5, 0.2, 0.3))
+    step = jaxfed.optimizer(optax.sgd, learning_rate=faded(0.5))
+    how = jaxfed.Simulation(
+        given, model=jaxfed.models.mlp(2), client_optimizer=step, batch_size=None, algorithm=algorithm
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first = how.run(1, progress=False)
+        own = how.replace(algorithm=dataclasses.replace(algorithm, **more)).run(2, progress=False)
+    with pytest.warns(UserWarning, match=rf"last round, 0, which began at 0\.5: .*\({remedy}=") as caught:
+        nothing = how.run(2, progress=False)
+    assert caught[0].filename == __file__
+    losses = [done.hospitals()["log_loss"].to_numpy() for done in (first, own, nothing)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    assert (np.abs(losses[0] - losses[2]) > 1e-4).all()
+    with pytest.warns(UserWarning, match="adapt before use"):
+        how.sweep({"seed": [0]}, 2, progress=False)
+
+
+def test_a_schedule_that_starts_anew_in_every_round_is_warned_of():
+    for rate in (
+        optax.cosine_decay_schedule(0.1, 10),
+        jaxfed.schedule(optax.cosine_decay_schedule(0.1, 10)),
+        0.1,
+    ):
+        step = jaxfed.optimizer(optax.sgd, learning_rate=rate)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            sim(client_optimizer=step)
+            sim(algorithm=jaxfed.FedAvg(server_optimizer=step))
+        said = [warning for warning in caught if "learning_rate=jaxfed.schedule(...)" in str(warning.message)]
+        assert len(said) == callable(rate)
+        assert all(warning.filename == __file__ for warning in said)

@@ -34,3 +34,30 @@ def printed(code, **environment):
 )
 def test_busy_cores_do_not_share_operations(count, flags, devices, split):
     assert printed(SPLIT.format(count=count), XLA_FLAGS=flags) == [str(devices), str(split)]
+
+
+ABSENT = {
+    "use_cpu_devices": "import jaxfed; jaxfed.use_cpu_devices()",
+    "Simulation": """
+import numpy as np, jaxfed
+rows = np.zeros((4, 1), np.float32), np.arange(4) % 2
+jaxfed.Simulation(jaxfed.data.from_arrays({"a": rows, "b": rows}))
+""",
+    "the command line": "import sys; from jaxfed import cli; sys.argv = ['jaxfed', 'run']; cli.main()",
+}
+
+
+@pytest.mark.parametrize("platform", ["cuda", "cudaa"])
+@pytest.mark.parametrize("code", ABSENT.values(), ids=ABSENT)
+def test_a_platform_that_is_absent_is_one_sentence(code, platform):
+    environment = {**os.environ, "JAX_PLATFORMS": platform, "CUDA_VISIBLE_DEVICES": ""}
+    failed = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, env=environment
+    )
+    last = failed.stderr.strip().splitlines()[-1]
+    assert failed.returncode == 1
+    assert f"JAX_PLATFORMS={platform}: jax finds no such device" in last
+    assert "set JAX_PLATFORMS=cpu for the processor" in last
+    assert "AssertionError" not in last
+    if "cli" in code:
+        assert failed.stderr.startswith("jaxfed: ")

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import optax
 
 from jaxfed.core.checks import count, known, number, shared
-from jaxfed.core.hyperparameters import Schedule
+from jaxfed.core.hyperparameters import Number, Schedule
 from jaxfed.core.local import LocalTraining
+from jaxfed.core.optimizer import Optimizer
 
-__all__ = ["count", "number", "plain_sgd", "shared", "uniform"]
+__all__ = ["count", "number", "plain_sgd", "rate_of", "shared", "uniform"]
 
 
 def uniform(algorithm: str, weighting: str) -> list[str]:
@@ -48,6 +49,14 @@ def plain_sgd(
     remedy = "optimizer(optax.sgd, learning_rate=...), a number or jaxfed.schedule(...)"
     remedy += ", with or without momentum" if momentum else ""
     return [f"client_optimizer={optimizer!r}: {algorithm} {why}; give {remedy}"]
+
+
+def rate_of(optimizer: Optimizer | None, algorithm: str, argument: str) -> tuple[Number, str] | None:
+    """The step size of an optimiser, and the argument of the algorithm that gives it another one."""
+    if optimizer is None or "learning_rate" not in optimizer.numbers:
+        return None
+    example = f"{algorithm}({argument}=jaxfed.optimizer(optax.sgd, learning_rate=0.05))"
+    return optimizer.numbers["learning_rate"], example
 
 
 def _is(value: Any, number: float) -> bool:

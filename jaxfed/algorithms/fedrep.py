@@ -10,7 +10,7 @@ learning", arXiv:2102.07078; 10 epochs for the head are those of the authors' co
 A head belongs to the body it was trained on. So before use every hospital trains its head once more on
 the body of now (``refit``): the authors' last round, in which everyone trains, does this once at the end. Its
 step size is that of the last round that was trained: a schedule that ends at almost 0 leaves the heads as
-they are.
+they are, and a run warns; ``refit_optimizer`` has a step size of its own.
 
 A poor choice where hospitals are too small to train a head of their own.
 """
@@ -28,6 +28,7 @@ from jaxfed.algorithms.server import Server
 from jaxfed.core import tree
 from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
+from jaxfed.core.optimizer import Optimizer
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Metrics, Shard, Upload, Variables
 
@@ -42,12 +43,14 @@ class FedRep(Partial):
         head_epochs: epochs of the head.
         body_epochs: epochs of the body; None for the epochs or steps of a round.
         refit: static; whether heads are trained once more before use. Evaluations then cost a training.
+        refit_optimizer: of that training; None for the hospitals' optimiser, as in the last round.
     """
 
     head: str | tuple[str, ...] = dataclasses.field(default=("head",), metadata={"static": True})
     head_epochs: Number = 10
     body_epochs: Number | None = None
     refit: bool = dataclasses.field(default=True, metadata={"static": True})
+    refit_optimizer: Optimizer | None = None
 
     @property
     def adapts(self) -> bool:  # type: ignore[override]
@@ -74,12 +77,18 @@ class FedRep(Partial):
 
     def adapt(self, local: LocalTraining, variables: Variables, shard: Shard, key: Array) -> Variables:
         """The head once more, on the body of now."""
+        if self.refit_optimizer is not None:
+            local = dataclasses.replace(local, optimizer=self.refit_optimizer)
         return variables._replace(params=self._fit_head(local, variables, shard, key).params)
 
     def _fit_head(self, local: LocalTraining, variables: Variables, shard: Shard, key: Array) -> Variables:
         body = jax.tree.map(lambda mine: not mine, self.mine(variables).params)
         head = dataclasses.replace(local, epochs=self.head_epochs, steps=None)
         return freeze(head, body).train(variables, shard, key).variables
+
+    def adapting_rate(self, local: LocalTraining) -> tuple[Number, str] | None:
+        """The step size of the heads before use."""
+        return checks.rate_of(self.refit_optimizer or local.optimizer, "FedRep", "refit_optimizer")
 
     def problems(self, local: LocalTraining, variables: Variables) -> list[str]:
         """Whether the model has a head, and a body beside it."""

@@ -7,7 +7,7 @@ The plainest personalisation: Yu, Bagdasaryan, Shmatikov 2020, "Salvaging federa
 adaptation", arXiv:2002.04758; Wang, Mathews, Kiddon, Eichner, Beaufays, Ramage 2019, "Federated evaluation
 of on-device personalization", arXiv:1910.10252. Nothing is kept between rounds: every evaluation
 fine-tunes anew from the global model, with the numbers of the last round that was trained where they are
-schedules. After a step size that falls to almost 0 that moves nothing: give ``optimizer`` one of its own.
+schedules. After a step size that falls to almost 0 that moves nothing, and a run warns: give ``optimizer``.
 
 A poor choice for small hospitals and many epochs, which overfit; evaluations cost a training.
 """
@@ -52,6 +52,10 @@ class FineTuned(Averaging):
         if self.optimizer is not None:
             local = dataclasses.replace(local, optimizer=self.optimizer)
         return local.train(variables, shard, key).variables
+
+    def adapting_rate(self, local: LocalTraining) -> tuple[Number, str] | None:
+        """The step size of fine-tuning."""
+        return checks.rate_of(self.optimizer or local.optimizer, "FineTuned", "optimizer")
 
     def problems(self, local: LocalTraining, variables: Variables) -> list[str]:
         """Whether the length of fine-tuning is clear."""

@@ -9,7 +9,7 @@ equal weights. With ``first_order`` the Hessian is left out (their FO variant); 
 vector is exact, where their HF variant takes a difference of gradients.
 
 Departures: with full batches D, D' and D'' are the same rows. The step before use is over all of the
-hospital's training rows, with the alpha of the last round that was trained where it is a schedule.
+hospital's training rows, with ``alpha_before_use``, or the alpha of the last round that was trained.
 
 A poor choice where one gradient step cannot adapt a model; a step costs three gradients (two if
 ``first_order``).
@@ -42,11 +42,13 @@ class PerFedAvg(Averaging):
     Attributes:
         alpha: step size of that step.
         first_order: static; leave the Hessian out.
+        alpha_before_use: step size of the step before use; None for alpha, that of the last round.
     """
 
     weighting: Literal["samples", "uniform"] = dataclasses.field(default="uniform", metadata={"static": True})
     alpha: Number = 0.01
     first_order: bool = dataclasses.field(default=False, metadata={"static": True})
+    alpha_before_use: Number | None = None
     personal: ClassVar[bool] = True
     adapts: ClassVar[bool] = True
 
@@ -82,9 +84,19 @@ class PerFedAvg(Averaging):
     def adapt(self, local: LocalTraining, variables: Variables, shard: Shard, key: Array) -> Variables:
         """One gradient step on the hospital's training rows."""
         grads = local.problem.full_gradient(variables, shard, key).params
-        rate = jnp.where(shard.size > 0, self.alpha, 0)
+        rate = jnp.where(shard.size > 0, self._last_alpha, 0)
         return variables._replace(params=tree.axpy(-rate, grads, variables.params))
 
+    @property
+    def _last_alpha(self) -> Number:
+        return self.alpha if self.alpha_before_use is None else self.alpha_before_use
+
+    def adapting_rate(self, local: LocalTraining) -> tuple[Number, str] | None:
+        """The step size before use."""
+        return self._last_alpha, "PerFedAvg(alpha_before_use=0.01)"
+
     def problems(self, local: LocalTraining, variables: Variables) -> list[str]:
-        """Whether alpha makes sense."""
-        return checks.number("alpha", self.alpha)
+        """Whether the step sizes make sense."""
+        last = self.alpha_before_use
+        found = [] if last is None else checks.number("alpha_before_use", last)
+        return checks.number("alpha", self.alpha) + found

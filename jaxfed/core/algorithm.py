@@ -12,6 +12,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jax import Array
 
+from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.types import Cohort, Metrics, PyTree, Shard, Upload, Variables
 
@@ -77,6 +78,13 @@ class Algorithm(abc.ABC):
     def adapt(self, local: LocalTraining, variables: Variables, shard: Shard, key: Array) -> Variables:
         """The model that a hospital deploys: ``variables`` after adapting them to its training rows."""
         raise TypeError(f"{type(self).__name__} does not adapt")
+
+    def adapting_rate(self, local: LocalTraining) -> tuple[Number, str] | None:
+        """The step size of ``adapt`` and the argument that sets another, for a warning where it has faded.
+
+        None if ``adapt`` has no step size.
+        """
+        return None
 
     def for_model(self, local: LocalTraining, x: PyTree) -> Algorithm:
         """A copy that is adjusted to the model's structure; called before anything is compiled.

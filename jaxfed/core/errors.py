@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, cast
 
+F = TypeVar("F", bound=Callable[..., Any])
 NUMBER = re.compile(r"'[^']*'|\d+(?:\.\d+)?")
 SHOWN = 40  # a message lists at most this number of names in full
 
@@ -119,6 +123,29 @@ def did_you_mean(given: object, known: Iterable[str]) -> str:
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     return f"choose from {every}" if len(every) <= SHOWN else f"choose from {listed(every)}"
+
+
+def spelled(function: F, name: str | None = None) -> F:
+    """The function, with an InvalidInput that suggests a name where a keyword argument does not exist.
+
+    Its signature is the same for editors. A warning's ``stacklevel`` has to count one frame more.
+
+    Args:
+        function: any function; a method or ``__init__`` too.
+        name: its name in the message; None for its ``__name__``.
+    """
+    known = [*inspect.signature(function).parameters]
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for given in kwargs:
+            if given not in known:
+                names = [argument for argument in known if argument != "self"]
+                hint = did_you_mean(given, names)
+                raise InvalidInput(f"{name or function.__name__}: no argument {given!r}; {hint}")
+        return function(*args, **kwargs)
+
+    return cast(F, checked)
 
 
 def _line(problem: str, hospitals: list[str]) -> str:

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.core.algorithm import Algorithm
+from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Cohort, Metrics, PyTree, Shard, Upload, Variables
@@ -120,6 +121,10 @@ class GroupAlgorithm(abc.ABC):
     def adapt(self, local: LocalTraining, variables: Variables, shard: Shard, key: Array) -> Variables:
         """The model that a hospital deploys: ``variables`` after adapting them to its training rows."""
         raise TypeError(f"{type(self).__name__} does not adapt")
+
+    def adapting_rate(self, local: LocalTraining) -> tuple[Number, str] | None:
+        """The step size of ``adapt`` and the argument that sets another; see :class:`Algorithm`."""
+        return None
 
     def ask(self, local: LocalTraining, server: Parts, client: PyTree, shard: Shard, key: Array) -> PyTree:
         """A hospital's update in the first exchange; aggregated over the group."""
@@ -236,6 +241,10 @@ class ByGroup(GroupAlgorithm):
     def adapt(self, local: LocalTraining, variables: Variables, shard: Shard, key: Array) -> Variables:
         """The algorithm's adapted model."""
         return self.algorithm.adapt(local, variables, shard, key)
+
+    def adapting_rate(self, local: LocalTraining) -> tuple[Number, str] | None:
+        """The algorithm's."""
+        return self.algorithm.adapting_rate(local)
 
     def ask(self, local: LocalTraining, server: Parts, client: PyTree, shard: Shard, key: Array) -> PyTree:
         """The algorithm's first exchange."""

@@ -10,16 +10,19 @@ import dataclasses
 import inspect
 import numbers
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
+import jax
 import numpy as np
 import optax
 from jax import Array
 from jax.core import Tracer
 
-from jaxfed.core.errors import Problems
+from jaxfed.core.errors import Problems, did_you_mean
 from jaxfed.core.hyperparameters import Number, PerHospital, Schedule
 from jaxfed.core.pytree import pytree
+from jaxfed.core.types import PyTree
 
 
 @pytree
@@ -51,7 +54,8 @@ def optimizer(factory: Callable[..., optax.GradientTransformation], **arguments:
     """Describe an optimiser: ``optimizer(optax.sgd, learning_rate=0.05)``.
 
     Args:
-        factory: a function that returns an optax gradient transformation, from optax or your own.
+        factory: a function that returns an optax gradient transformation, from optax or your own. A
+            simulation refuses those that need the loss in each step, as ``optax.lbfgs`` does.
         **arguments: its keyword arguments. Floats become leaves that can be traced and swept; the rest
             (flags, strings, None, callables) is static. ``jaxfed.schedule(f)`` changes over rounds,
             ``jaxfed.per_hospital(values)`` between hospitals (client optimisers only).
@@ -73,11 +77,10 @@ def optimizer(factory: Callable[..., optax.GradientTransformation], **arguments:
     signature = inspect.signature(factory)
     if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
         unknown = sorted(set(arguments) - set(signature.parameters))
-        problems.check(
-            not unknown,
-            f"{factory.__name__} has no argument {', '.join(unknown)}; "
-            f"it has {', '.join(signature.parameters)}",
-        )
+        for name in unknown:
+            problems.add(
+                f"{factory.__name__} has no argument {name}; {did_you_mean(name, signature.parameters)}"
+            )
     required = [
         name
         for name, p in signature.parameters.items()
@@ -100,6 +103,40 @@ def optimizer(factory: Callable[..., optax.GradientTransformation], **arguments:
     }
     options = tuple(sorted((name, v) for name, v in arguments.items() if name not in leaves))
     return Optimizer(leaves, factory, options)
+
+
+def failure(optimizer: Optimizer, params: PyTree) -> str | None:
+    """Why an optimiser cannot step with gradients and parameters alone, or None; nothing is compiled.
+
+    Line searches (``optax.lbfgs``) and step sizes that depend on the loss (``polyak_sgd``,
+    ``reduce_on_plateau``) need the loss too. ``params`` are shapes.
+    """
+    leaves, tree = jax.tree.flatten(params)
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    sizes = tuple((name, getattr(value, "shape", ())) for name, value in optimizer.numbers.items())
+    try:
+        return _known_failure(optimizer.factory, optimizer.options, sizes, tree, shapes)
+    except TypeError:  # options that are not hashable
+        return _failure(optimizer.factory, optimizer.options, sizes, tree, shapes)
+
+
+def _failure(factory: Any, options: tuple, sizes: tuple, tree: Any, shapes: tuple) -> str | None:
+    params = tree.unflatten([jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in shapes])
+    numbers = {name: np.full(shape, 0.1, np.float32) if shape else 0.1 for name, shape in sizes}
+
+    def step(numbers: dict[str, Any], params: PyTree) -> PyTree:
+        transformation = Optimizer(numbers, factory, options).build()
+        return transformation.update(params, transformation.init(params), params)[0]
+
+    try:
+        jax.eval_shape(step, numbers, params)
+    except Exception as error:  # whatever a user's optimiser raises
+        why = (str(error).strip().splitlines() or [""])[0]
+        return f"its update fails with gradients and parameters alone ({type(error).__name__}: {why})"
+    return None
+
+
+_known_failure = lru_cache(maxsize=64)(_failure)  # most configurations of a sweep have the same optimiser
 
 
 def _check_number(name: str, value: Any, wanted: bool, problems: Problems) -> None:

@@ -13,11 +13,17 @@ from typing import Any, TypeVar
 
 import jax
 
+from jaxfed.core.errors import spelled
+
 T = TypeVar("T", bound=type)
 
 
 def pytree(cls: T) -> T:
-    """Register a class as a pytree: a decorator, above ``@dataclasses.dataclass(frozen=True)``."""
+    """Register a class as a pytree: a decorator, above ``@dataclasses.dataclass(frozen=True)``.
+
+    An argument that does not exist is an InvalidInput that suggests the nearest name.
+    """
+    init: Any = cls.__init__  # type: ignore[misc]
     fields = [field for field in dataclasses.fields(cls) if field.init]
     leaves = [field.name for field in fields if not field.metadata.get("static", False)]
     static = [field.name for field in fields if field.metadata.get("static", False)]
@@ -36,5 +42,6 @@ def pytree(cls: T) -> T:
         values = dict(zip(leaves, children, strict=True)) | dict(zip(static, aux[1], strict=True))
         return cls(**values)
 
+    cls.__init__ = spelled(init, cls.__name__)  # type: ignore[misc]
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
     return cls

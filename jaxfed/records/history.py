@@ -34,8 +34,9 @@ class History:
         positive: the name of the positive class (binary), else empty.
         trainees: names of the hospitals of ``training``.
         evaluated: ``[E]`` rounds done at each evaluation.
-        single: ``name: [E, C, S]``, metrics of each hospital; NaN where undefined.
-        pooled: ``name: [E, S]``, metrics of all rows together.
+        single: ``name: [E, C, S]``, metrics of each hospital; NaN where undefined, which includes hospitals
+            that have no training rows and would deploy a model of their own.
+        pooled: ``name: [E, S]``, metrics of all rows together, without the rows of those hospitals.
         training: ``name: [R, C]``, seen while training: ``loss`` (NaN where absent), ``present``,
             ``rejected`` (its upload was not finite and was left out).
         refused: ``[R]`` bool, the server's new model was not finite and the old one stayed in use.
@@ -131,6 +132,17 @@ class History:
         """The newest result as a short text: of an evaluation ``name: [C, S]``, or of the last recorded."""
         values = self.single[self.primary][-1] if single is None else single[self.primary]
         return f"{self.splits[-1]} {self.primary} {_nan(np.mean, values[:, -1]):.3f}"
+
+    def without_model(self) -> int:
+        """The number of hospitals that have rows to predict, and no training rows and so no metrics.
+
+        With personal models there is none for them; a shared model predicts their rows.
+        """
+        if not len(self.evaluated):
+            return 0
+        columns = [SPLITS.index(name) for name in self.splits if name != "train"]
+        held = (self.rows[:, SPLITS.index("train")] == 0) & (self.rows[:, columns].sum(1) > 0)
+        return int((held & np.isnan(self.single[self.scoring.loss][-1]).all(1)).sum())
 
     def chosen(self, at: At = "best") -> int:
         """The number of an evaluation: the last, or the best on validation rows.

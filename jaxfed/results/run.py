@@ -177,15 +177,15 @@ class Run:
         return {str(name): value for name, value in row.items()}
 
     def trouble(self) -> str:
-        """A text on problems in training: uploads and models that were left out, rounds without hospitals."""
-        training = self.history.training
-        if not training:
-            return ""
-        counts = {
-            "uploads were not finite and left out": int(training["rejected"].sum()),
-            "new models were not finite and left out": int(self.history.refused.sum()),
-            "rounds had no hospital": int((~training["present"].any(axis=1)).sum()),
-        }
+        """A text on hospitals without a trained model, uploads and models left out, and empty rounds."""
+        history, training = self.history, self.history.training
+        counts = {"hospitals have no training rows, hence no model and no metrics": history.without_model()}
+        if training:
+            counts |= {
+                "uploads were not finite and left out": int(training["rejected"].sum()),
+                "new models were not finite and left out": int(history.refused.sum()),
+                "rounds had no hospital": int((~training["present"].any(axis=1)).sum()),
+            }
         return "".join(f"{number} {what}; " for what, number in counts.items() if number)
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ import warnings
 
 import jax
 
+from jaxfed.core.devices import available_devices
 from jaxfed.runtime.cache import keep_compiled_programs
 
 
@@ -25,6 +26,9 @@ def use_cpu_devices(count: int | None = None) -> int:
     Returns:
         int: the number of devices that jax has now. Where jax is already running they cannot be
         changed any more, and a warning says so.
+
+    Raises:
+        InvalidInput: jax cannot start what ``JAX_PLATFORMS`` asks for.
     """
     allowed = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
     cores = len(allowed(0)) if allowed else os.cpu_count() or 1
@@ -34,11 +38,11 @@ def use_cpu_devices(count: int | None = None) -> int:
         if wanted >= cores and "xla_disable_hlo_passes" not in flags:
             os.environ["XLA_FLAGS"] = f"{flags} --xla_disable_hlo_passes=cpu-parallel-task-assigner".strip()
     except RuntimeError:
-        if len(jax.devices()) != wanted:
+        if len(available_devices()) != wanted:
             warnings.warn(
-                f"jax is already running with {len(jax.devices())} device(s), {wanted} wanted: restart "
+                f"jax is already running with {len(available_devices())} device(s), {wanted} wanted: restart "
                 "the kernel and call jaxfed.use_cpu_devices() first",
                 stacklevel=2,
             )
     keep_compiled_programs()
-    return len(jax.devices())
+    return len(available_devices())

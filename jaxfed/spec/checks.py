@@ -11,13 +11,14 @@ import numpy as np
 from jaxfed.core.aggregation import Chain, Part
 from jaxfed.core.algorithm import Algorithm
 from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
+from jaxfed.core.devices import available_devices
 from jaxfed.core.errors import InvalidInput, Problems
 from jaxfed.core.group_algorithm import GroupAlgorithm
 from jaxfed.core.hyperparameters import PerHospital, Schedule, differs
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.nn.rewrite import Form
-from jaxfed.core.optimizer import Optimizer
+from jaxfed.core.optimizer import Optimizer, failure
 from jaxfed.core.participation import Participation
 from jaxfed.data.notices import warn_scales
 from jaxfed.spec.groups import check_algorithm, check_groups
@@ -37,9 +38,10 @@ PARTS: dict[str, tuple[tuple[type, ...], str]] = {
 def check_spec(spec: Spec, like: Spec | None = None) -> None:
     """Raise one error that lists every problem of a simulation.
 
-    Data that it shares with ``like``, a specification that was checked before, are not checked again.
+    Data and metrics that it shares with ``like``, a specification that was checked before, are not checked
+    again.
     """
-    problems = Problems("Simulation")
+    problems, available = Problems("Simulation"), len(available_devices())
     if not isinstance(spec.hospitals, Dataset):
         problems.add(
             f"hospitals={type(spec.hospitals).__name__}: give a Dataset, for example "
@@ -71,13 +73,13 @@ def check_spec(spec: Spec, like: Spec | None = None) -> None:
     problems.check(
         spec.form in (None, *get_args(Form)), f"form={spec.form!r}: give 'fast', 'native', or None"
     )
-    available = len(jax.devices())
     problems.check(
         not isinstance(spec.devices, int) or spec.devices <= available,
         f"devices={spec.devices}: jax has {available}; call jaxfed.use_cpu_devices({spec.devices}) before "
         "anything else uses jax, or give a smaller number",
     )
-    check_metrics(spec, problems)
+    if like is None or spec.hospitals is not like.hospitals or spec.metrics is not like.metrics:
+        check_metrics(spec, problems)
     check_groups(spec, problems)
     if spec.models is None:
         try:
@@ -87,8 +89,10 @@ def check_spec(spec: Spec, like: Spec | None = None) -> None:
     problems.raise_if_any()
     _check_shapes(spec, problems)
     problems.raise_if_any()
+    if like is None or spec.client_optimizer is not like.client_optimizer:
+        _warn_restarts(spec)
     if like is None or spec.hospitals is not like.hospitals:
-        warn_scales(spec.hospitals, stacklevel=5)
+        warn_scales(spec.hospitals, stacklevel=6)
     if like is None or spec.evaluation_hospitals is not like.evaluation_hospitals:
         _warn_untested(spec)
 
@@ -143,7 +147,7 @@ def _check_evaluation_hospitals(spec: Spec, problems: Problems) -> None:
         warnings.warn(
             "evaluate_on: the training rows were imputed or standardised, these not with the same numbers; "
             "give jaxfed.data.transform_like(rows, hospitals)",
-            stacklevel=5,
+            stacklevel=6,
         )
     if spec.evaluate_on.x is not spec.hospitals.x:
         _check_features(spec.evaluate_on, problems)
@@ -192,7 +196,36 @@ def _check_shapes(spec: Spec, problems: Problems) -> None:
         not differs(getattr(spec.algorithm, "server_optimizer", None)),
         "server_optimizer: per_hospital(...) is for the hospitals; give the server one number or a schedule",
     )
+    for model in variables.values():
+        _check_optimizers(spec, model.params, problems)
+    if problems.count > before:
+        return
     check_algorithm(spec, variables, batch_of(spec.hospitals.x, 2), problems)
+
+
+def _check_optimizers(spec: Spec, params: Any, problems: Problems) -> None:
+    """Record optimisers, of the hospitals and in the algorithm, that need more than jaxfed gives them."""
+    parts: list[tuple[str, Any]] = [("client_optimizer", spec.client_optimizer)] * spec.algorithm.trains
+    inside = jax.tree_util.tree_leaves_with_path(spec.algorithm, is_leaf=lambda x: isinstance(x, Optimizer))
+    parts += [(f"algorithm{jax.tree_util.keystr(path)}", part) for path, part in inside]
+    for name, optimizer in parts:
+        why = failure(optimizer, params) if isinstance(optimizer, Optimizer) else None
+        problems.check(
+            why is None,
+            f"{name}={optimizer!r}: {why}; give one that needs no loss, such as optax.sgd or optax.adam "
+            "(with learning_rate=jaxfed.schedule(...) it can fall over rounds)",
+        )
+
+
+def _warn_restarts(spec: Spec) -> None:
+    """Warn of a schedule of optax in the hospitals' optimiser, whose state is new in every round."""
+    optimizer = spec.client_optimizer
+    if isinstance(optimizer, Optimizer) and callable(dict(optimizer.options).get("learning_rate")):
+        warnings.warn(
+            "client_optimizer: this learning_rate counts the steps of a round and starts anew in each round; "
+            "learning_rate=jaxfed.schedule(...) counts rounds",
+            stacklevel=6,
+        )
 
 
 def _check_model(spec: Spec, name: str, local: LocalTraining, problems: Problems) -> Any:
@@ -235,5 +268,5 @@ def _warn_untested(spec: Spec) -> None:
             warnings.warn(
                 f"{len(none)} hospitals have no {name} rows and no {name} metrics: {', '.join(none[:5])}"
                 + (" ..." if len(none) > 5 else ""),
-                stacklevel=5,
+                stacklevel=6,
             )

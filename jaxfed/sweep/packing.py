@@ -10,11 +10,21 @@ import numpy as np
 from jaxfed.core.errors import InvalidInput, Problems
 from jaxfed.core.layout.memory import format_bytes, free
 
+# Every configuration is checked like a single run, in about 1 ms: two minutes before the first round.
+MOST = 100_000
 COPIES = 4  # copies of a run's state: input, output, gradients and the optimiser's state
 
 
 def check_results(configurations: int, numbers: int, memory: int | None, problems: Problems) -> None:
-    """Record a problem unless the results (``numbers`` float32 per configuration) fit into memory."""
+    """Record a problem if there are too many configurations, in number or for the memory of the results.
+
+    The results are ``numbers`` float32 per configuration.
+    """
+    problems.check(
+        configurations <= MOST,
+        f"{configurations:,} configurations: a sweep checks and runs each, and takes {MOST:,}; draw some of "
+        "them, mode='random' with samples=1000 and fields as (low, high) or lists, or give fewer values",
+    )
     available, needed = memory or free(), configurations * (4 * numbers + 4096)
     problems.check(
         needed <= available,

@@ -27,7 +27,7 @@ from jaxfed.sweep.record import Record
 from jaxfed.sweep.rungs import Driver
 from jaxfed.sweep.space import Mode, axes_of, count_of
 from jaxfed.sweep.trials import trials_of
-from jaxfed.training.checks import check_checkpoint, check_run
+from jaxfed.training.checks import check_checkpoint, check_run, warn_faded
 
 
 def sweep(
@@ -60,8 +60,10 @@ def sweep(
     check_results(count_of(fields, mode, samples), numbers, memory, problems)
     problems.raise_if_any()
     axes = axes_of(fields, mode, samples, seed, problems)
+    check_results(len(axes), numbers, memory, problems)  # of values without a length too
     trials = trials_of(spec, axes, seed, data, problems) if not problems.count else []
     problems.raise_if_any()
+    warn_faded((trial.spec for trial in trials), rounds, stacklevel=5)
     rungs = [rounds] if halving is None else halving.rungs(rounds)
     marks = np.union1d(np.arange(0, rounds + 1, eval_every), [0, *rungs])
     driver = Driver(axes, trials, programs_of(trials, together, memory), rungs, halving)

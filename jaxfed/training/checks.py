@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -10,10 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxfed.core.errors import Problems
+from jaxfed.core.hyperparameters import Schedule
 from jaxfed.spec.checks import check_count
 from jaxfed.spec.shapes import variables_of
 from jaxfed.spec.spec import ALL, Spec
 
+FADED = 0.01  # a step size is warned of that has fallen below this share of its first value
 CHANGEABLE = {"client_optimizer", "participation", "l2"}  # fields that may change when a run is resumed
 
 
@@ -52,6 +56,28 @@ def check_run(spec: Spec, rounds: Any, seed: Any, eval_every: Any, initial: Any,
             given == shapes, f"initial has shapes {given}, the model needs {shapes}; give Variables{kind}"
         )
     problems.raise_if_any()
+
+
+def warn_faded(specs: Iterable[Spec], rounds: int, stacklevel: int) -> None:
+    """Warn where hospitals adapt models before use with a scheduled step size that has almost fallen to 0.
+
+    Adapting has the step size of the last of ``rounds`` rounds.
+    """
+    known: set[Any] = set()
+    for spec in specs if rounds else ():
+        for local in spec.recipe.locals if spec.recipe.algorithm.adapts else ():
+            rate, argument = spec.recipe.algorithm.adapting_rate(local) or (None, "")
+            if not isinstance(rate, Schedule) or (rate.function, argument) in known:
+                continue
+            known.add((rate.function, argument))
+            first, last = (float(rate.function(jnp.asarray(r, jnp.int32))) for r in (0, rounds - 1))
+            if abs(last) < FADED * abs(first):
+                warnings.warn(
+                    f"models adapt before use with the step size of the last round, {last:.3g}, which "
+                    f"began at {first:.3g}: they hardly change; give adapting a step size of its own, "
+                    f"{argument}",
+                    stacklevel=stacklevel,
+                )
 
 
 def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> None:

@@ -78,8 +78,16 @@ class Trainer:
         return jax.device_put(given, NamedSharding(self.plan.mesh, runs.RUNS))
 
     def slot(self, seed: int, initial: Any = None) -> runs.Slot:
-        """The slot before the first call: empty, or with given initial variables (of each group)."""
+        """The slot before the first call: empty, or with given initial variables (of each group).
+
+        Raises:
+            InvalidInput: the state does not fit into memory.
+        """
         given, best = self._input(seed), self.criterion is not None
+        shapes = runs.slot_shapes(given, self.placed.data, plans=self.placed.plans, best=best)
+        clients = [part.clients for part in (shapes.state, shapes.best) if part is not None]
+        server = [part._replace(clients=()) for part in (shapes.state, shapes.best) if part is not None]
+        memory.check_state(self.plan, server, clients)
         if initial is None:
             return runs.empty(given, self.placed.data, plans=self.placed.plans, together=1, best=best)
         variables = (initial,) if self.spec.models is None else tuple(initial[n] for n in self.names)

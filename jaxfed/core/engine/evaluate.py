@@ -2,6 +2,9 @@
 
 A shared model is applied to all rows of the flat store, without a client axis; personal models run hospital
 by hospital in the blocks of the plan. Metrics are reductions over segments of the flat store.
+
+A hospital without training rows that would deploy parameters of its own has only their initial values, so
+its rows count as padding: its metrics are NaN, and no mean or pooled metric contains its rows.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from jaxfed.core.group_algorithm import Parts
 from jaxfed.core.layout.plan import DEVICES, Plan
 from jaxfed.core.layout.store import EvaluationData, TrainingData
 from jaxfed.core.local import LocalTraining
+from jaxfed.core.nn.jaxprs import depends
 from jaxfed.core.types import Metrics, PyTree, Shard, State, Variables
 
 # (outputs [N, ...], losses [N], y [N, ...], segment [N], segments) -> name: [segments]
@@ -57,20 +61,34 @@ def evaluate_on_device(
     for g, (plan, local, held) in enumerate(zip(plans, recipe.locals, evaluation, strict=True)):
         predicted = _outputs(recipe, g, plan, local, data[g], held, state)
         segments = plan.slots * splits
-        inside = held.segment < segments
-        losses = local.problem.task.losses(
-            predicted, held.rows.y, inside
-        )  # even if training has another loss
-        values = measure(predicted, losses, held.rows.y, held.segment, segments)
+        segment = held.segment
+        if recipe.algorithm.personal and _deploys_its_own(recipe, g, state):
+            places = jax.lax.axis_index(DEVICES) * plan.slots + segment // splits
+            trained = data[g].train.size.at[places].get(mode="clip") > 0
+            segment = jnp.where(trained, segment, segments)
+        inside = segment < segments
+        # the loss of the task, even if training has another one
+        losses = local.problem.task.losses(predicted, held.rows.y, inside)
+        values = measure(predicted, losses, held.rows.y, segment, segments)
         for name, value in values.items():
             scattered = jnp.zeros((plan.clients, splits), value.dtype)
             scattered = scattered.at[held.hospital].set(value.reshape(plan.slots, splits), mode="drop")
             single[name] = single.get(name, 0) + scattered
-        split = jnp.where(inside, held.segment % splits, splits)
+        split = jnp.where(inside, segment % splits, splits)
         rows.append((predicted, losses, held.rows.y, split))
     together = jax.tree.map(lambda *parts: jnp.concatenate(parts), *rows)
     outputs, losses, y, split = jax.lax.all_gather(together, DEVICES, tiled=True)
     return jax.lax.psum(single, DEVICES), measure(outputs, losses, y, split, splits)
+
+
+def _deploys_its_own(recipe: Recipe, g: int, state: State) -> bool:
+    """Whether a hospital's model contains parameters that the hospital keeps, not only a choice of some."""
+    server = Parts(state.server.common, state.server.group[g])
+    client = jax.tree.map(lambda leaf: leaf[0], state.clients[g].algorithm)
+    algorithm = hyperparameters.at_hospital(recipe.algorithm, 0)
+    jaxpr = jax.make_jaxpr(lambda client: jax.tree.leaves(algorithm.variables(server, client)))(client).jaxpr
+    own = [v for v in jaxpr.invars if jnp.issubdtype(v.aval.dtype, jnp.inexact)]
+    return depends(jaxpr, own)
 
 
 def _outputs(

@@ -317,12 +317,17 @@ def slot_of(state: State, *, best: bool = False, personal: bool = False) -> Slot
 
 def empty(given: RunInput, data: Data, *, plans: Plans, together: int, best: bool = False) -> Slot:
     """Empty slots for runs with the same shapes as ``given``, with room for best models if ``best``."""
+    return put_slot(slot_shapes(given, data, plans=plans, best=best), plans[0], together, _zeros)
+
+
+def slot_shapes(given: RunInput, data: Data, *, plans: Plans, best: bool = False) -> Slot:
+    """The shapes of a run in a slot, without the axis over slots; nothing is allocated."""
 
     def start(recipe: Recipe, data: Data) -> Slot:
         state = rounds.start(recipe, plans, _choose(data, 0).train, 0)
         return slot_of(state, best=best, personal=recipe.algorithm.personal)
 
-    return put_slot(jax.eval_shape(start, given.recipe, data), plans[0], together, _zeros)
+    return jax.eval_shape(start, given.recipe, data)
 
 
 def filled(

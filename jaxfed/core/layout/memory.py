@@ -127,6 +127,27 @@ def check(traced: Traced, plan: Plan, train: PyTree, cut: Callable[[float], int]
     )
 
 
+def check_state(plan: Plan, shared: PyTree, clients: PyTree) -> None:
+    """Refuse states that do not fit, before they are allocated.
+
+    Args:
+        plan: the layout of the hospitals, or of any group of them.
+        shared: shapes of what every device has a copy of: the server's model and its optimiser's state.
+        clients: shapes of what the hospitals keep, of which each device has its share.
+
+    Raises:
+        InvalidInput: says how many bytes are needed and how many there are.
+    """
+    allowed = limit(plan)
+    copied, divided = (sum(map(_bytes, jax.tree.leaves(tree))) for tree in (shared, clients))
+    needed = copied + divided // plan.devices_per_run
+    if needed > allowed:
+        raise InvalidInput(
+            f"model: a round needs more than {format_bytes(needed)} on each device, for the states of the "
+            f"server and of the hospitals, and there are {format_bytes(allowed)}; {REMEDY}"
+        )
+
+
 def check_rows(plan: Plan, hospitals: Dataset) -> None:
     """Refuse training rows that do not fit, before they are put on the devices.
 

@@ -22,6 +22,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
+from jaxfed.core.devices import available_devices
 from jaxfed.core.errors import InvalidInput
 
 CONFIGS = "configs"  # the mesh axis over whole runs
@@ -113,7 +114,7 @@ def place(
     Raises:
         InvalidInput: more devices than jax has.
     """
-    available = jax.devices()
+    available = available_devices()
     if devices is not None and not 1 <= devices * configs <= len(available):
         raise InvalidInput(
             f"devices={devices}: jax has {len(available)}; call jaxfed.use_cpu_devices({devices}) before "

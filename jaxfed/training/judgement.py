@@ -29,7 +29,7 @@ OPERATIONS, HOSPITAL, RATE = 4e-6, 2.5e-6, 1e11
 # On a GPU, not measured yet: seconds for the operations of a step, FLOP/s.
 GPU_LAUNCH, GPU_RATE = 1e-4, 1e13
 FEW = 8  # with fewer hospitals on a device, neighbours differ much in size and a block saves no time
-SLACK = 1.1  # the smallest block is chosen whose time is at most this multiple of the best time
+SLACK = 1.02  # the smallest block is chosen whose time is at most this multiple of the best time
 FLOP_PER_PARAMETER = 6.0  # for a row: two for the model, four for its gradient
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -92,10 +93,14 @@ def upload_shapes(
     recipe: Recipe, local: LocalTraining, server: Parts, clients: PyTree, data: TrainingData, which: int
 ) -> ClientResult:
     """Shapes of the result of a hospital's part of an exchange; ``clients`` are states ``[S, ...]``."""
+    state = jax.tree.map(lambda leaf: leaf[0], clients)
+    return _part.eval_shape(recipe, local, server, state, data.train, which=which)
 
-    def part(server: Parts, state: ClientState, train: Any) -> ClientResult:
-        key = jax.random.key(0)
-        sender = Sender(key, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.result_type(float)))
-        return client_round(recipe, local, server, state, _no_rows(train), sender, (key, key), which)
 
-    return jax.eval_shape(part, server, jax.tree.map(lambda leaf: leaf[0], clients), data.train)
+@partial(jax.jit, static_argnames=("which",))  # compiled nowhere: jax remembers the trace
+def _part(
+    recipe: Recipe, local: LocalTraining, server: Parts, state: ClientState, train: Any, which: int
+) -> ClientResult:
+    key = jax.random.key(0)
+    sender = Sender(key, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.result_type(float)))
+    return client_round(recipe, local, server, state, _no_rows(train), sender, (key, key), which)

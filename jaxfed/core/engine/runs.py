@@ -358,10 +358,10 @@ def put_slot(slot: Slot, plan: Plan, together: int, make: Any) -> Slot:
     return jax.tree.map(put, slot, specs)
 
 
-def _zeros(leaf: Any, shape: tuple[int, ...]) -> Array:
+def _zeros(leaf: Any, shape: tuple[int, ...]) -> Array | np.ndarray:
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jnp.broadcast_to(jax.random.key(0), shape)
-    return jnp.zeros(shape, leaf.dtype)
+    return np.zeros(shape, leaf.dtype)  # by NumPy, because jax would compile a program for each shape
 
 
 def _choose(data: Data, number: Array | int) -> Data:

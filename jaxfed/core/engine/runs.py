@@ -195,9 +195,11 @@ def advanced(
         best = jax.lax.cond(command.fresh, lambda: _none_yet(slot.best, state), lambda: slot.best)
         begun = Slot(state, jnp.where(command.fresh, 0, slot.diverged), best)
 
+        @jax.jit  # so that asking for shapes and calling it is one trace
         def step(state: State) -> tuple[State, RoundInfo]:
             return round_on_device(recipe, plans, train, state)
 
+        @jax.jit
         def evaluate(state: State) -> tuple[Metrics, Metrics]:
             return evaluate_on_device(
                 recipe, train, held, state, plans=evaluation_plans, measure=measure, splits=splits

@@ -28,7 +28,7 @@ LAYERS = {
     "records": {"core"},
     "spec": WINGS | {"core"},
     "figures": {"core", "records"},
-    "results": {"core", "records", "figures", "storage"},
+    "results": {"core", "records", "figures", "storage", "data"},
     "training": BELOW_TRAINING,
     "sweep": BELOW_TRAINING | {"training"},
     "simulation": BELOW_TRAINING | {"training", "sweep"},

@@ -51,18 +51,25 @@ def transform_like(dataset: Dataset, like: Dataset) -> Dataset:
         InvalidInput: rows that are prepared already, other features, or a hospital without numbers of its own
             where each hospital was standardised by itself.
     """
-    problems = Problems("transform_like")
+    return prepare_like("transform_like", dataset, like.features, like.steps)
+
+
+def prepare_like(
+    caller: str, dataset: Dataset, features: tuple[str, ...], steps: tuple[Step, ...]
+) -> Dataset:
+    """:func:`transform_like` with the features and the steps of the other data, for errors of ``caller``."""
+    problems = Problems(caller)
     problems.check(
         not dataset.steps, "the new rows are imputed or standardised already; give them as measured"
     )
-    flags = sum(len(step.flagged) for step in like.steps)
-    names = like.features[: len(like.features) - flags]
+    flags = sum(len(step.flagged) for step in steps)
+    names = features[: len(features) - flags]
     problems.check(
         dataset.features == names,
         f"the new rows have the features {listed(dataset.features)}, the others {listed(names)}; give "
         "the same",
     )
-    for step in like.steps:
+    for step in steps:
         unknown = [name for name in dataset.hospitals if step.hospitals and name not in step.hospitals]
         problems.check(
             not unknown,
@@ -70,9 +77,9 @@ def transform_like(dataset: Dataset, like: Dataset) -> Dataset:
             "there; standardise 'federated'",
         )
     problems.raise_if_any()
-    for step in like.steps:
+    for step in steps:
         dataset = _imputed(dataset, step) if step.kind == "impute" else _scaled(dataset, step)
-    return dataset.replace(steps=like.steps)
+    return dataset.replace(steps=steps)
 
 
 def _imputed(dataset: Dataset, step: Step) -> Dataset:

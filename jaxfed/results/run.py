@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from jaxfed.core.errors import InvalidInput
 from jaxfed.core.metrics.metric import Scoring
 from jaxfed.core.tasks import as_task
 from jaxfed.core.types import State, Variables
 from jaxfed.records.history import At, History
+from jaxfed.results.prediction import Inputs, predict
 from jaxfed.storage.npz import load_arrays, load_tree, save_arrays, save_tree
 
 if TYPE_CHECKING:
@@ -51,6 +54,8 @@ class Run:
         personal: whether every hospital has its own model.
         config: how the simulation was set up.
         provenance: versions, device, time, seconds.
+        inputs: what the model expects and what its outputs mean, for :meth:`predict`; None in files of
+            earlier versions.
         state: for ``Simulation.run(resume=...)``; None after :meth:`load`.
         best: the model of the round with the lowest pooled validation loss.
     """
@@ -62,6 +67,7 @@ class Run:
     config: dict[str, Any]
     provenance: dict[str, Any]
     best: Selected
+    inputs: Inputs | None = None
     state: State | None = None
 
     def to_frame(self) -> pd.DataFrame:
@@ -77,6 +83,31 @@ class Run:
                 :attr:`best`, or the ``"last"``.
         """
         return self.history.hospitals_frame(split, at)
+
+    def predict(self, rows: Any, model: Any, hospital: str | Sequence[str] | None = None) -> pd.DataFrame:
+        """Predictions of the best round's model for new patients, also by a run that was loaded from files.
+
+        Rows are imputed and standardised with the numbers of the training data.
+
+        Args:
+            rows: as they are measured: a table with the features' columns (others are ignored), or an array
+                ``[n, d]`` (or whatever ``x`` was) in the order of the features.
+            model: the model that was trained; parameters are saved, and code is not. ``{group: model}`` if
+                hospitals have different ones.
+            hospital: the rows' hospital, or a name for each row: needed if hospitals have models of their own
+                or were standardised by themselves.
+
+        Raises:
+            InvalidInput: a column is missing, the hospital is unknown, or the algorithm adapts the model to a
+                hospital's rows before use.
+
+        Returns:
+            A row per patient: a probability for each class, or ``prediction``.
+        """
+        if self.inputs is None:
+            raise InvalidInput("predict: the run was saved by an earlier version; run and save it anew")
+        owners = self.history.trainees if self.personal else None
+        return predict(self.inputs, self.best.variables, owners, rows, model, hospital)
 
     def plot(self, metric: str | None = None, split: str | None = None) -> Figure:
         """Convergence (mean, 10th to 90th percentile and worst hospital) and every hospital's result.
@@ -120,6 +151,7 @@ class Run:
             "provenance": self.provenance,
             "parameters": leaves,
             "round": self.best.round,
+            "inputs": None if self.inputs is None else self.inputs.to_json(),
         }
         (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n")
         split = self.history.splits[-1]
@@ -166,6 +198,7 @@ class Run:
             personal=record["personal"],
             config=record["config"],
             provenance=record["provenance"],
+            inputs=Inputs.from_json(record["inputs"]) if record.get("inputs") else None,
             best=Selected(record.get("round", int(history.evaluated[-1])), best),
         )
 

@@ -1,0 +1,196 @@
+"""Predictions for new patients: the preparation of the training rows, the model, and probabilities."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from jaxfed.core.dataset import Dataset
+from jaxfed.core.errors import InvalidInput, did_you_mean, listed
+from jaxfed.core.nn.flax_models import as_model
+from jaxfed.core.tasks import as_task
+from jaxfed.core.types import Variables
+from jaxfed.data.preparation import Step, prepare_like
+
+ROWS = 4096  # that are predicted at a time
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inputs:
+    """What a model of a run expects, and what its outputs mean.
+
+    Attributes:
+        features: names of the columns of ``x`` when it is one matrix, else empty.
+        classes: names of the classes in the order of their numbers; empty for numbers.
+        task: the name of the task.
+        outputs: width of the model's output.
+        steps: imputing and standardising, with their numbers.
+        groups: the group of each hospital that trained, empty if all have one model.
+        adapts: whether a hospital adapts the model before it is used.
+    """
+
+    features: tuple[str, ...]
+    classes: tuple[str, ...]
+    task: str
+    outputs: int
+    steps: tuple[Step, ...] = ()
+    groups: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    adapts: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists, numbers and text; numbers keep all their digits."""
+        steps = [
+            {
+                "kind": step.kind,
+                "numbers": {
+                    path: [[str(part.dtype), part.tolist()] for part in parts]
+                    for path, parts in step.numbers.items()
+                },
+                "hospitals": step.hospitals,
+                "flagged": [int(j) for j in step.flagged],
+            }
+            for step in self.steps
+        ]
+        return {**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)}, "steps": steps}
+
+    @classmethod
+    def from_json(cls, read: Mapping[str, Any]) -> Inputs:
+        """Read what :meth:`to_json` wrote."""
+        steps = tuple(
+            Step(
+                step["kind"],
+                {
+                    path: tuple(np.array(values, dtype) for dtype, values in parts)
+                    for path, parts in step["numbers"].items()
+                },
+                tuple(step["hospitals"]),
+                tuple(step["flagged"]),
+            )
+            for step in read["steps"]
+        )
+        texts = {name: tuple(read[name]) for name in ("features", "classes")}
+        return cls(**{**read, **texts, "steps": steps})
+
+
+def predict(
+    inputs: Inputs,
+    variables: Variables,
+    hospitals: Sequence[str] | None,
+    rows: Any,
+    model: Any,
+    hospital: str | Sequence[str] | None,
+) -> pd.DataFrame:
+    """Predictions; see :meth:`jaxfed.Run.predict`.
+
+    ``hospitals`` are those that have models of their own, None if they share one.
+    """
+    if inputs.adapts:
+        raise InvalidInput(
+            "predict: this algorithm adapts the model to a hospital's rows before it is used, and no adapted "
+            "model is kept; train with another algorithm, or read run.hospitals()"
+        )
+    x = _columns(inputs, rows)
+    count = len(jax.tree.leaves(x)[0])
+    by_hospital = hospitals is not None or bool(inputs.groups) or any(step.hospitals for step in inputs.steps)
+    if by_hospital and hospital is None:
+        raise InvalidInput(
+            "predict: the models or the numbers of standardising differ between hospitals; give hospital=, "
+            "the name of the rows' hospital, or one name for each row"
+        )
+    names = np.full(count, "") if hospital is None else np.array(hospital, str)
+    names = np.broadcast_to(names, (count,)) if names.ndim == 0 else names
+    if len(names) != count:
+        raise InvalidInput(
+            f"predict: hospital has {len(names)} names for {count} rows; give one for each row"
+        )
+    outputs = np.zeros((count, inputs.outputs), np.float64)
+    for name in np.unique(names):
+        at = np.flatnonzero(names == name)
+        part = jax.tree.map(lambda leaf: leaf[at], x)  # noqa: B023
+        deployed, of_hospital = _of_hospital(inputs, variables, hospitals, model, str(name))
+        outputs[at] = _outputs(inputs, deployed, of_hospital, part, str(name))
+    index = rows.index if isinstance(rows, pd.DataFrame) else None
+    return pd.DataFrame(_meaning(inputs, outputs), index=index)
+
+
+def _columns(inputs: Inputs, rows: Any) -> Any:
+    """``x`` as the model's data had it before any preparation."""
+    if not isinstance(rows, pd.DataFrame):
+        return jax.tree.map(np.asarray, rows)
+    flags = sum(len(step.flagged) for step in inputs.steps)
+    wanted = inputs.features[: len(inputs.features) - flags]
+    if not wanted:
+        raise InvalidInput("predict: the features have no names; give an array instead of a table")
+    missing = [name for name in wanted if name not in rows]
+    if missing:
+        hint = did_you_mean(missing[0], [str(name) for name in rows])
+        raise InvalidInput(f"predict: the table has no column {listed(missing)}; {hint}")
+    try:
+        return rows[list(wanted)].to_numpy(np.float32)
+    except (TypeError, ValueError):
+        text = [name for name in wanted if not pd.api.types.is_numeric_dtype(rows[name])]
+        raise InvalidInput(f"predict: column {listed(text)} is not numeric; give numbers") from None
+
+
+def _of_hospital(
+    inputs: Inputs, variables: Variables, hospitals: Sequence[str] | None, model: Any, name: str
+) -> tuple[Variables, Any]:
+    """The variables and the model that a hospital uses."""
+    members = hospitals
+    if inputs.groups:
+        if not isinstance(model, Mapping):
+            raise InvalidInput("predict: hospitals have different models; give {group: model} as for models=")
+        if name not in inputs.groups:
+            known = did_you_mean(name, [*inputs.groups])
+            raise InvalidInput(f"predict: hospital {name!r} did not take part; {known}")
+        group = inputs.groups[name]
+        variables = Variables(variables.params[group], variables.stats.get(group, {}))
+        model = model[group]
+        members = None if hospitals is None else [h for h in hospitals if inputs.groups[h] == group]
+    if members is None:
+        return variables, model
+    if name not in members:
+        raise InvalidInput(f"predict: hospital {name!r} has no model; {did_you_mean(name, [*members])}")
+    place = list(members).index(name)
+    return jax.tree.map(lambda leaf: leaf[place], variables), model
+
+
+def _outputs(inputs: Inputs, variables: Variables, model: Any, x: Any, name: str) -> np.ndarray:
+    """``[n, outputs]`` outputs of a model for rows as measured."""
+    if getattr(model, "outputs", 0) is None:
+        model = model.clone(outputs=inputs.outputs)
+    count = len(jax.tree.leaves(x)[0])
+    zeros = np.zeros(count, np.int8)
+    flags = sum(len(step.flagged) for step in inputs.steps)
+    features = inputs.features[: len(inputs.features) - flags]
+    data = Dataset(x, zeros, np.array([count]), zeros, (name,), as_task("regression"), (), features)
+    prepared = prepare_like("predict", data, inputs.features, inputs.steps).x
+    adapter = as_model(model)
+    apply = jax.jit(lambda x: adapter.apply(variables, x, train=False, key=None, mask=None)[0])
+    try:
+        parts = [
+            np.asarray(apply(jax.tree.map(lambda leaf: leaf[first : first + ROWS], prepared)))  # noqa: B023
+            for first in range(0, count, ROWS)
+        ]
+    except Exception as error:  # whatever a model of the user raises
+        raise InvalidInput(
+            f"predict: the model fails on these rows or with the run's parameters: {type(error).__name__}: "
+            f"{str(error).splitlines()[0]}; give the model of the run"
+        ) from error
+    return np.concatenate(parts).reshape(count, -1)
+
+
+def _meaning(inputs: Inputs, outputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Probabilities of the classes, or numbers."""
+    if len(inputs.classes) == 2 and inputs.outputs == 1:
+        positive = np.asarray(jax.nn.sigmoid(outputs[:, 0]))
+        return {inputs.classes[0]: 1 - positive, inputs.classes[1]: positive}
+    if inputs.classes:
+        return dict(zip(inputs.classes, np.asarray(jax.nn.softmax(outputs, -1)).T, strict=True))
+    names = ["prediction"] if inputs.outputs == 1 else [f"prediction {j}" for j in range(inputs.outputs)]
+    return dict(zip(names, outputs.T, strict=True))

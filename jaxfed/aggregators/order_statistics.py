@@ -52,7 +52,7 @@ def trimmed_mean(x: Array, present: Array, trim: Array | float) -> Array:
     count = present.sum(dtype=jnp.int32)
     # 0.29 * 100 is 28.999999 in float32
     out = jnp.minimum(
-        jnp.floor(trim * count.astype(jnp.result_type(trim, jnp.float32)) + 1e-4).astype(jnp.int32),
+        jnp.floor(trim * count.astype(jnp.result_type(trim, float)) + 1e-4).astype(jnp.int32),
         (count - 1) // 2,
     )
 

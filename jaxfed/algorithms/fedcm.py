@@ -66,8 +66,9 @@ class FedCM(Averaging):
         delta = tree.subtract(trained.variables, server.variables)
         assert local.optimizer is not None, "validated by Simulation"
         rate = local.optimizer.numbers["learning_rate"]
-        length = jnp.maximum(trained.steps, 1).astype(jnp.result_type(rate, jnp.float32)) * rate
-        return Upload(delta, tree.scale(-1 / length, delta.params)), client, trained.metrics
+        length = jnp.maximum(trained.steps, 1).astype(jnp.result_type(rate, float)) * rate
+        direction = jax.tree.map(lambda d: -d / length.astype(d.dtype), delta.params)
+        return Upload(delta, direction), client, trained.metrics
 
     def server_update(self, server: Any, update: Variables, cohort: Cohort) -> Any:
         """A step, and the direction of the next round."""

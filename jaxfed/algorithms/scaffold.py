@@ -74,8 +74,8 @@ class Scaffold(Averaging):
         else:
             assert local.optimizer is not None, "validated by Simulation"
             rate = local.optimizer.numbers["learning_rate"]
-            length = jnp.maximum(trained.steps, 1).astype(jnp.result_type(rate, jnp.float32)) * rate
-            control = jax.tree.map(lambda o, d: -o - d / length, offset, delta.params)
+            length = jnp.maximum(trained.steps, 1).astype(jnp.result_type(rate, float)) * rate
+            control = jax.tree.map(lambda o, d: -o - d / length.astype(d.dtype), offset, delta.params)
         return Upload((delta, tree.subtract(control, client))), control, trained.metrics
 
     def server_update(self, server: Any, update: tuple[Variables, PyTree], cohort: Cohort) -> Any:

@@ -20,7 +20,7 @@ def available_devices() -> list[jax.Device]:
     try:
         return jax.devices()
     except (RuntimeError, AssertionError) as error:  # jax raises either, depending on what is installed
-        asked = jax.config.read("jax_platforms") or os.environ.get(PLATFORMS, "")
+        asked = jax.config.values.get("jax_platforms") or os.environ.get(PLATFORMS, "")
         why = (str(error).strip().splitlines() or [""])[0]
         raise InvalidInput(
             f"{PLATFORMS}={asked}: jax finds no such device{f' ({why})' if why else ''}; set {PLATFORMS}=cpu "

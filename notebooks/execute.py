@@ -5,6 +5,7 @@ Files that a notebook saves go to a temporary folder.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ HERE = Path(__file__).parent
 
 def main(only: list[str] | None = None) -> None:
     """Execute all notebooks, or only those with these names."""
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # whatever this process draws with
     for path in sorted(HERE.glob("*.ipynb")):
         if only and path.stem not in only:
             continue

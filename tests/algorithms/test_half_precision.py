@@ -7,7 +7,7 @@ import pytest
 from federations import Lab, hospitals, recipe, server_in
 
 from jaxfed.aggregators import WeightedMean, as_chain
-from jaxfed.algorithms import FedAvg, Scaffold
+from jaxfed.algorithms import FedAvg, FedCM, Scaffold
 from jaxfed.core.engine.road import Channel, start_channel
 from jaxfed.core.types import Upload, Variables
 
@@ -32,7 +32,7 @@ def test_the_mean_of_many(dtype):
     np.testing.assert_array_equal(jax.jit(on_device)().update, np.ones(3, np.float32))
 
 
-@pytest.mark.parametrize("algorithm", [FedAvg(), Scaffold()])
+@pytest.mark.parametrize("algorithm", [FedAvg(), Scaffold(), FedCM()])
 def test_a_half_precision_model_stays_what_it_is(algorithm):
     data = hospitals((9, 8))
     lab = Lab(recipe(data, algorithm=algorithm, batch_size=4), data)

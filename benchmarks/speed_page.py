@@ -27,7 +27,8 @@ evenly over the sizes, so that a repeat takes about a second: samples per second
 counts. Flower's rounds are one simulation and do not alternate. The floor of a workload is
 max(FLOP / rate of its matrix products, bytes / memory bandwidth), both measured in the same run; the rate is the
 better of XLA's and of BLAS'. jaxfed's own numbers include shuffling, the training loss and the check that every
-upload is finite.
+upload is finite. Each record has the date of its making: those before 2026-11-25 are of the engine before the
+road of uploads, whose results are the same and whose speed is not known to be.
 """
 
 

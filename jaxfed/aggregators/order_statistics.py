@@ -59,8 +59,8 @@ def trimmed_mean(x: Array, present: Array, trim: Array | float) -> Array:
     def inner(block: Array) -> Array:
         low, high = _ranked(block, out), _ranked(block, count - 1 - out)
         between = jnp.where((block > low) & (block < high), block, 0).sum(axis=0)
-        lows = jnp.minimum(_count(block <= low), count - out) - out
-        highs = count - out - jnp.maximum(_count(block < high), out)
+        lows = _count(block <= low) - out
+        highs = count - out - _count(block < high)
         lows, highs, middle = (n.astype(between.dtype) for n in (lows, highs, count - 2 * out))
         mean = (between + lows * low + highs * high) / jnp.maximum(middle, 1)
         return jnp.where(low == high, low, mean)

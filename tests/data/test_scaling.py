@@ -195,3 +195,16 @@ def test_new_rows_are_put_through_the_training_numbers(how, fill):
             transform_like(other, ready)
     else:
         np.testing.assert_allclose(transform_like(other, ready).x, ready.x, rtol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["federated", "local"])
+def test_a_feature_that_no_training_row_has_is_left_as_it_is(how):
+    """It has neither a mean nor a deviation: nothing is divided by 0, and values of other rows stay."""
+    x = np.column_stack([np.arange(8.0), np.full(8, np.nan)]).astype(np.float32)
+    x[[3, 7], 1] = 5, -2  # test rows
+    data = Dataset(
+        x, np.array([0, 1] * 4, np.int32), np.array([4, 4]), np.array([0, 0, 0, 2] * 2, np.int8), ("a", "b"),
+        "binary", ("0", "1"), ("one", "two"),
+    )  # fmt: skip
+    scaled = standardize(data, how, min_rows=2)
+    np.testing.assert_array_equal(scaled.x[:, 1], x[:, 1])

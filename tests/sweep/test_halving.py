@@ -2,6 +2,7 @@
 
 import os
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import optax
@@ -11,6 +12,7 @@ from federations import hospitals
 from jaxfed import Halving, InvalidInput, Simulation, algorithms, optimizer
 from jaxfed.models import logistic
 from jaxfed.sweep.executor import ProgramRunner
+from jaxfed.sweep.rungs import Driver
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 RATE = "client_optimizer.learning_rate"
@@ -166,3 +168,13 @@ def test_ctrl_c_returns_what_is_done(sim, monkeypatch):
     ran = (found["round"] <= found["rounds_done"]) & np.isfinite(found["log_loss_pooled"])
     assert ran.any()
     assert (found["log_loss_pooled"].where(ran) == whole["log_loss_pooled"].where(ran)).where(ran, True).all()
+
+
+def test_runs_that_are_over_count_as_done_for_the_progress_bar():
+    """Four runs of 6 rounds: one goes on, one is done, one diverged in round 2, one was eliminated after 3."""
+    record = SimpleNamespace(diverged=np.array([0, 0, 2, 0]), done=np.array([4, 6, 2, 3]))
+    now = SimpleNamespace(record=record, active=np.array([True, True, True, False]))
+    driver = Driver(None, [], [], [3, 6])
+    assert driver.settled(now) == 4 + 6 + 6 + 6
+    record.done[0] = -1  # not started
+    assert driver.settled(now) == 18

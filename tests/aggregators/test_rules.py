@@ -212,3 +212,11 @@ def test_products_by_parts(monkeypatch, block):
         np.testing.assert_allclose(roads.mixed(x).squared_distances(), expected, rtol=1e-4, atol=1e-4)
         gram = x.astype(np.float64) @ x.T
         np.testing.assert_allclose(roads.mixed(x).gram(), gram, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(("present", "answers"), [(6, False), (7, True)])
+def test_krum_has_no_answer_without_an_honest_majority(present, answers):
+    """Three of six uploads may be malicious: enough neighbours (f + 3), and no majority."""
+    x = np.random.default_rng(0).normal(size=(9, 4))
+    found = aggregate(x, Krum(3), weights=[1] * present + [0] * (9 - present))
+    assert np.isfinite(found.update).all() == answers

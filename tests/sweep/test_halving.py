@@ -171,7 +171,7 @@ def test_ctrl_c_returns_what_is_done(sim, monkeypatch):
 
 
 def test_runs_that_are_over_count_as_done_for_the_progress_bar():
-    """Four runs of 6 rounds: one goes on, one is done, one diverged in round 2, one was eliminated after 3."""
+    """Four runs of 6 rounds: one goes on, one is done, one diverged, one was eliminated."""
     record = SimpleNamespace(diverged=np.array([0, 0, 2, 0]), done=np.array([4, 6, 2, 3]))
     now = SimpleNamespace(record=record, active=np.array([True, True, True, False]))
     driver = Driver(None, [], [], [3, 6])

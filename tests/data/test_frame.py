@@ -274,3 +274,20 @@ def test_roles_of_columns_are_told_apart():
     assert "features and drop: give one of them" in _error(_table(), features=["age"], drop=["hr"])
     assert "no drop column 'hrr'; did you mean 'hr'" in _error(_table(), drop=["hrr"])
     assert "give a list of columns, as ['age', 'hr']" in _error(_table(), features={"age", "hr"})
+
+
+def test_a_patient_s_class_is_the_highest_of_its_rows():
+    """Half of those who ever died, and half of the others, go to each part; last rows say alive."""
+    ever = np.repeat([1, 0], 20)
+    frame = pd.DataFrame(
+        {
+            "site": "a",
+            "patient": np.repeat(np.arange(40), 2),
+            "age": np.arange(80.0),
+            "died": np.column_stack([ever, np.zeros(40, int)]).ravel(),
+        }
+    )
+    data = from_frame(frame, hospital="site", label="died", patient="patient", split=(0.5, 0, 0.5))
+    assert data.y.reshape(40, 2).sum(1).tolist() == ever.tolist()
+    parts = data.split.reshape(40, 2)[:, 0]
+    assert [(parts[ever == c] == 2).sum() for c in (0, 1)] == [10, 10]

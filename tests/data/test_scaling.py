@@ -208,3 +208,15 @@ def test_a_feature_that_no_training_row_has_is_left_as_it_is(how):
     )  # fmt: skip
     scaled = standardize(data, how, min_rows=2)
     np.testing.assert_array_equal(scaled.x[:, 1], x[:, 1])
+
+
+def test_a_hospital_that_measured_a_feature_once_uses_everyone_s_numbers():
+    x = np.random.default_rng(0).normal(3, 2, (12, 2)).astype(np.float32)
+    x[7:, 1] = np.nan  # the second hospital has a single value of the second feature
+    data = Dataset(
+        x, np.array([0, 1] * 6, np.int32), np.array([6, 6]), np.zeros(12, np.int8), ("a", "b"), "binary",
+        ("0", "1"), ("one", "two"),
+    )  # fmt: skip
+    scaled, pooled = (standardize(data, how, min_rows=2) for how in ("local", "federated"))
+    np.testing.assert_allclose(scaled.x[6, 1], pooled.x[6, 1], rtol=1e-5)
+    np.testing.assert_allclose(scaled.x[6:, 0].std(ddof=1), 1, rtol=1e-5)  # of the first one its own

@@ -335,3 +335,11 @@ def test_zero_is_no_edge():
     best = made({MU: [0.0, 0.01, 0.1]}, lambda settings, _: settings[MU]).best()
     assert best.settings == {MU: 0.0}
     assert best.edges == {}
+
+
+def test_a_seed_with_an_infinite_loss_is_left_out_of_the_best_value():
+    losses = {(0.1, 0): 0.3, (0.1, 1): np.inf}
+    sweep = made({STEP: [0.1], "seed": [0, 1]}, lambda s, r: losses[s[STEP], s["seed"]] if r else 0.7)
+    best = sweep.best()
+    assert (best.seeds, best.dead) == (1, 1)
+    assert best.validation == pytest.approx(0.3)

@@ -118,3 +118,10 @@ def test_the_best_is_measured_on_validation_rows_only():
     run = quiet(simulation(), ROUNDS)
     evaluated = simulation().evaluate(run.best.variables, "validation")
     np.testing.assert_allclose(evaluated["log_loss"], run.hospitals("validation")["log_loss"], rtol=1e-5)
+
+
+def test_of_equal_rounds_the_first_is_the_best():
+    """As tables have it: nothing is learned with steps of 0."""
+    still = jaxfed.optimizer(optax.sgd, learning_rate=0.0)
+    run = quiet(simulation(client_optimizer=still, participation=jaxfed.Everyone()), 3)
+    assert run.best.round == run.summary()["round"] == 0

@@ -141,3 +141,20 @@ def test_compare_pairs_hospitals_by_name():
         jaxfed.compare({"a": ours, "b": other}, against="b")["better_off"]["a"] for other in (here, there)
     ]
     assert gains == [by_name, by_name]
+
+
+def test_hospitals_without_the_metric_are_neither_better_nor_worse_off():
+    """One class in a hospital's test rows: no AUROC in either run."""
+    data = hospitals(test=6)
+    y = np.where((data.owner == 0) & (data.split == 2), 1, data.y)
+    sim = jaxfed.Simulation(
+        data.replace(y=y), model=jaxfed.models.logistic(), batch_size=None, splits=("test",)
+    )
+    runs = {"a": sim.run(0, seed=0, progress=False), "b": sim.run(0, seed=1, progress=False)}
+    shares = []
+    for name, other in (("a", "b"), ("b", "a")):
+        ours, theirs = (runs[run].hospitals()["auroc"].to_numpy() for run in (name, other))
+        assert np.isnan(ours[0])
+        shares.append(jaxfed.compare(runs, against=other)["better_off"][name])
+        assert shares[-1] == np.mean(ours[1:] > theirs[1:])
+    assert sum(shares) > 0

@@ -92,6 +92,13 @@ def test_without_validation_rows_it_is_the_last():
     assert "round 2, the last" in repr(run)
 
 
+def test_without_validation_rows_a_resumed_run_has_its_last_round():
+    sim = simulation(splits=("test",))
+    run = quiet(sim, 1, resume=quiet(sim, 2))
+    assert run.best.round == run.summary()["round"] == 3
+    same(run.best.variables, run.variables)
+
+
 def test_tables_files_and_parameters_are_of_one_round(tmp_path):
     run = quiet(simulation(), ROUNDS)
     best = run.best.round

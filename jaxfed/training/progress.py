@@ -33,7 +33,8 @@ class Progress:
         given: the inputs that determine the run.
         slot: the run after the rounds done so far; the next call donates it.
         fresh: whether the next call starts the run.
-        earlier: the best model of the run that this run continues; None if it continues none.
+        earlier: the best model of the run that this run continues; None if it continues none, or one without
+            a finite validation loss.
         recorder, timings: metrics and times of all rounds done so far.
     """
 
@@ -61,17 +62,18 @@ class Progress:
         state = jax.tree.map(lambda leaf: leaf.copy(), run.state)
         # with the sharding that the program gives them, so that jax does not compile the program again
         put = partial(jax.device_put, device=NamedSharding(trainer.plan.mesh, runs.RUNS))
-        slot = runs.Slot(state, put(jnp.zeros(1, jnp.int32)))
+        slot, earlier = runs.Slot(state, put(jnp.zeros(1, jnp.int32))), None
         if trainer.criterion is not None:
             metric, split = trainer.criterion
             losses = run.history.pooled[metric][:, split]
             loss = np.min(losses, initial=np.inf, where=np.isfinite(losses))
+            earlier = run.best if np.isfinite(loss) else None
             clients = state.clients if trainer.spec.algorithm.personal else ()
             server, clients = jax.tree.map(lambda leaf: leaf.copy(), (state.server, clients))
             none = put(jnp.asarray([loss], jnp.result_type(float))), put(jnp.full(1, -1, jnp.int32))
             slot = slot._replace(best=runs.Best(*none, server, clients))
         given = trainer.input(run.config["seed"])
-        return cls(trainer, given, slot, False, Recorder(run.history), Timings(), run.best)
+        return cls(trainer, given, slot, False, Recorder(run.history), Timings(), earlier)
 
     @classmethod
     def restored(cls, trainer: Trainer, checkpoint: Checkpoint, seed: int, initial: Any) -> Progress:

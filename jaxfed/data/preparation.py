@@ -62,8 +62,7 @@ def prepare_like(
     problems.check(
         not dataset.steps, "the new rows are imputed or standardised already; give them as measured"
     )
-    flags = sum(len(step.flagged) for step in steps)
-    names = features[: len(features) - flags]
+    names = measured(features, steps)
     problems.check(
         dataset.features == names,
         f"the new rows have the features {listed(dataset.features)}, the others {listed(names)}; give "
@@ -80,6 +79,11 @@ def prepare_like(
     for step in steps:
         dataset = _imputed(dataset, step) if step.kind == "impute" else _scaled(dataset, step)
     return dataset.replace(steps=steps)
+
+
+def measured(features: tuple[str, ...], steps: tuple[Step, ...]) -> tuple[str, ...]:
+    """The features without the columns of flags that imputing has put behind them."""
+    return features[: len(features) - sum(len(step.flagged) for step in steps)]
 
 
 def _imputed(dataset: Dataset, step: Step) -> Dataset:

@@ -15,7 +15,7 @@ from jaxfed.core.errors import InvalidInput, did_you_mean, listed
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.tasks import as_task
 from jaxfed.core.types import Variables
-from jaxfed.data.preparation import Step, prepare_like
+from jaxfed.data.preparation import Step, measured, prepare_like
 
 ROWS = 4096  # that are predicted at a time
 
@@ -122,8 +122,7 @@ def _columns(inputs: Inputs, rows: Any) -> Any:
     """``x`` as the model's data had it before any preparation."""
     if not isinstance(rows, pd.DataFrame):
         return jax.tree.map(np.asarray, rows)
-    flags = sum(len(step.flagged) for step in inputs.steps)
-    wanted = inputs.features[: len(inputs.features) - flags]
+    wanted = measured(inputs.features, inputs.steps)
     if not wanted:
         raise InvalidInput("predict: the features have no names; give an array instead of a table")
     missing = [name for name in wanted if name not in rows]
@@ -166,8 +165,7 @@ def _outputs(inputs: Inputs, variables: Variables, model: Any, x: Any, name: str
         model = model.clone(outputs=inputs.outputs)
     count = len(jax.tree.leaves(x)[0])
     zeros = np.zeros(count, np.int8)
-    flags = sum(len(step.flagged) for step in inputs.steps)
-    features = inputs.features[: len(inputs.features) - flags]
+    features = measured(inputs.features, inputs.steps)
     data = Dataset(x, zeros, np.array([count]), zeros, (name,), as_task("regression"), (), features)
     prepared = prepare_like("predict", data, inputs.features, inputs.steps).x
     adapter = as_model(model)

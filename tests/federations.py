@@ -16,7 +16,7 @@ import optax
 from jaxfed.aggregators import WeightedMean, as_chain
 from jaxfed.algorithms import FedAvg
 from jaxfed.core import hyperparameters
-from jaxfed.core.dataset import TRAIN, Dataset
+from jaxfed.core.dataset import TEST, TRAIN, VALIDATION, Dataset
 from jaxfed.core.engine import rounds
 from jaxfed.core.engine.recipe import COPIED, STATE, Recipe, RoundInfo
 from jaxfed.core.group_algorithm import ByGroup
@@ -57,6 +57,12 @@ def hospitals(
         task=task,
         classes={"binary": ("0", "1"), "multiclass": ("a", "b", "c"), "regression": ()}[task],
     )
+
+
+def with_validation(data: Dataset) -> Dataset:
+    """The data with every second row of the store, where it is a test row, for validation."""
+    second = (data.split == TEST) & (np.arange(len(data.y)) % 2 == 0)
+    return data.replace(split=np.where(second, VALIDATION, data.split).astype(np.int8))
 
 
 def recipe(

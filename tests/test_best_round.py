@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from federations import hospitals, same
+from federations import hospitals, same, with_validation
 
 import jaxfed
 from jaxfed import FedAvg, LocalOnly, Poisson, Run, Simulation
@@ -18,9 +18,7 @@ ROUNDS = 6
 
 
 def data():
-    found = hospitals((7, 9, 5, 8), test=8)
-    split = np.where((found.split == 2) & (np.arange(len(found.y)) % 2 == 0), 1, found.split)
-    return found.replace(split=split.astype(np.int8))
+    return with_validation(hospitals((7, 9, 5, 8), test=8))
 
 
 def simulation(**changes):

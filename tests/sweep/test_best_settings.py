@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from federations import hospitals
+from federations import hospitals, with_validation
 from sweeps import made
 
 from jaxfed import (
@@ -47,10 +47,9 @@ SWEPT = {
 
 
 def simulation(**changes):
-    data = hospitals(SIZES, test=6)
-    split = np.where((data.split == 2) & (np.arange(len(data.y)) % 2 == 0), 1, data.split)
+    data = with_validation(hospitals(SIZES, test=6))
     settings = {"model": logistic(), "batch_size": None, "devices": 1, "block": 1, **changes}
-    return Simulation(data.replace(split=split.astype(np.int8)), **settings)
+    return Simulation(data, **settings)
 
 
 @pytest.mark.parametrize("field", SWEPT)

@@ -4,7 +4,7 @@ import flax.linen as nn
 import numpy as np
 import optax
 import pytest
-from federations import hospitals
+from federations import hospitals, with_validation
 
 from jaxfed import InvalidInput, Simulation, algorithms, optimizer, per_hospital
 from jaxfed.models import logistic
@@ -15,8 +15,7 @@ ROUNDS = 3
 
 
 def simulation(**changes):
-    found = hospitals((11, 4, 7, 1, 9), test=6)
-    split = np.where((found.split == 2) & (np.arange(len(found.y)) % 2 == 0), 1, found.split)
+    found = with_validation(hospitals((11, 4, 7, 1, 9), test=6))
     setting = {
         "model": logistic(),
         "algorithm": algorithms.FedProx(mu=0.3, server_optimizer=optimizer(optax.adam, learning_rate=0.1)),
@@ -26,7 +25,7 @@ def simulation(**changes):
         "l2": 0.01,
         "devices": 2,
     }
-    return Simulation(found.replace(split=split.astype(np.int8)), **{**setting, **changes})
+    return Simulation(found, **{**setting, **changes})
 
 
 def loss(sim, split="validation"):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import optax
 import pytest
-from federations import hospitals
+from federations import hospitals, with_validation
 
 from jaxfed import Halving, InvalidInput, Simulation, algorithms, optimizer
 from jaxfed.models import logistic
@@ -20,10 +20,9 @@ RATE = "client_optimizer.learning_rate"
 
 @pytest.fixture(scope="module")
 def sim():
-    found = hospitals((11, 14, 7, 8, 9), test=6)
-    split = np.where((found.split == 2) & (np.arange(len(found.y)) % 2 == 0), 1, found.split)
+    found = with_validation(hospitals((11, 14, 7, 8, 9), test=6))
     return Simulation(
-        found.replace(split=split.astype(np.int8)),
+        found,
         model=logistic(),
         algorithm=algorithms.FedProx(mu=0.0),
         client_optimizer=optimizer(optax.sgd, learning_rate=0.1),

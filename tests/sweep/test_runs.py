@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from federations import hospitals
+from federations import hospitals, with_validation
 
 from jaxfed import (
     FedAvg,
@@ -29,9 +29,7 @@ SMALL = {"model": logistic(), "batch_size": None, "splits": ("validation", "test
 
 def data(sizes=(11, 4, 7, 1, 9), seed=0):
     """Hospitals with training, validation and test rows."""
-    found = hospitals(sizes, test=6, seed=seed)
-    split = np.where((found.split == 2) & (np.arange(len(found.y)) % 2 == 0), 1, found.split)
-    return found.replace(split=split.astype(np.int8))
+    return with_validation(hospitals(sizes, test=6, seed=seed))
 
 
 def simulation(**changes):

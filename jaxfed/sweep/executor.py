@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import jax
 import numpy as np
 
-from jaxfed.core.engine import runs
+from jaxfed.core.engine import runs, slots
 from jaxfed.core.types import State
 from jaxfed.runtime.timings import Timings
 from jaxfed.sweep.programs import Program
@@ -40,7 +40,7 @@ class Progress:
     rung: int = 0
     program: int = 0
     holding: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
-    slots: runs.Slot | None = None
+    slots: slots.Slot | None = None
     suspended: dict[int, State] = dataclasses.field(default_factory=dict)
 
 
@@ -71,7 +71,7 @@ class ProgramRunner:
             progress.holding, progress.slots = np.full(program.width, -1), program.empty()
         held = progress.holding.tolist()
         self.todo = [k for k in chosen if k not in held and not self._finished(k)]
-        self.inputs: runs.RunInput | None = None
+        self.inputs: slots.RunInput | None = None
 
     @property
     def finished(self) -> bool:
@@ -127,7 +127,7 @@ class ProgramRunner:
         """Put the state of a suspended run back into a slot."""
         before = self.progress.slots
         assert before is not None
-        suspended = runs.slot_of(state)
+        suspended = slots.slot_of(state)
         self.progress.slots = jax.tree.map(
             lambda leaf, new: jax.device_put(leaf.at[w].set(new), leaf.sharding), before, suspended
         )

@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding
 
 from jaxfed.core import hyperparameters
 from jaxfed.core.dataset import TRAIN, Dataset
-from jaxfed.core.engine import runs
+from jaxfed.core.engine import runs, slots
 from jaxfed.records.history import Arrays
 from jaxfed.spec.shapes import variables_of
 from jaxfed.spec.spec import Spec
@@ -118,27 +118,27 @@ class Program:
 
     def put(self, tree: Any) -> Any:
         """Copy a tree of arrays ``[W, ...]`` from the host to the devices of the slots."""
-        return jax.device_put(tree, NamedSharding(self.placed.plans[0].mesh, runs.RUNS))
+        return jax.device_put(tree, NamedSharding(self.placed.plans[0].mesh, slots.RUNS))
 
-    def inputs(self, numbers: list[int]) -> runs.RunInput:
+    def inputs(self, numbers: list[int]) -> slots.RunInput:
         """``[W, ...]``: the program's inputs for these trials."""
         each = {k: self._input(k) for k in numbers}
         # jnp.asarray keeps Python's numbers weakly typed, as in a single run
         stack = lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves])  # noqa: E731
         return self.put(jax.tree.map(stack, *(each[k] for k in numbers)))
 
-    def empty(self) -> runs.Slot:
+    def empty(self) -> slots.Slot:
         """Empty slots for this program."""
         given, placed = self._input(next(iter(self.members))), self.placed
-        return runs.empty(given, placed.data, plans=placed.plans, together=self.together)
+        return slots.empty(given, placed.data, plans=placed.plans, together=self.together)
 
     def advance(
-        self, inputs: runs.RunInput, slots: runs.Slot, commands: runs.SlotCommand
-    ) -> tuple[runs.Slot, runs.Results]:
+        self, inputs: slots.RunInput, before: slots.Slot, commands: runs.SlotCommand
+    ) -> tuple[slots.Slot, runs.Results]:
         """Call the program; the results are on the host."""
         new, results = runs.advance(
             inputs,
-            slots,
+            before,
             self.put(commands),
             self.placed.data,
             plans=self.placed.plans,
@@ -150,10 +150,10 @@ class Program:
         )
         return new, runs.on_host(results)
 
-    def _input(self, k: int) -> runs.RunInput:
+    def _input(self, k: int) -> slots.RunInput:
         trial = self.members[k]
         recipe = hyperparameters.padded(trial.spec.recipe, self.placed.plans[0].clients)
-        return runs.RunInput(recipe, trial.seed, self._datasets[self._data_of(k)])
+        return slots.RunInput(recipe, trial.seed, self._datasets[self._data_of(k)])
 
     def by_hospital(self, k: int, single: Arrays, pooled: Arrays) -> tuple[Dataset, Arrays, Arrays]:
         """The hospitals of trial ``k`` and its metrics, ``[C, S]`` in their order and ``[S]``."""

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from jax import Array
 
-from jaxfed.core.engine import runs
+from jaxfed.core.engine import runs, slots
 from jaxfed.core.engine.recipe import Plans
 from jaxfed.core.errors import InvalidInput, Problems
 from jaxfed.core.hyperparameters import PerHospital, padded
@@ -98,16 +98,16 @@ class Final:
     split: int
     splits: int
 
-    def __call__(self, leaves: list[Array], data: runs.Data, seed: int) -> Array:
+    def __call__(self, leaves: list[Array], data: slots.Data, seed: int) -> Array:
         """The loss of the run whose recipe has these leaves."""
-        given = runs.RunInput(self.structure.unflatten(leaves), seed, 0)
-        slots = runs.empty(given, data, plans=self.plans, together=1)
+        given = slots.RunInput(self.structure.unflatten(leaves), seed, 0)
+        slot = slots.empty(given, data, plans=self.plans, together=1)
         command = runs.SlotCommand(
             np.ones(1, bool), np.zeros(1, bool), np.full((1, 1), self.rounds, np.int32), np.ones((1, 1), bool)
         )
         _, results = runs.advanced(
             jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], given),
-            slots,
+            slot,
             command,
             data,
             plans=self.plans,
@@ -124,7 +124,7 @@ class Final:
 def _slope(
     leaves: list[Array],
     towards: list[Array],
-    data: runs.Data,
+    data: slots.Data,
     seed: int,
     final: Final,
 ) -> tuple[Array, Array]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from jaxfed.core.engine import runs
+from jaxfed.core.engine import runs, slots
 from jaxfed.records.recorder import Recorder
 from jaxfed.results.run import Run, Selected
 from jaxfed.runtime.provenance import compare_versions, provenance
@@ -39,8 +39,8 @@ class Progress:
     """
 
     trainer: Trainer
-    given: runs.RunInput
-    slot: runs.Slot
+    given: slots.RunInput
+    slot: slots.Slot
     fresh: bool
     recorder: Recorder
     timings: Timings
@@ -61,8 +61,8 @@ class Progress:
         assert run.state is not None, "validated by check_run"
         state = jax.tree.map(lambda leaf: leaf.copy(), run.state)
         # with the sharding that the program gives them, so that jax does not compile the program again
-        put = partial(jax.device_put, device=NamedSharding(trainer.plan.mesh, runs.RUNS))
-        slot, earlier = runs.Slot(state, put(jnp.zeros(1, jnp.int32))), None
+        put = partial(jax.device_put, device=NamedSharding(trainer.plan.mesh, slots.RUNS))
+        slot, earlier = slots.Slot(state, put(jnp.zeros(1, jnp.int32))), None
         if trainer.criterion is not None:
             metric, split = trainer.criterion
             losses = run.history.pooled[metric][:, split]
@@ -71,7 +71,7 @@ class Progress:
             clients = state.clients if trainer.spec.algorithm.personal else ()
             server, clients = jax.tree.map(lambda leaf: leaf.copy(), (state.server, clients))
             none = put(jnp.asarray([loss], jnp.result_type(float))), put(jnp.full(1, -1, jnp.int32))
-            slot = slot._replace(best=runs.Best(*none, server, clients))
+            slot = slot._replace(best=slots.Best(*none, server, clients))
         given = trainer.input(run.config["seed"])
         return cls(trainer, given, slot, False, Recorder(run.history), Timings(), earlier)
 

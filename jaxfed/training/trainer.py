@@ -15,7 +15,7 @@ from jax.sharding import NamedSharding
 from jax.stages import Traced
 
 from jaxfed.core import hyperparameters
-from jaxfed.core.engine import runs
+from jaxfed.core.engine import runs, slots
 from jaxfed.core.engine.recipe import RoundInfo
 from jaxfed.core.group_algorithm import Parts
 from jaxfed.core.layout import memory
@@ -71,31 +71,31 @@ class Trainer:
             "evaluation_blocks": [plan.block for plan in self.placed.evaluation_plans],
         }
 
-    def input(self, seed: int) -> runs.RunInput:
+    def input(self, seed: int) -> slots.RunInput:
         """The inputs that determine the run, for a slot."""
         # jnp.asarray keeps Python's numbers weakly typed
         given = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], self._input(seed))
-        return jax.device_put(given, NamedSharding(self.plan.mesh, runs.RUNS))
+        return jax.device_put(given, NamedSharding(self.plan.mesh, slots.RUNS))
 
-    def slot(self, seed: int, initial: Any = None) -> runs.Slot:
+    def slot(self, seed: int, initial: Any = None) -> slots.Slot:
         """The slot before the first call: empty, or with given initial variables (of each group).
 
         Raises:
             InvalidInput: the state does not fit into memory.
         """
         given, best = self._input(seed), self.criterion is not None
-        shapes = runs.slot_shapes(given, self.placed.data, plans=self.placed.plans, best=best)
+        shapes = slots.slot_shapes(given, self.placed.data, plans=self.placed.plans, best=best)
         clients = [part.clients for part in (shapes.state, shapes.best) if part is not None]
         server = [part._replace(clients=()) for part in (shapes.state, shapes.best) if part is not None]
         memory.check_state(self.plan, server, clients)
         if initial is None:
-            return runs.empty(given, self.placed.data, plans=self.placed.plans, together=1, best=best)
+            return slots.empty(given, self.placed.data, plans=self.placed.plans, together=1, best=best)
         variables = (initial,) if self.spec.models is None else tuple(initial[n] for n in self.names)
-        return runs.filled(given, self.placed.data, variables, plans=self.placed.plans, best=best)
+        return slots.filled(given, self.placed.data, variables, plans=self.placed.plans, best=best)
 
-    def _input(self, seed: int) -> runs.RunInput:
+    def _input(self, seed: int) -> slots.RunInput:
         recipe = hyperparameters.padded(self.spec.recipe, self.plan.clients)
-        return runs.RunInput(recipe, seed, 0)
+        return slots.RunInput(recipe, seed, 0)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -103,21 +103,21 @@ class Trainer:
         return tuple(self.spec.local_trainings)
 
     def advance(
-        self, given: runs.RunInput, slot: runs.Slot, stretch: Stretch, *, fresh: bool
-    ) -> tuple[runs.Slot, runs.Results]:
+        self, given: slots.RunInput, slot: slots.Slot, stretch: Stretch, *, fresh: bool
+    ) -> tuple[slots.Slot, runs.Results]:
         """Advance a run by a stretch; the old slot is donated."""
         return runs.advance(*self._arguments(given, slot, stretch, fresh), **self._statics)
 
-    def traced(self, given: runs.RunInput, slot: runs.Slot) -> Traced:
+    def traced(self, given: slots.RunInput, slot: slots.Slot) -> Traced:
         """The trace of the program, which is not compiled."""
         return runs.advance.trace(*self._arguments(given, slot, NOTHING, False), **self._statics)
 
-    def check_memory(self, given: runs.RunInput, slot: runs.Slot) -> None:
+    def check_memory(self, given: slots.RunInput, slot: slots.Slot) -> None:
         """Raise InvalidInput if rounds do not fit into memory."""
         train = tuple(rows.train for rows in self.placed.data.train)
         memory.check(self.traced(given, slot), self.plan, train, self._largest_block)
 
-    def needed_memory(self, given: runs.RunInput, slot: runs.Slot) -> memory.Needed:
+    def needed_memory(self, given: slots.RunInput, slot: slots.Slot) -> memory.Needed:
         """The memory that rounds need on each device."""
         train = tuple(rows.train for rows in self.placed.data.train)
         return memory.memory_needed(self.traced(given, slot), self.plan, train)
@@ -135,11 +135,11 @@ class Trainer:
             )
         )
 
-    def _arguments(self, given: runs.RunInput, slot: runs.Slot, stretch: Stretch, fresh: bool) -> tuple:
+    def _arguments(self, given: slots.RunInput, slot: slots.Slot, stretch: Stretch, fresh: bool) -> tuple:
         command = runs.SlotCommand(
             np.array([fresh]), np.array([False]), stretch.rounds[None], stretch.evaluate[None]
         )
-        command = jax.device_put(command, NamedSharding(self.plan.mesh, runs.RUNS))
+        command = jax.device_put(command, NamedSharding(self.plan.mesh, slots.RUNS))
         return given, slot, command, self.placed.data
 
     @property
@@ -180,7 +180,7 @@ class Trainer:
             info.refused[0, :count]
         )
 
-    def best(self, slot: runs.Slot, earlier: Selected | None = None) -> Selected:
+    def best(self, slot: slots.Slot, earlier: Selected | None = None) -> Selected:
         """The model of the best evaluation; of the last round if no validation loss was finite.
 
         ``earlier`` is that of the run that this run continues.

@@ -12,7 +12,7 @@ from catalogue import CATALOGUE, Normalised, exported
 from federations import Lab, hospitals, recipe, repeated, same
 
 from jaxfed.core.dataset import TRAIN
-from jaxfed.core.engine import runs
+from jaxfed.core.engine import runs, slots
 from jaxfed.core.engine.rounds import start
 from jaxfed.core.hyperparameters import PerHospital, Schedule
 from jaxfed.core.layout.store import evaluation_data
@@ -180,15 +180,15 @@ def test_an_entry_of_a_sweep_is_bitwise_the_single_run(name):
     (placement,), members = one.placements, one.members
     held = evaluation_data([one.data], [placement], members, (TRAIN,))
     train = jax.tree.map(lambda leaf: leaf[None], one.training_data)
-    rows = runs.Data(train, (held,))
+    rows = slots.Data(train, (held,))
     command = runs.SlotCommand(
         np.array([True]), np.array([False]), np.full((1, 1), ROUNDS), np.ones((1, 1), bool)
     )
-    slot = runs.empty(runs.RunInput(one.input, 0, 0), rows, plans=one.plans, together=1)
+    slot = slots.empty(slots.RunInput(one.input, 0, 0), rows, plans=one.plans, together=1)
     for rate, seed in [(1.0, 0), (0.5, 1)]:
         single = lab(name, rate=rate)
         whole, _ = single.advance(single.start(seed), ROUNDS)
-        given = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], runs.RunInput(single.input, seed, 0))
+        given = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], slots.RunInput(single.input, seed, 0))
         slot, results = runs.advance(
             given, slot, command, rows, plans=one.plans, evaluation_plans=one.plans, together=1,
             measure=spread, splits=1, log=0,

@@ -14,6 +14,7 @@ from federations import hospitals, same
 import jaxfed
 from jaxfed import FedAvg, FedSGD, FixedCohort, InvalidInput, LocalOnly, Poisson, Simulation
 from jaxfed.core.engine import runs as engine
+from jaxfed.core.engine import slots
 from jaxfed.models import logistic, mlp
 from jaxfed.records.recorder import Recorder
 from jaxfed.training import stretch as stretches
@@ -308,8 +309,9 @@ def no_rounds(monkeypatch):
     def refuse(*arguments, **how):
         raise AssertionError("compiled before the check")
 
-    for program in ("advance", "empty", "filled"):
-        monkeypatch.setattr(engine, program, refuse)
+    monkeypatch.setattr(engine, "advance", refuse)
+    for program in ("empty", "filled"):
+        monkeypatch.setattr(slots, program, refuse)
 
 
 @pytest.mark.parametrize("name", BAD)

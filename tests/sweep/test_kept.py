@@ -8,6 +8,7 @@ from jaxfed import CheckpointError, FedAvg, Halving, InvalidInput, Simulation
 from jaxfed.algorithms import Scaffold
 from jaxfed.models import logistic
 from jaxfed.storage.checkpoint import read
+from jaxfed.sweep import checkpoint as saving
 from jaxfed.sweep import executor as loop
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -81,6 +82,23 @@ def test_cut_anywhere_and_called_again(sim, whole, cut, tmp_path, monkeypatch):
     done = cut(0)
     equal(sim.sweep(FIELDS, **HOW, checkpoint=tmp_path), whole)  # nothing is left to do
     assert not done
+
+
+def test_a_checkpoint_does_not_change_while_it_is_written(sim, tmp_path, monkeypatch):
+    """A thread writes it while the sweep goes on."""
+    checkpoints, make = [], saving.checkpoint
+
+    def remember(*arguments):
+        made = make(*arguments)
+        checkpoints.append((made.arrays, {name: values.copy() for name, values in made.arrays.items()}))
+        return made
+
+    monkeypatch.setattr(saving, "checkpoint", remember)
+    sim.sweep(FIELDS, **HOW, checkpoint=tmp_path, every=1)
+    assert len(checkpoints) > 3
+    for later, before in checkpoints:
+        for name, values in before.items():
+            np.testing.assert_array_equal(later[name], values, err_msg=name)
 
 
 def test_ctrl_c_writes_a_last_one(sim, whole, cut, tmp_path, monkeypatch):

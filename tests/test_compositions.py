@@ -58,6 +58,11 @@ PARTICIPATIONS = {
 }
 roads = pytest.mark.parametrize("road", ROADS)
 
+# A rule sees uploads as rows of numbers, whoever sent them. Every algorithm is traced with one road of each kind,
+# and every road with algorithms whose uploads differ most; what is refused is asked for all pairs.
+KINDS = ("WeightedMean", "Median", "CentredClipping", "NNM", "Clip", "TopK", "Noise")
+SENDERS = ("FedAvg", "Scaffold, option II", "FedBN", "HeteroFL", "ClusteredFL")
+
 
 def reasons(algorithm, road):
     """Why the road is refused, each problem with the algorithm's own reason; none where it is accepted."""
@@ -119,8 +124,10 @@ def test_every_algorithm_for_groups_is_in_the_list():
     assert set(OF_GROUPS) == exported
 
 
-@roads
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize(
+    ("name", "road"),
+    [(name, road) for name in CATALOGUE for road in ROADS if name in SENDERS or road in KINDS],
+)
 def test_an_algorithm_with_a_road(name, road):
     case, data = CATALOGUE[name], hospitals(SIZES)
     if reasons(case.algorithm, ROADS[road]):
@@ -168,10 +175,10 @@ def test_an_algorithm_with_a_participation(name, who, task, block):
 def test_some_roads_are_refused():
     """The tests above would pass if everything were."""
     assert not any(reasons(FedAvg(), road) for road in ROADS.values())
-    refused = [
-        name for name, case in CATALOGUE.items() if any(reasons(case.algorithm, r) for r in ROADS.values())
-    ]
-    assert 0 < len(refused) < len(CATALOGUE)
+    refused = {  # each with the algorithm's reason, which `reasons` asserts
+        name: [reasons(case.algorithm, road) for road in ROADS.values()] for name, case in CATALOGUE.items()
+    }
+    assert 0 < sum(map(any, refused.values())) < len(CATALOGUE)
     assert all(not reasons(case.algorithm, WeightedMean()) for case in CATALOGUE.values())
 
 

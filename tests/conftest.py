@@ -9,6 +9,11 @@ from jaxfed.runtime import cache
 
 jax.config.update("jax_num_cpu_devices", 4)  # plans of 1, 2 and 4 devices in one process
 
+# Small programs take longer to compile than to run: most tests do without what makes them fast.
+jax.config.update("jax_disable_most_optimizations", True)
+QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}".strip()
+
 HEART = "processed.cleveland.data"
 
 
@@ -46,11 +51,11 @@ def x64():
 
 
 @pytest.fixture(scope="module")
-def quick_compilation():
-    """Programs of a module are compiled without optimisation, where that takes longer than running them."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
+def optimised():
+    """Programs of a module are compiled with optimisation."""
     jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="module", autouse=True)

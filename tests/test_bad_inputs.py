@@ -23,8 +23,6 @@ from jaxfed import cli, data
 from jaxfed.core.errors import InvalidInput
 from jaxfed.data import DataWarning, from_arrays, from_frame
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 X, Y = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32), np.arange(10) % 2
 
 

@@ -13,7 +13,6 @@ from jaxfed import FedAvg, LocalOnly, Poisson, Run, Simulation
 from jaxfed.algorithms import FedPer, mixed
 from jaxfed.models import logistic, mlp
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 ROUNDS = 6
 
 

@@ -12,8 +12,6 @@ from jaxfed.training.trainer import Trainer
 
 SMALL = ["--hospitals", "4", "--rounds", "2", "--eval-every", "1", "--hidden", "4", "--devices", "4"]
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture(autouse=True)
 def results_stay_here(monkeypatch, tmp_path):

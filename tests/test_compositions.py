@@ -58,8 +58,8 @@ PARTICIPATIONS = {
 }
 roads = pytest.mark.parametrize("road", ROADS)
 
-# A rule sees uploads as rows of numbers, whoever sent them. Every algorithm is traced with one road of each kind,
-# and every road with algorithms whose uploads differ most; what is refused is asked for all pairs.
+# A rule sees uploads as rows of numbers, whoever sent them. Every algorithm is traced with one road of each
+# kind, and every road with algorithms whose uploads differ most; all pairs are asked what is refused.
 KINDS = ("WeightedMean", "Median", "CentredClipping", "NNM", "Clip", "TopK", "Noise")
 SENDERS = ("FedAvg", "Scaffold, option II", "FedBN", "HeteroFL", "ClusteredFL")
 

@@ -16,7 +16,6 @@ from jaxfed.models import logistic, mlp
 from jaxfed.storage.fingerprint import settings
 from jaxfed.transforms import Clip
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 COPIES = {
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,

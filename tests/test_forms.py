@@ -11,8 +11,6 @@ import jaxfed
 from jaxfed.models import logistic
 from jaxfed.training import judgement, tuning
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 class Net(nn.Module):
     """One convolution and pooling."""

@@ -11,7 +11,6 @@ from jaxfed.algorithms import FedAvg, Mime
 from jaxfed.algorithms.mixed import DSFL, FML, ByGroup, FedDF, FedMD, FedProto
 from jaxfed.models import logistic, mlp
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 PUBLIC = np.random.default_rng(5).normal(size=(6, 3)).astype(np.float32)
 MODELS = {"clinic": logistic(), "university": mlp(3)}
 GROUPS = {f"hospital {c}": "clinic" if c in (0, 2) else "university" for c in range(5)}

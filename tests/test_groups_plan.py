@@ -15,7 +15,6 @@ from jaxfed.core.errors import InvalidInput
 from jaxfed.models import logistic, mlp
 from jaxfed.training.loop import laid_out
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 MANY = 32
 GROUPS = ["small", "large"] * (MANY // 2)
 

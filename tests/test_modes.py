@@ -15,8 +15,6 @@ from test_compositions import PARTICIPATIONS, ROADS, keeps
 from jaxfed import Simulation
 from jaxfed.models import logistic
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture
 def strict():

@@ -15,7 +15,6 @@ from jaxfed.algorithms import FineTuned, mixed
 from jaxfed.data import from_frame, standardize
 from jaxfed.models import logistic, mlp
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 ROUNDS = 3
 
 

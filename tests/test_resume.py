@@ -25,7 +25,6 @@ from jaxfed.training import loop, progress
 from jaxfed.training import stretch as stretches
 from jaxfed.training.trainer import Trainer
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 RATE = jaxfed.optimizer(optax.sgd, learning_rate=0.3)
 SMALL = {"model": logistic(), "batch_size": 4, "splits": ("test",), "client_optimizer": RATE}
 

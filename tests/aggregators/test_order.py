@@ -17,8 +17,6 @@ from jaxfed.core.optimizer import optimizer
 from jaxfed.models import MLP, logistic
 from jaxfed.participation import FixedCohort
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 median = jax.jit(selection.median)
 trimmed_mean = jax.jit(selection.trimmed_mean)
 

@@ -17,8 +17,6 @@ from jaxfed.aggregators import (
     TrimmedMean,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 RULES = {
     "median": (Median(),),
     "trimmed mean": (TrimmedMean(0.25),),

@@ -18,8 +18,6 @@ from jaxfed.aggregators import (
 )
 from jaxfed.core.uploads import Uploads
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 WEIGHTS = {
     "all": np.ones(9),
     "samples": np.array([5, 1, 2, 8, 3, 1, 1, 4, 2.0]),

@@ -29,7 +29,7 @@ from jaxfed.core.hyperparameters import PerHospital, Schedule
 from jaxfed.core.optimizer import optimizer
 from jaxfed.participation import FixedCohort
 
-pytestmark = pytest.mark.usefixtures("x64", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("x64")
 IDENTITY = optimizer(optax.identity)
 
 

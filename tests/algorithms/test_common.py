@@ -24,14 +24,6 @@ SGD = optimizer(optax.sgd, learning_rate=0.1)
 algorithms = pytest.mark.parametrize("name", CATALOGUE)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Compilation is most of the time here, and what it gains is not needed."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def lab(name, data=None, rate=1.0, devices=1, block=1, batch_size=None):
     """Three local steps; everyone (rate 1), about half of the hospitals or nobody (0), in one program.
 

@@ -38,7 +38,6 @@ from jaxfed.core.types import Cohort, Variables
 from jaxfed.models import MLP
 from jaxfed.participation import FixedCohort, Poisson
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 IDENTITY = optimizer(optax.identity)
 SMALL = MLP((3,), outputs=1, activation=nn.tanh)
 

@@ -19,7 +19,6 @@ from jaxfed.participation import Poisson
 ROUNDS = 3
 HALF, ALL = Poisson(jnp.float32(0.6)), Poisson(jnp.float32(1.0))  # one program
 algorithms = pytest.mark.parametrize("name", CATALOGUE)
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @lru_cache

@@ -44,13 +44,6 @@ from jaxfed.participation import FixedCohort, Poisson
 LINEAR = MLP((), outputs=1)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def run(algorithm, *, rounds=3, data=None, seed=0, **how):
     """The state after some rounds, and the lab."""
     data = data or hospitals()

@@ -17,6 +17,8 @@ from jaxfed.core.types import Variables
 from jaxfed.data import heart_disease
 from jaxfed.models import MLP
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 LOGISTIC = MLP((), outputs=1)
 START = {"head": {"kernel": np.linspace(-0.5, 0.5, 13)[:, None], "bias": np.array([0.3])}}
 

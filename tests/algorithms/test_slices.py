@@ -25,7 +25,6 @@ from jaxfed.spec.costs import costs_by_hospital
 
 D = 4  # hidden units
 RATES = (1.0, 0.5, 0.25, 0.5, 0.25)
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def lab(algorithm, task="binary", model=None, rates=None, **settings):

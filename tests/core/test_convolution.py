@@ -17,8 +17,6 @@ from jaxfed.core.nn.rewrite import routed
 KEY = jax.random.key(0)
 NHWC = ("NHWC", "HWIO", "NHWC")
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def fast(function, *args):
     return routed(function, *args, form="fast")

@@ -12,8 +12,6 @@ from jaxfed.core.layout.balance import ONE_BY_ONE, deal, homes, present_first
 from jaxfed.core.participation import Participation
 from jaxfed.core.pytree import pytree
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytree
 @dataclasses.dataclass(frozen=True)

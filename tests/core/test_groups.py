@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import pytest
 from federations import Lab, hospitals, recipe, same
 from groups import OF, SGD, GroupLab, models
 
@@ -13,7 +12,6 @@ from jaxfed.participation import Poisson
 
 ROUNDS = 3
 HALF = Poisson(jnp.float32(0.6))
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def test_groups_by_themselves_are_federations_by_themselves():

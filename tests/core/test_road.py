@@ -32,8 +32,6 @@ from jaxfed.models import MLP
 from jaxfed.participation import Poisson
 from jaxfed.transforms import Clip, Noise, TopK
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SIZES = (11, 4, 7, 1, 9, 6, 5, 8)
 C, ROUNDS, BROKEN = len(SIZES), 3, 4
 LAYOUTS = [(2, 2), (4, 8)]  # devices and block, at most all of a device; the reference has 1 and 1

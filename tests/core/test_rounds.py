@@ -16,6 +16,8 @@ from jaxfed.core.optimizer import optimizer
 from jaxfed.models import MLP
 from jaxfed.participation import FixedCohort, Poisson
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 LOGISTIC = MLP((), outputs=1)
 
 

@@ -18,7 +18,6 @@ from jaxfed.training import judgement, tuning
 
 MANY = tuple(range(1, 41))
 pytestmark = [
-    pytest.mark.usefixtures("quick_compilation"),
     pytest.mark.filterwarnings("ignore:no hospital has test rows of both classes"),
 ]
 

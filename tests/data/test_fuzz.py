@@ -5,15 +5,12 @@ import warnings
 
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jaxfed
 from jaxfed.core.errors import InvalidInput
 from jaxfed.data import from_frame
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 # By hand, some minutes: JAXFED_FUZZ=2000 pytest tests/data/test_fuzz.py
 EXAMPLES = int(os.environ.get("JAXFED_FUZZ", "0"))

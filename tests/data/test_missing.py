@@ -79,7 +79,7 @@ def test_the_remedy_is_named():
         from_arrays({"a": (table.assign(ward="icu"), y), "b": tables()["north"]}, impute="flag")
 
 
-def test_such_hospitals_train_with_a_first_layer_of_their_own(federation, quick_compilation):
+def test_such_hospitals_train_with_a_first_layer_of_their_own(federation):
     data, model = standardize(federation), jaxfed.models.MLP((4,))
     sim = jaxfed.Simulation(data, model, FedPer(head="hidden_0"), batch_size=None, splits=("test",))
     run = sim.run(1, progress=False)

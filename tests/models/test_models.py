@@ -11,8 +11,6 @@ from jaxfed.models import cnn, lenet, logistic, mlp, reddi_cnn, resnet
 
 KEY = jax.random.key(0)
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # model, shape of a row, outputs, parameters
 SIZES = {
     "logistic": (logistic(), (5,), 1, 6),

@@ -26,8 +26,6 @@ from jaxfed.spec import paths
 from jaxfed.sweep import Sweep
 from jaxfed.sweep.space import axes_of
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SIZES = (11, 4, 7, 9)
 SWEPT = {
     "batch_size": [None, 4],

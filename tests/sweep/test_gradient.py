@@ -9,7 +9,6 @@ from federations import hospitals, with_validation
 from jaxfed import InvalidInput, Simulation, algorithms, optimizer, per_hospital
 from jaxfed.models import logistic
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 CLIENT, SERVER = "client_optimizer.learning_rate", "algorithm.server_optimizer.learning_rate"
 ROUNDS = 3
 

@@ -14,7 +14,6 @@ from jaxfed.models import logistic
 from jaxfed.sweep.executor import ProgramRunner
 from jaxfed.sweep.rungs import Driver
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 RATE = "client_optimizer.learning_rate"
 
 

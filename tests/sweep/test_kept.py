@@ -11,8 +11,6 @@ from jaxfed.storage.checkpoint import read
 from jaxfed.sweep import checkpoint as saving
 from jaxfed.sweep import executor as loop
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture(scope="module")
 def sim():

@@ -11,8 +11,6 @@ from jaxfed.algorithms import mixed
 from jaxfed.core.engine import runs
 from jaxfed.models import logistic, mlp
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 ROUNDS, EVERY = 4, 2
 FML_GROUPS = {f"hospital {c}": "clinic" if c in (0, 2) else "university" for c in range(5)}
 

@@ -21,8 +21,6 @@ from jaxfed import (
 )
 from jaxfed.models import MLP, logistic
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 ROUNDS, EVERY = 5, 2
 SMALL = {"model": logistic(), "batch_size": None, "splits": ("validation", "test"), "devices": 1, "block": 1}
 

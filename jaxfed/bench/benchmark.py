@@ -1,8 +1,8 @@
 """The benchmark of aggregators: every rule under every attack on every kind of hospitals, as whole runs.
 
-All runs on hospitals of the same shape are one sweep and one compiled program. Each rule's own numbers are chosen
-on validation rows against its worst attack; everything that is reported is of test rows. Only honest hospitals
-are scored.
+All runs on hospitals of the same shape are one sweep and one compiled program. Each rule's own numbers are
+chosen on validation rows against its worst attack; everything that is reported is of test rows. Only honest
+hospitals are scored.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ class Benchmark:
     Attributes:
         grid: what was compared.
         rounds: a row for each run and evaluation: ``setting, rule, before, numbers, attack, seed, round``;
-            ``score`` (mean over honest hospitals of the metric on test rows), ``worst`` (the worst honest hospital
-            that has the metric), ``validation`` (log loss over honest validation rows), ``diverged``.
+            ``score`` (mean over honest hospitals of the metric on test rows), ``worst`` (the worst honest
+            hospital that has the metric), ``validation`` (log loss over honest validation rows),
+            ``diverged``.
         metric: the metric of each setting.
         measured: heterogeneity and breakdown bound of each setting.
         impossible: defences that cannot work with so few hospitals, and why.
@@ -84,8 +85,8 @@ class Benchmark:
         """A figure.
 
         Args:
-            kind: ``"heatmap"``, rule x attack; ``"curves"``, convergence with bands; ``"cost"``, what robustness
-                costs without attackers.
+            kind: ``"heatmap"``, rule x attack; ``"curves"``, convergence with bands; ``"cost"``, what
+                robustness costs without attackers.
 
         Raises:
             InvalidInput: another kind.
@@ -113,7 +114,9 @@ class Benchmark:
             "grid": dataclasses.asdict(self.grid),
             "provenance": self.provenance,
             "metric": self.metric,
-            "measured": {name: dataclasses.asdict(d) | {"bound": d.bound} for name, d in self.measured.items()},
+            "measured": {
+                name: dataclasses.asdict(d) | {"bound": d.bound} for name, d in self.measured.items()
+            },
             "impossible": self.impossible,
             "summary": self.summary,
             "worst cases": json.loads(self.worst_cases.to_json(orient="records")),
@@ -148,12 +151,12 @@ def aggregators(
 ) -> Benchmark:
     """Compare aggregators under attacks and heterogeneity.
 
-    Where None is given it is that of :class:`~jaxfed.bench.Grid`, which takes about 3 minutes on 2 cores, or with
-    ``full`` that of ``jaxfed.bench.FULL``, which is everything.
+    Where None is given it is that of :class:`~jaxfed.bench.Grid`, which takes about 3 minutes on 2 cores, or
+    with ``full`` that of ``jaxfed.bench.FULL``, which is everything.
 
     Args:
         rules: names of rules, ``"mean"`` among them.
-        before: names of pre-aggregators; ``""`` is none.
+        before: names of pre-aggregators; ``"none"`` is to go without.
         attacks: names of attacks, ``"none"`` among them.
         settings: names of kinds of hospitals.
         hospitals: how many.
@@ -168,21 +171,24 @@ def aggregators(
     Raises:
         InvalidInput: lists everything that is wrong, before anything is compiled.
         CheckpointError: the folder is of another benchmark.
+        KeyboardInterrupt: it was interrupted; what is done is in the checkpoint.
     """
-    given = {
-        "rules": rules, "before": before, "attacks": attacks, "settings": settings, "hospitals": hospitals,
-        "malicious": malicious, "rounds": rounds, "eval_every": eval_every, "seeds": seeds,
-    }  # fmt: skip
-    changes = {n: tuple(v) if isinstance(v, list) else v for n, v in given.items() if v is not None}
-    grid = dataclasses.replace(FULL if full else Grid(), **changes)  # type: ignore[arg-type]
-    check(grid)
-    frames, metric, measured, impossible = [], {}, {}, {}
+    grid = grid_of(
+        full, rules=rules, before=before, attacks=attacks, settings=settings, hospitals=hospitals,
+        malicious=malicious, rounds=rounds, eval_every=eval_every, seeds=seeds,
+    )  # fmt: skip
+    frames, metric, measured = [], {}, {}
+    impossible: dict[str, str] = {}
     seconds = compiling = 0.0
     for number, family in enumerate(families(settings_of(grid))):
         cells = cells_of(grid, family)
         spec = spec_of(cells)
         folder = None if checkpoint is None else Path(checkpoint) / str(number)
         result = _sweep(spec, cells, grid, folder, progress)
+        done = np.where(np.isnan(result.data["diverged"]), result.data["rounds_done"], grid.rounds)
+        if (done < grid.rounds).any():
+            how = "the same call goes on" if checkpoint else "give checkpoint=folder to be able to go on"
+            raise KeyboardInterrupt(f"{int((done == grid.rounds).sum())} of {len(done)} runs are done; {how}")
         frames.append(tables.rounds(result.data, cells.frame, family, result.primary, floor_of(spec)))
         seconds, compiling = (
             seconds + result.provenance["seconds"],
@@ -192,13 +198,27 @@ def aggregators(
         for setting in family:
             metric[setting.name] = result.primary
             measured[setting.name] = dissimilarity(
-                dataclasses.replace(spec, hospitals=setting.hospitals), setting.malicious.values == 0
+                dataclasses.replace(spec, hospitals=setting.hospitals), setting.honest
             )
     origin = {**provenance(), "seconds": seconds, "compile_seconds": compiling}
     order = {name: i for i, name in enumerate(grid.settings)}
     table = pd.concat(frames, ignore_index=True)
     table = table.sort_values("setting", key=lambda names: names.map(order), kind="stable", ignore_index=True)
     return Benchmark(grid, table, metric, measured, impossible, origin)
+
+
+def grid_of(full: bool = False, **given: Any) -> Grid:
+    """The grid with the fields that are not None, checked.
+
+    Raises:
+        InvalidInput: lists everything that is wrong with it.
+    """
+    changes: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if v is not None
+    }
+    grid = dataclasses.replace(FULL if full else Grid(), **changes)
+    check(grid)
+    return grid
 
 
 def spec_of(cells: Cells) -> Spec:

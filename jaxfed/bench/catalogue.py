@@ -29,7 +29,8 @@ class Seen(NamedTuple):
     Attributes:
         uploads: how many uploads it sees, after the pre-aggregator.
         f: how many of them may be malicious.
-        malicious: a mark for each hospital, from which a rule with a trusted hospital may choose an honest one.
+        malicious: a mark for each hospital, from which a rule with a trusted hospital may choose an honest
+            one.
     """
 
     uploads: int
@@ -40,7 +41,7 @@ class Seen(NamedTuple):
 Aggregator = Rule | Streamed
 Harm = Transform | Attack | Callable[[Dataset], Dataset] | None
 
-# The candidates of each rule by the numbers that they differ in; the best against its worst attack is reported.
+# The candidates of each rule, by the numbers in which they differ; its best against its worst attack counts.
 RULES: dict[str, Callable[[Seen], dict[str, Aggregator]]] = {
     "mean": lambda seen: {"": WeightedMean()},
     "median": lambda seen: {"": Median()},
@@ -53,7 +54,7 @@ RULES: dict[str, Callable[[Seen], dict[str, Aggregator]]] = {
 
 # Mixers before a rule, for f malicious uploads; the mean is only taken without.
 BEFORE: dict[str, Callable[[int], Mixer | None]] = {
-    "": lambda f: None,
+    "none": lambda f: None,
     "NNM": lambda f: NNM(f),
     "bucketing": lambda f: Bucketing(2),
 }
@@ -111,7 +112,7 @@ class Grid:
     rules: tuple[str, ...] = (
         "mean", "median", "trimmed mean", "geometric median", "multi-Krum", "centred clipping",
     )  # fmt: skip
-    before: tuple[str, ...] = ("", "NNM")
+    before: tuple[str, ...] = ("none", "NNM")
     attacks: tuple[str, ...] = ("none", "sign flip", "IPM", "ALIE", "mimic")
     settings: tuple[str, ...] = ("iid", "icu-mortality", "strong")
     hospitals: int = 20

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import pandas as pd
 
 from jaxfed.attacks import malicious
@@ -25,9 +26,14 @@ class Setting(NamedTuple):
     malicious: PerHospital
 
     @property
+    def honest(self) -> np.ndarray:
+        """``[C]`` bool."""
+        return np.asarray(self.malicious.values) == 0
+
+    @property
     def f(self) -> int:
         """The number of malicious hospitals."""
-        return int(self.malicious.values.sum())
+        return int((~self.honest).sum())
 
 
 class Defence(NamedTuple):
@@ -63,7 +69,12 @@ class Cells:
 def check(grid: Grid) -> None:
     """Raise one error that lists what the grid asks for and that does not exist."""
     problems = Problems("bench")
-    tables = {"rules": RULES, "before": BEFORE, "attacks": ATTACKS, "settings": SETTINGS}
+    tables: dict[str, dict[str, Any]] = {
+        "rules": RULES,
+        "before": BEFORE,
+        "attacks": ATTACKS,
+        "settings": SETTINGS,
+    }
     for field, table in tables.items():
         names = getattr(grid, field)
         if isinstance(names, str) or not len(names):
@@ -84,8 +95,8 @@ def check(grid: Grid) -> None:
     f = int(grid.malicious * grid.hospitals + 1e-9) if 0 < grid.malicious < 0.5 else 0
     if f < 1:
         raise InvalidInput(
-            f"bench: malicious={grid.malicious!r} of {grid.hospitals} hospitals: give a share below 0.5 that is "
-            "at least one hospital, such as 0.2 of 20"
+            f"bench: malicious={grid.malicious!r} of {grid.hospitals} hospitals: give a share below 0.5 that "
+            "is at least one hospital, such as 0.2 of 20"
         )
 
 
@@ -103,7 +114,7 @@ def families(settings: list[Setting]) -> list[list[Setting]]:
     groups: dict[Any, list[Setting]] = {}
     for setting in settings:
         data = setting.hospitals
-        marks = tuple(setting.malicious.values.tolist())
+        marks = tuple(setting.honest.tolist())
         groups.setdefault((data.task.name, data.outputs, data.x.shape[1:], data.hospitals, marks), []).append(
             setting
         )
@@ -118,7 +129,7 @@ def defences_of(grid: Grid, setting: Setting) -> tuple[list[Defence], dict[str, 
         mixer = BEFORE[before](f)
         seen = Seen(clients if mixer is None else mixer.left(clients), f, setting.malicious)
         for rule in grid.rules:
-            if rule == "mean" and before:
+            if rule == "mean" and before != "none":
                 continue
             title = named(rule, before)
             if 2 * f >= seen.uploads:
@@ -136,7 +147,7 @@ def defences_of(grid: Grid, setting: Setting) -> tuple[list[Defence], dict[str, 
 
 def named(rule: str, before: str) -> str:
     """A defence's name."""
-    return f"{before} + {rule}" if before else rule
+    return rule if before == "none" else f"{before} + {rule}"
 
 
 def cells_of(grid: Grid, family: list[Setting]) -> Cells:
@@ -146,7 +157,9 @@ def cells_of(grid: Grid, family: list[Setting]) -> Cells:
     mixers = _distinct([d.mixer for d in defences if d.mixer is not None])
     rules = _distinct([d.aggregator for d in defences])
     poisoned = {
-        (s.name, name): _poisoned(s, ATTACKS[name](s.hospitals, s.malicious)) for s in family for name in grid.attacks
+        (s.name, name): _poisoned(s, ATTACKS[name](s.hospitals, s.malicious))
+        for s in family
+        for name in grid.attacks
     }
     harms: dict[str, Harm] = {name: ATTACKS[name](first.hospitals, first.malicious) for name in grid.attacks}
     transforms = {name: h for name, h in harms.items() if isinstance(h, Transform)}

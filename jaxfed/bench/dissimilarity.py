@@ -6,9 +6,9 @@
 learning: Allouah, Guerraoui, Gupta, Pinot, Rizk 2023, "Robust distributed learning: tight error bounds and
 breakdown point under data heterogeneity", arXiv:2309.13591.
 
-The inequality is to hold at every model; here it is measured at those that gradient descent on the honest hospitals
-passes. B^2 is the slope of the least-squares line through (||g||^2, mean ||g_k - g||^2), and G^2 the least number
-with which the inequality holds at all of them.
+The inequality is to hold at every model; here it is measured at those that gradient descent on the honest
+hospitals passes. B^2 is the slope of the least-squares line through (||g||^2, mean ||g_k - g||^2), and G^2
+the least number with which the inequality holds at all of them.
 """
 
 from __future__ import annotations

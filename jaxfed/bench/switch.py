@@ -1,7 +1,7 @@
-"""Parts of the road that choose among several by a traced number, so that all of them share a compiled program.
+"""Parts of the road that choose among several by a traced number, and so share a compiled program.
 
-A sweep compiles a program for each structure of a chain. The benchmark compares dozens of chains; with these parts
-all of its runs are one program, whose runs differ in numbers only.
+A sweep compiles a program for each structure of a chain. The benchmark compares dozens of chains; with these
+parts all of its runs are one program, whose runs differ in numbers only.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class OneAttack(Attack):
             return send
 
         branches = [lambda: (uploads.update, uploads.aux, uploads.weights), *map(chosen, self.choices)]
-        return Uploads(*jax.lax.switch(self.number, branches), uploads.size, uploads.axis)
+        update, aux, weights = jax.lax.switch(self.number, branches)
+        return Uploads(update, aux, weights, uploads.size, uploads.axis)
 
 
 @pytree

@@ -37,7 +37,7 @@ def rounds(
     diverged = ~np.isnan(data["diverged"].to_numpy())
     for setting in family:
         runs = np.flatnonzero(frame["setting"] == setting.name)
-        honest = setting.malicious.values == 0
+        honest = setting.honest
         weight = setting.hospitals.counts[honest, VALIDATION]
         score, loss = scores[runs][:, :, honest], losses[runs][:, :, honest]
         gone = np.isnan(score).all(2)
@@ -74,9 +74,10 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
 def final(table: pd.DataFrame, within: float) -> pd.DataFrame:
     """A row for each setting, defence and attack.
 
-    Columns: ``numbers``, ``score`` and ``score sd`` over seeds, ``worst hospital``, ``lost`` (to the mean without
-    attackers), ``rounds to target`` (until the mean over seeds is ``within`` of that; NaN if never), ``diverged``
-    (how many seeds).
+    Columns: ``numbers``, ``score`` and ``score sd`` over seeds, ``worst hospital``, ``lost`` (to the mean
+        without
+    attackers), ``rounds to target`` (until the mean over seeds is ``within`` of that; NaN if never),
+    ``diverged`` (how many seeds).
     """
     rows = []
     keys = ["setting", "defence", "attack"]
@@ -107,13 +108,15 @@ def final(table: pd.DataFrame, within: float) -> pd.DataFrame:
 def worst_cases(table: pd.DataFrame, within: float) -> pd.DataFrame:
     """A row for each setting and defence, the best worst case first.
 
-    Columns: ``numbers``, ``without attackers`` and what it ``costs`` against the mean; ``worst attack``, the score
-    and the ``worst hospital`` under it, what is ``lost`` to the mean without attackers, and whether it ``holds``.
+    Columns: ``numbers``, ``without attackers`` and what it ``costs`` against the mean; ``worst attack``, the
+        score
+    and the ``worst hospital`` under it, what is ``lost`` to the mean without attackers, and whether it
+    ``holds``.
     """
     rows = []
     for (setting, defence), part in table.groupby(["setting", "defence"], sort=False):
         clean = part[part["attack"] == "none"].iloc[0]
-        worst = part.loc[part["score"].idxmin()]
+        worst = part.iloc[int(part["score"].to_numpy().argmin())]
         rows.append(
             {
                 "setting": setting,
@@ -143,35 +146,35 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{name: table[name].map("{:.3f}".format) for name in numbers if name != "diverged"})
 
 
-def summary(
-    worst: pd.DataFrame, measured: dict[str, Dissimilarity], grid: Grid, within: float
-) -> list[str]:
+def summary(worst: pd.DataFrame, measured: dict[str, Dissimilarity], grid: Grid, within: float) -> list[str]:
     """What to take under what, in words."""
     sentences = []
     for setting, part in worst.groupby("setting", sort=False):
         best, mean = part.iloc[0], part[part["defence"] == "mean"].iloc[0]
         holding, size = part[part["holds"]], measured[str(setting)]
         text = f"{setting}: the mean reaches {mean['without attackers']:.3f} without attackers"
-        text += f" and {mean['score']:.3f} under {mean['worst attack']}. " if mean["worst attack"] != "none" else ". "
+        harmed = mean["worst attack"] != "none"
+        text += f" and {mean['score']:.3f} under {mean['worst attack']}. " if harmed else ". "
         if len(holding):
-            cheapest = holding.sort_values("costs", kind="stable").iloc[0]
             text += (
-                f"{_listed(holding['defence'])} {'stays' if len(holding) == 1 else 'stay'} within {within:g} of that "
-                f"under every attack; take {best['defence']}, whose worst case is {best['score']:.3f} "
-                f"({best['worst attack']})"
+                f"{_listed(holding['defence'])} {'stays' if len(holding) == 1 else 'stay'} within {within:g} "
             )
+            text += f"of that under every attack; take {best['defence']}, whose worst case is "
+            text += f"{best['score']:.3f} ({best['worst attack']})"
+            cheapest = holding.sort_values("costs", kind="stable").iloc[0]
             if cheapest["defence"] != best["defence"]:
-                text += f", or {cheapest['defence']}, which costs least without attackers ({cheapest['costs']:.3f})"
+                text += f", or {cheapest['defence']}, which costs least without attackers "
+                text += f"({cheapest['costs']:.3f})"
             text += ". "
         else:
             text += (
-                f"No rule stays within {within:g} of that under every attack; the best worst case is that of "
-                f"{best['defence']}, {best['score']:.3f} under {best['worst attack']}. "
+                f"No rule stays within {within:g} of that under every attack; the best worst case is that "
             )
+            text += f"of {best['defence']}, {best['score']:.3f} under {best['worst attack']}. "
         text += (
-            f"Measured B^2 is {size.b_squared:.2f}, so that no rule can be safe from a share of attackers of "
-            f"{size.bound:.0%}; here {grid.malicious:.0%} are malicious."
+            f"Measured B^2 is {size.b_squared:.2f}, so that no rule can be safe from a share of attackers "
         )
+        text += f"of {size.bound:.0%}; here {grid.malicious:.0%} are malicious."
         sentences.append(text)
     return sentences
 

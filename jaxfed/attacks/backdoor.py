@@ -10,6 +10,9 @@ arXiv:1807.00459.
     test = attacks.triggered(hospitals, trigger, "alive")
     metrics = {"attack_success": attacks.attack_success(test, "alive")}
     jaxfed.Simulation(hospitals, evaluate_on=test, metrics=metrics).evaluate(run.variables)
+
+With two classes all rows that the trigger is tried on are of one class, so a warning says that they have no
+AUROC.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from jaxfed.bench.cells import Cells, cells_of, check, defences_of, families, se
 from jaxfed.bench.dissimilarity import Dissimilarity, dissimilarity
 from jaxfed.core.errors import InvalidInput, spelled
 from jaxfed.core.optimizer import optimizer
-from jaxfed.models import mlp
+from jaxfed.models import logistic, mlp
 from jaxfed.runtime.provenance import provenance
 from jaxfed.spec.checks import check_spec
 from jaxfed.spec.spec import Spec
@@ -145,6 +145,9 @@ def aggregators(
     rounds: int | None = None,
     eval_every: int | None = None,
     seeds: int | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    hidden: int | None = None,
     full: bool = False,
     checkpoint: str | Path | None = None,
     progress: bool = True,
@@ -164,6 +167,9 @@ def aggregators(
         rounds: communication rounds.
         eval_every: rounds between evaluations.
         seeds: how many, from 0.
+        steps: local steps in a round.
+        batch_size: rows of a step; None for all of a hospital's, so that attackers cannot hide in noise.
+        hidden: width of the hidden layer; 0 for logistic regression.
         full: whether to compare everything that there is, with 5 seeds.
         checkpoint: a folder; the same call goes on where it was cut.
         progress: show a progress bar.
@@ -175,14 +181,15 @@ def aggregators(
     """
     grid = grid_of(
         full, rules=rules, before=before, attacks=attacks, settings=settings, hospitals=hospitals,
-        malicious=malicious, rounds=rounds, eval_every=eval_every, seeds=seeds,
+        malicious=malicious, rounds=rounds, eval_every=eval_every, seeds=seeds, steps=steps,
+        batch_size=batch_size, hidden=hidden,
     )  # fmt: skip
     frames, metric, measured = [], {}, {}
     impossible: dict[str, str] = {}
     seconds = compiling = 0.0
     for number, family in enumerate(families(settings_of(grid))):
         cells = cells_of(grid, family)
-        spec = spec_of(cells)
+        spec = spec_of(cells, grid)
         folder = None if checkpoint is None else Path(checkpoint) / str(number)
         result = _sweep(spec, cells, grid, folder, progress)
         done = np.where(np.isnan(result.data["diverged"]), result.data["rounds_done"], grid.rounds)
@@ -221,14 +228,15 @@ def grid_of(full: bool = False, **given: Any) -> Grid:
     return grid
 
 
-def spec_of(cells: Cells) -> Spec:
+def spec_of(cells: Cells, grid: Grid) -> Spec:
     """The simulation of the benchmark; hospitals and aggregator are those of the first run."""
     spec = Spec(
         cells.hospitals[0],
-        model=mlp(16),
+        model=mlp(grid.hidden) if grid.hidden else logistic(),
         algorithm=FedAvg(weighting="uniform"),  # most rules ignore weights, so the mean does too
         client_optimizer=optimizer(optax.sgd, learning_rate=0.3),
-        batch_size=32,
+        steps=grid.steps,
+        batch_size=grid.batch_size,
         aggregator=cells.chains[0],
     )
     check_spec(spec)

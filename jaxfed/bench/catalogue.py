@@ -78,7 +78,7 @@ ATTACKS: dict[str, Callable[[Dataset, PerHospital], Harm]] = {
     ),
 }
 
-ROWS: dict[str, Any] = {"n_med": 200, "s_n": 0.8, "split": (0.6, 0.1, 0.3)}  # enough for an AUROC of each
+ROWS: dict[str, Any] = {"split": (0.6, 0.1, 0.3)}  # enough test rows for the AUROC of each hospital
 
 # Settings that the hospitals of the benchmark differ in, from (number of hospitals).
 SETTINGS: dict[str, Callable[[int], Dataset]] = {
@@ -107,6 +107,10 @@ class Grid:
         rounds: communication rounds, a multiple of ``eval_every``.
         eval_every: rounds between evaluations.
         seeds: how many; they differ in initial model and batches, not in the hospitals.
+        steps: local steps of gradient descent in a round.
+        batch_size: rows of a step; None for all of a hospital: updates then differ because hospitals do, and
+            not by the noise of batches, in which attackers can hide.
+        hidden: width of the hidden layer; 0 for logistic regression.
     """
 
     rules: tuple[str, ...] = (
@@ -117,9 +121,12 @@ class Grid:
     settings: tuple[str, ...] = ("iid", "icu-mortality", "strong")
     hospitals: int = 20
     malicious: float = 0.2
-    rounds: int = 40
-    eval_every: int = 4
+    rounds: int = 20
+    eval_every: int = 2
     seeds: int = 3
+    steps: int = 5
+    batch_size: int | None = None
+    hidden: int = 0
 
 
 FULL = Grid(tuple(RULES), tuple(BEFORE), tuple(ATTACKS), tuple(SETTINGS), seeds=5)

@@ -83,10 +83,13 @@ def check(grid: Grid) -> None:
         for name in names:
             problems.check(name in table, f"{field}: no {name!r}; {did_you_mean(name, table)}")
         problems.check(len({*names}) == len(names), f"{field}={[*names]}: a name is given twice")
-    for name in ("hospitals", "rounds", "eval_every", "seeds"):
-        value = getattr(grid, name)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        problems.check(whole and value >= 1, f"{name}={value!r}: give a whole number >= 1")
+    for name in ("hospitals", "rounds", "eval_every", "seeds", "steps", "batch_size", "hidden"):
+        value, least = getattr(grid, name), 0 if name == "hidden" else 1
+        whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        problems.check(
+            whole or (name == "batch_size" and value is None),
+            f"{name}={value!r}: give a whole number >= {least}",
+        )
     problems.check(
         "mean" in grid.rules and "none" in grid.attacks,
         "rules need 'mean' and attacks need 'none': what the mean reaches without attackers is the reference",

@@ -32,9 +32,11 @@ td:nth-child(-n+2), th:nth-child(-n+2) { text-align: left }
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Aggregators under attack</title>
 <style>{style}</style><h1>Aggregators under attack</h1>
 <p>{hospitals} hospitals, of which {malicious:.0%} (rounded down) are malicious; {rounds} rounds of federated
-averaging with equal weights; {seeds} seeds. Scores are those of honest hospitals on test rows. Each rule's
-numbers are chosen on validation rows against its worst attack. IPM and ALIE are optimised against the rule in
-use in every round. The sign flip is of one's own update, times 10.</p> <h2>Which rule to take</h2>{summary}
+averaging with equal weights, {steps} local steps {batch} of a model {hidden}; {seeds} seeds. Scores are
+those of honest hospitals on test rows. Each rule's numbers are chosen on validation rows against its worst
+attack. IPM and ALIE are optimised against the rule in use in every round. The sign flip is of one's own
+update, times 10.</p>
+<h2>Which rule to take</h2>{summary}
 <h2>Worst cases</h2><div class="wide">{worst}</div> <h2>Heterogeneity and what it forbids</h2>
 <p>B<sup>2</sup> and G<sup>2</sup> of the gradients of honest hospitals, measured along gradient descent. A
 share of attackers of 1 / (2 + B<sup>2</sup>) defeats every rule.</p>{measured} {images}{impossible} <h2>All
@@ -82,6 +84,9 @@ def _page(benchmark: Benchmark, pictures: dict[str, bytes]) -> str:
         malicious=grid.malicious,
         rounds=grid.rounds,
         seeds=grid.seeds,
+        steps=grid.steps,
+        batch="on all rows" if grid.batch_size is None else f"on {grid.batch_size} rows each",
+        hidden=f"with {grid.hidden} hidden units" if grid.hidden else "without hidden layers",
         summary=_list(benchmark.summary),
         worst=_table(tables.shown(benchmark.worst_cases)),
         measured=_table(pd.DataFrame(sizes)),

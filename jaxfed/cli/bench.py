@@ -58,12 +58,18 @@ class AggregatorsOptions:
     """Number of hospitals."""
     malicious: float = 0.2
     """Share of the hospitals that attack."""
-    rounds: int = 40
+    rounds: int = 20
     """Communication rounds."""
-    eval_every: int = 4
+    eval_every: int = 2
     """Rounds between evaluations."""
     seeds: int | None = None
     """Number of seeds; 3, or 5 with --full."""
+    steps: int = 5
+    """Local steps of gradient descent in a round."""
+    batch_size: int | None = None
+    """Rows of a step; all of a hospital's where not given, which leaves attackers no noise to hide in."""
+    hidden: int = 0
+    """Width of the hidden layer; 0 for logistic regression."""
     full: bool = False
     """Everything that there is; it takes many times as long."""
     out: Path = Path("results/aggregators")
@@ -109,9 +115,8 @@ def _algorithms(options: AlgorithmsOptions) -> None:
 def _aggregators(options: AggregatorsOptions) -> None:
     names = ("rules", "before", "attacks", "settings")
     chosen = {name: getattr(options, name) or None for name in names}
-    numbers = {
-        name: getattr(options, name) for name in ("hospitals", "malicious", "rounds", "eval_every", "seeds")
-    }
+    fields = [field.name for field in dataclasses.fields(jaxfed.bench.Grid) if field.name not in names]
+    numbers = {name: getattr(options, name) for name in fields}
     what = {**chosen, **numbers, "full": options.full}
     jaxfed.bench.grid_of(**what)  # before anything is written
     claim(options.out, {"command": "bench aggregators", **what}, options.overwrite)

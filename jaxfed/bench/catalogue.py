@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jaxfed import attacks, data
 from jaxfed.aggregators import (
     NNM,
@@ -74,7 +76,7 @@ ATTACKS: dict[str, Callable[[Dataset, PerHospital], Harm]] = {
     "infinite": lambda hospitals, who: attacks.Constant(who, float("inf")),
     "label flip": lambda hospitals, who: partial(attacks.label_flip, who=who),
     "unit swap": lambda hospitals, who: partial(
-        attacks.unit_swap, who=who, feature=hospitals.x.shape[1] // 2, factor=18.0
+        attacks.unit_swap, who=who, feature=int(np.var(hospitals.x, axis=0).argmax()), factor=18.0
     ),
 }
 
@@ -129,4 +131,4 @@ class Grid:
     hidden: int = 0
 
 
-FULL = Grid(tuple(RULES), tuple(BEFORE), tuple(ATTACKS), tuple(SETTINGS), seeds=5)
+FULL = Grid(tuple(RULES), tuple(BEFORE), tuple(ATTACKS), tuple(SETTINGS), rounds=40, eval_every=4, seeds=5)

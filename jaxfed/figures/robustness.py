@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WORST = "worst"  # the column of a heat map that is not an attack
+RANGE = 0.2  # of the colours below the best score: what is worse has failed, and how much does not matter
 
 
 def heatmaps(final: pd.DataFrame, metric: Mapping[str, str]) -> Figure:
@@ -36,20 +37,21 @@ def heatmaps(final: pd.DataFrame, metric: Mapping[str, str]) -> Figure:
         grid = grid[attacks]
         values = grid.to_numpy()
         top = np.nanmax(values)
-        low = min(np.nanmin(values), top - 0.05)
+        low = max(min(np.nanmin(values), top - 0.05), top - RANGE)
         image = axes.imshow(values, cmap="viridis", vmin=low, vmax=top, aspect="auto")
         for (i, j), value in np.ndenumerate(values):
             if np.isfinite(value):
                 colour = "black" if value > low + 0.55 * (top - low) else "white"
                 weight = "bold" if value == np.nanmax(values[:, j]) else "normal"
-                text = f"{value:.2f}".removeprefix("0")
+                text = f"{value:.3f}".removeprefix("0")
                 axes.text(j, i, text, ha="center", va="center", fontsize=8, color=colour, weight=weight)
         axes.axvline(len(attacks) - 1.5, color="white", lw=3)
         axes.grid(False)
         axes.set_xticks(range(len(attacks)), attacks, rotation=45, ha="right", fontsize=8)
         axes.set_yticks(range(len(defences)), defences if number == 0 else [], fontsize=8)
         axes.set_title(f"{setting}, {metric[setting]}", fontsize=10)
-        figure.colorbar(image, ax=axes, pad=0.02, fraction=0.05).ax.tick_params(labelsize=7)
+        extend = "min" if np.nanmin(values) < low else "neither"
+        figure.colorbar(image, ax=axes, pad=0.02, fraction=0.05, extend=extend).ax.tick_params(labelsize=7)
     return figure
 
 
@@ -108,22 +110,25 @@ def costs(worst: pd.DataFrame, metric: Mapping[str, str]) -> Figure:
     for axes, setting in zip(panels, settings, strict=True):
         part = worst[worst["setting"] == setting].iloc[::-1].reset_index(drop=True)
         places = range(len(part))
-        axes.hlines(places, part["costs"], part["lost"], color="#b8b8b8", lw=1.5, zorder=1)
+        limit = max(0.05, 1.2 * float(part.loc[part["lost"] < RANGE, "lost"].max()))
+        shown = part["lost"].clip(upper=limit)
+        axes.hlines(places, part["costs"], shown, color="#b8b8b8", lw=1.5, zorder=1)
         axes.scatter(
             part["costs"], places, s=36, facecolor="white", edgecolor="#0b6e99", lw=1.6, zorder=3,
             label="without attackers",
         )  # fmt: skip
-        axes.scatter(part["lost"], places, s=36, color="#d1495b", label="under the worst attack", zorder=2)
-        for place, row in part.iterrows():
+        axes.scatter(shown, places, s=36, color="#d1495b", label="under the worst attack", zorder=2)
+        for place, row in enumerate(part.to_dict("records")):
+            beyond = f": {row['lost']:.2f} →" if row["lost"] > limit else ""
             axes.annotate(
-                row["worst attack"], (row["lost"], place), xytext=(6, 0), textcoords="offset points",
-                va="center", fontsize=7, color="#606060",
+                row["worst attack"] + beyond, (shown[place], place), xytext=(6, 0), va="center", fontsize=7,
+                textcoords="offset points", color="#606060",
             )  # fmt: skip
         axes.axvline(0, color="#808080", lw=0.8)
         axes.set_yticks(places, part["defence"], fontsize=8)
         axes.set_xlabel(f"{metric[setting]} lost to the mean without attackers", fontsize=9)
         axes.set_title(setting, fontsize=10)
-        axes.margins(x=0.18)
+        axes.margins(x=0.25)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure

@@ -111,7 +111,7 @@ def test_the_success_rate_is_the_share_of_rows_taken_for_the_target():
 
 @pytest.mark.usefixtures("quick_compilation")
 def test_a_model_learns_a_backdoor_and_its_success_is_measured():
-    hospitals = synthetic_ehr(3, n_med=200, s_n=0.1, prevalence=0.4)
+    hospitals = synthetic_ehr(3, n_med=200, s_n=0.1, prevalence=0.6)
     trigger = attacks.Trigger({"x00": 6.0})
     poisoned = attacks.backdoor(hospitals, ["h0000", "h0001"], trigger, "alive")
     test = attacks.triggered(hospitals, trigger, "alive")

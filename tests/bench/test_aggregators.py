@@ -132,7 +132,8 @@ def curve(rule, attack, score, validation, numbers="", seed=0):
     return [
         {
             "setting": "s", "rule": rule, "before": "none", "numbers": numbers, "attack": attack,
-            "seed": seed, "round": done, "score": value, "worst": value - 0.1, "validation": validation, "diverged": False,
+            "seed": seed, "round": done,
+            "score": value, "worst": value - 0.1, "validation": validation, "diverged": False,
         }
         for done, value in ((0, 0.5), (4, score))
     ]  # fmt: skip

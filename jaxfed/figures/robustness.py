@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures.axes import subplots, whole_rounds
+from jaxfed.figures.axes import whole_rounds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WORST = "worst"  # the column of a heat map that is not an attack
+ROW = 3  # panels beside each other
 RANGE = 0.2  # of the colours below the best score: what is worse has failed, and how much does not matter
 
 
@@ -26,9 +27,8 @@ def heatmaps(final: pd.DataFrame, metric: Mapping[str, str]) -> Figure:
     """
     settings, defences = final["setting"].unique(), final["defence"].unique()
     attacks = [*final["attack"].unique(), WORST]
-    figure, panels = subplots(len(settings), width=1.2 + 0.62 * len(attacks))
-    figure.set_figheight(1.5 + 0.34 * len(defences))
-    figure.set_figwidth(2.2 + len(settings) * (0.6 + 0.62 * len(attacks)))
+    width, height = 0.6 + 0.62 * len(attacks), 1.5 + 0.34 * len(defences)
+    figure, panels = _wrapped(len(settings), width, height, margin=1.6)
     for number, (axes, setting) in enumerate(zip(panels, settings, strict=True)):
         part = final[final["setting"] == setting]
         grid = part.pivot_table(index="defence", columns="attack", values="score", sort=False)
@@ -48,7 +48,7 @@ def heatmaps(final: pd.DataFrame, metric: Mapping[str, str]) -> Figure:
         axes.axvline(len(attacks) - 1.5, color="white", lw=3)
         axes.grid(False)
         axes.set_xticks(range(len(attacks)), attacks, rotation=45, ha="right", fontsize=8)
-        axes.set_yticks(range(len(defences)), defences if number == 0 else [], fontsize=8)
+        axes.set_yticks(range(len(defences)), defences if number % ROW == 0 else [], fontsize=8)
         axes.set_title(f"{setting}, {metric[setting]}", fontsize=10)
         extend = "min" if np.nanmin(values) < low else "neither"
         figure.colorbar(image, ax=axes, pad=0.02, fraction=0.05, extend=extend).ax.tick_params(labelsize=7)
@@ -105,8 +105,7 @@ def costs(worst: pd.DataFrame, metric: Mapping[str, str]) -> Figure:
         metric: the name of the metric of each setting.
     """
     settings = worst["setting"].unique()
-    figure, panels = subplots(len(settings), width=4.6)
-    figure.set_figheight(1.6 + 0.3 * worst["defence"].nunique())
+    figure, panels = _wrapped(len(settings), 4.6, 1.2 + 0.3 * worst["defence"].nunique(), margin=0.4)
     for axes, setting in zip(panels, settings, strict=True):
         part = worst[worst["setting"] == setting].iloc[::-1].reset_index(drop=True)
         places = range(len(part))
@@ -151,10 +150,22 @@ def _styles(defences: Any) -> dict[str, dict[str, Any]]:
     }
 
 
-def _grid(rows: int, columns: int) -> tuple[Figure, list[list[Any]]]:
+def _wrapped(count: int, width: float, height: float, margin: float) -> tuple[Figure, list[Any]]:
+    """Panels of this size, at most ``ROW`` beside each other."""
+    columns = min(count, ROW)
+    figure, rows = _grid(-(-count // columns), columns, width, height, margin)
+    panels = [axes for row in rows for axes in row]
+    for axes in panels[count:]:
+        axes.remove()
+    return figure, panels[:count]
+
+
+def _grid(
+    rows: int, columns: int, width: float = 2.9, height: float = 2.3, margin: float = 0.6
+) -> tuple[Figure, list[list[Any]]]:
     from jaxfed.figures.canvas import Canvas
 
-    figure = Canvas(2.9 * columns + 0.6, 2.3 * rows + 1.2)
+    figure = Canvas(width * columns + margin, height * rows + margin)
     panels = []
     for row in range(rows):
         panels.append([figure.add_subplot(rows, columns, row * columns + c + 1) for c in range(columns)])

@@ -1,9 +1,10 @@
-"""Aggregators under attack: the grid of ``jaxfed bench aggregators --full``, and what noise of batches does.
+"""Aggregators under attack: every rule and attack on the generator's presets, some of them on digits, and
+with batches of 32 rows, whose noise hides attackers.
 
 python benchmarks/robustness.py [CHECKPOINTS]
 
 Writes ``results/robustness.json`` (scores of every cell, worst cases, measured heterogeneity, summary,
-machine, versions) and the heat map ``results/robustness.png``. With a folder for checkpoints a run that was
+machine, versions) and the heat maps ``results/robustness.png``. With a folder for checkpoints a run that was
 cut goes on.
 """
 
@@ -21,13 +22,23 @@ from jaxfed.bench import Benchmark
 from jaxfed.figures.runs import save_figure
 
 RESULTS = Path(__file__).parent / "results"
-SMALL = ("none", "sign flip", "IPM", "ALIE", "mimic")
-NOISE = {
-    "settings": ("iid", "icu-mortality", "strong"),
-    "attacks": SMALL,
-    "seeds": 5,
-    "rounds": 40,
-    "eval_every": 4,
+PRESETS = ("iid", "mild", "icu-mortality", "strong", "extreme")
+FEW = ("none", "sign flip", "IPM", "ALIE", "mimic")
+PARTS: dict[str, dict[str, Any]] = {
+    "presets": {"full": True, "settings": PRESETS},
+    "digits": {
+        "settings": ("digits alpha=0.1", "digits gamma=0", "digits gamma=0.33", "digits gamma=1"),
+        "rules": ("mean", "median", "trimmed mean", "geometric median", "multi-Krum"),
+        "attacks": FEW,
+        "rounds": 40,
+        "eval_every": 4,
+    },
+    "batches of 32 rows": {
+        "settings": ("iid", "icu-mortality", "strong"),
+        "rules": ("mean", "median", "trimmed mean", "geometric median"),
+        "attacks": FEW,
+        "batch_size": 32,
+    },
 }
 
 
@@ -47,17 +58,17 @@ def record(result: Benchmark) -> dict[str, Any]:
 
 
 def main(checkpoints: Path | None) -> None:
-    """Run both, write the record and the figure."""
-    full = jaxfed.bench.aggregators(full=True, checkpoint=checkpoints and checkpoints / "full")
-    noise = jaxfed.bench.aggregators(**NOISE, batch_size=32, checkpoint=checkpoints and checkpoints / "noise")
-    written = {
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()},
-        "whole batches": record(full),
-        "batches of 32": record(noise),
-    }
+    """Run all parts, write the record and the figure."""
+    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()}
+    written: dict[str, Any] = {"machine": machine}
+    for name, grid in PARTS.items():
+        folder = checkpoints and checkpoints / name.replace(" ", "-")
+        result = jaxfed.bench.aggregators(**grid, checkpoint=folder)
+        written[name] = record(result)
+        print(name, result, sep="\n")
+        if name == "presets":
+            save_figure(result.plot("heatmap"), RESULTS / "robustness.png")
     (RESULTS / "robustness.json").write_text(json.dumps(written, indent=1) + "\n")
-    save_figure(full.plot("heatmap"), RESULTS / "robustness.png")
-    print(full, noise, sep="\n")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from jaxfed.core.dataset import VALIDATION
 if TYPE_CHECKING:
     from xarray import Dataset
 
+NOTABLE = 0.005  # a difference that is worth a sentence
+MOST = 8  # names in a sentence
 ARM = ["setting", "rule", "before", "numbers"]
 
 
@@ -155,22 +157,14 @@ def summary(worst: pd.DataFrame, measured: dict[str, Dissimilarity], grid: Grid,
         text = f"{setting}: the mean reaches {mean['without attackers']:.3f} without attackers"
         harmed = mean["worst attack"] != "none"
         text += f" and {mean['score']:.3f} under {mean['worst attack']}. " if harmed else ". "
-        if len(holding):
-            text += (
-                f"{_listed(holding['defence'])} {'stays' if len(holding) == 1 else 'stay'} within {within:g} "
-            )
-            text += f"of that under every attack; take {best['defence']}, whose worst case is "
-            text += f"{best['score']:.3f} ({best['worst attack']})"
-            cheapest = holding.sort_values("costs", kind="stable").iloc[0]
-            if cheapest["defence"] != best["defence"]:
-                text += f", or {cheapest['defence']}, which costs least without attackers "
-                text += f"({cheapest['costs']:.3f})"
-            text += ". "
-        else:
-            text += (
-                f"No rule stays within {within:g} of that under every attack; the best worst case is that "
-            )
-            text += f"of {best['defence']}, {best['score']:.3f} under {best['worst attack']}. "
+        text += f"Take {best['defence']}: its worst case is {best['score']:.3f} ({best['worst attack']}). "
+        cheapest = holding.sort_values("costs", kind="stable").iloc[0] if len(holding) else best
+        if best["costs"] - cheapest["costs"] > NOTABLE:
+            text += f"{cheapest['defence']} costs less without attackers, {cheapest['costs']:.3f} and not "
+            text += f"{best['costs']:.3f}. "
+        text += f"{len(holding) or 'None'} of {len(part)} {'stays' if len(holding) == 1 else 'stay'} within "
+        text += f"{within:g} of the mean without attackers under every attack"
+        text += f": {_listed(holding['defence'].tolist())}. " if len(holding) else ". "
         text += (
             f"Measured B^2 is {size.b_squared:.2f}, so that no rule can be safe from a share of attackers "
         )
@@ -179,6 +173,6 @@ def summary(worst: pd.DataFrame, measured: dict[str, Dissimilarity], grid: Grid,
     return sentences
 
 
-def _listed(names: pd.Series) -> str:
-    every = names.tolist()
-    return every[0] if len(every) == 1 else f"{', '.join(every[:-1])} and {every[-1]}"
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:MOST])
+    return f"{shown} and {len(names) - MOST} more" if len(names) > MOST else shown

@@ -36,13 +36,12 @@ MIXERS = (
 )
 RULES = (WeightedMean(), Median(), TrimmedMean(0.3), Krum(1))
 CASES = [  # transform, attack, mixer, rule
-    *((t, 0, 0, 0) for t in range(len(TRANSFORMS) + 1)),
-    *((0, a, 0, 0) for a in range(1, len(MIXERS) + 1)),
-    *((0, a, 1, 2) for a in range(1, len(MIXERS) + 1)),
-    (0, 1, 1, 3),
-    (0, 1, 1, 1),
-    (0, 2, 2, 1),
-    (0, 3, 2, 2),
+    (3, 0, 0, 0),
+    (1, 2, 0, 2),
+    (0, 1, 1, 2),
+    (0, 3, 0, 0),
+    (0, 4, 1, 3),
+    (0, 5, 2, 1),
 ]
 
 
@@ -76,7 +75,7 @@ def test_layouts_change_nothing():
     assert 0 < first[0][1].present.sum() < first[0][1].present.size
     moved = [np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(server)]) for server, _ in first]
     assert all(np.isfinite(numbers).all() for numbers in moved)
-    assert len({numbers.tobytes() for numbers in moved}) == len(CASES)  # every case is another run
+    assert len({numbers.tobytes() for numbers in moved}) == len(CASES)  # each is another run
     for devices, block in ((2, 2), (4, 8)):
         for case, (server, info) in zip(CASES, first, strict=True):
             other, seen = run(lab(road(*case), devices, block))
@@ -88,7 +87,6 @@ def test_the_switches_run_the_parts_that_they_name():
     for number, parts in (
         ((0, 3, 1, 2), (MIXERS[2], NNM(2), RULES[2])),
         ((1, 0, 0, 0), (TRANSFORMS[0], RULES[0])),
-        ((0, 1, 0, 1), (MIXERS[0], RULES[1])),
     ):
         plain, _ = run(lab(chain(*parts), rate=1.0))
         same(run(lab(road(*number), rate=1.0))[0], plain, rtol=1e-4, atol=1e-6)

@@ -167,7 +167,8 @@ def test_worst_cases_and_what_is_said_of_them(handmade):
     np.testing.assert_allclose(worst["costs"], [0.02, 0.1, 0.0], atol=1e-9)
     (text,) = tables.summary(worst, {"s": Dissimilarity(2.0, 0.1)}, bench.Grid(), 0.03)
     assert "the mean reaches 0.800 without attackers and 0.400 under bad" in text
-    assert "median stays within 0.03 of that under every attack; take median" in text
+    assert "Take median: its worst case is 0.780 (" in text
+    assert "1 of 3 stays within 0.03 of the mean without attackers under every attack: median." in text
     assert "B^2 is 2.00, so that no rule can be safe from a share of attackers of 25%" in text
 
 

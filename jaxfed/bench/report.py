@@ -93,8 +93,8 @@ def _page(benchmark: Benchmark, pictures: dict[str, bytes]) -> str:
         images="".join(_image(title, pictures[kind]) for kind, title in FIGURES.items()),
         impossible=f"<h2>Left out</h2>{_list(left_out)}" if left_out else "",
         final=_table(tables.shown(benchmark.final)),
-        origin=f"{origin['seconds']:.0f} s, of which {origin['compile_seconds']:.0f} s compilation, in the last process, on "
-        f"{origin['device']}; {', '.join(versions)}; {origin['created']}.",
+        origin=f"{origin['seconds']:.0f} s in the last process, of which {origin['compile_seconds']:.0f} s "
+        f"compilation, on {origin['device']}; {', '.join(versions)}; {origin['created']}.",
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from federations import Lab, hospitals, recipe, same
 
 from jaxfed import attacks
-from jaxfed.aggregators import NNM, Bucketing, Krum, Median, TrimmedMean, WeightedMean, chain
+from jaxfed.aggregators import NNM, Krum, Median, WeightedMean, chain
 from jaxfed.bench.switch import OneAttack, OneRule, OneTransform
 from jaxfed.core.hyperparameters import per_hospital
 from jaxfed.models import MLP
@@ -21,27 +21,20 @@ SIZES = (11, 4, 7, 1, 9, 6, 5, 8, 7)
 C, ROUNDS = len(SIZES), 2
 DATA = hospitals(SIZES)
 WHO = per_hospital(np.isin(np.arange(C), [2, 5]).astype(int))
-TRANSFORMS = (
-    attacks.SignFlip(WHO, 3.0),
-    attacks.Constant(WHO, float("nan")),
-    attacks.Gaussian(WHO, 0.5),
-    attacks.ModelReplacement(WHO, 4.0),
-)
+TRANSFORMS = (attacks.Constant(WHO, float("nan")), attacks.Gaussian(WHO, 0.5))
 MIXERS = (
     attacks.Optimised(attacks.IPM(WHO, 0.5), (0.1, 1.0, 10.0)),
     attacks.ALIE(WHO),
     attacks.MinMax(WHO),
-    attacks.MinSum(WHO, "mean"),
     attacks.Mimic(WHO),
 )
-RULES = (WeightedMean(), Median(), TrimmedMean(0.3), Krum(1))
+RULES = (WeightedMean(), Median(), Krum(1))
 CASES = [  # transform, attack, mixer, rule
-    (3, 0, 0, 0),
-    (1, 2, 0, 2),
-    (0, 1, 1, 2),
-    (0, 3, 0, 0),
-    (0, 4, 1, 3),
-    (0, 5, 2, 1),
+    (2, 0, 0, 0),
+    (1, 2, 0, 1),
+    (0, 1, 1, 1),
+    (0, 3, 1, 2),
+    (0, 4, 0, 0),
 ]
 
 
@@ -49,7 +42,7 @@ def road(transform, attack, mixer, rule):
     return chain(
         OneTransform(TRANSFORMS, transform),
         OneAttack(MIXERS, attack),
-        OneRule((NNM(2), Bucketing(2)), RULES, mixer, rule),
+        OneRule((NNM(2),), RULES, mixer, rule),
     )
 
 
@@ -84,17 +77,13 @@ def test_layouts_change_nothing():
 
 
 def test_the_switches_run_the_parts_that_they_name():
-    for number, parts in (
-        ((0, 3, 1, 2), (MIXERS[2], NNM(2), RULES[2])),
-        ((1, 0, 0, 0), (TRANSFORMS[0], RULES[0])),
-    ):
-        plain, _ = run(lab(chain(*parts), rate=1.0))
-        same(run(lab(road(*number), rate=1.0))[0], plain, rtol=1e-4, atol=1e-6)
+    plain, _ = run(lab(chain(MIXERS[2], NNM(2), RULES[1]), rate=1.0))
+    same(run(lab(road(0, 3, 1, 1), rate=1.0))[0], plain, rtol=1e-4, atol=1e-6)
 
 
 def test_what_is_not_finite_is_refused():
     """NaN of a client, and an update of colluding clients that overflows, which counts as absent."""
-    _, info = run(lab(road(2, 0, 0, 2)))
+    _, info = run(lab(road(1, 0, 0, 2)))
     malicious = np.asarray(WHO.values) > 0
     assert np.array_equal(info.rejected, info.present & malicious)
     x = np.full((C, 3), 2.0, np.float32)

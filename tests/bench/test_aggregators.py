@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxfed import InvalidInput, bench, cli
+from jaxfed import InvalidInput, attacks, bench, cli
 from jaxfed.aggregators import Median, chain
 from jaxfed.bench import benchmark as running
 from jaxfed.bench import catalogue, tables
 from jaxfed.bench.cells import cells_of, settings_of
 from jaxfed.bench.dissimilarity import Dissimilarity, dissimilarity
+from jaxfed.core import keys
 from jaxfed.data import synthetic_ehr
 from jaxfed.simulation import Simulation
 from jaxfed.sweep.executor import ProgramRunner
@@ -67,23 +68,35 @@ def test_every_cell_of_the_grid_is_there(result):
     assert result.final["setting"].unique().tolist() == ["iid", "strong"]
 
 
-@pytest.mark.parametrize(("attack", "rule"), [("label flip", "median"), ("ALIE", "median")])
-def test_a_run_is_the_run_of_a_plain_chain(result, attack, rule):
+def test_a_run_is_the_run_of_a_plain_chain(result):
     """By a simulation that knows nothing of switches; scores are of honest hospitals only."""
     grid = bench.grid_of(**TINY)
     setting = settings_of(grid)[1]
-    part = catalogue.ATTACKS[attack](setting.hospitals, setting.malicious)
-    hospitals = part(setting.hospitals) if attack == "label flip" else setting.hospitals
-    parts = (Median(),) if attack == "label flip" else (part, Median())
     spec = running.spec_of(cells_of(grid, settings_of(grid)), grid)
     fields = {f.name: getattr(spec, f.name) for f in dataclasses.fields(spec)}
-    sim = Simulation(**(fields | {"hospitals": hospitals, "aggregator": chain(*parts)}))
+    parts = chain(catalogue.ATTACKS["ALIE"](setting.hospitals, setting.malicious), Median())
+    sim = Simulation(**(fields | {"hospitals": setting.hospitals, "aggregator": parts}))
     table = sim.run(2, eval_every=2, progress=False).hospitals("test", "last")
     honest = table[setting.honest]["auroc"]
-    chosen = {"setting": "strong", "rule": rule, "before": "none", "attack": attack, "round": 2}
-    (row,) = result.rounds.set_index([*chosen]).loc[[tuple(chosen.values())]].to_dict("records")
+    cell = {"setting": "strong", "rule": "median", "before": "none", "attack": "ALIE", "round": 2}
+    (row,) = result.rounds.set_index([*cell]).loc[[tuple(cell.values())]].to_dict("records")
     np.testing.assert_allclose(row["score"], honest.mean(), atol=1e-5)
     np.testing.assert_allclose(row["worst"], honest.min(), atol=1e-5)
+
+
+def test_an_attack_on_the_data_changes_the_hospitals_and_no_upload():
+    grid = bench.grid_of(**TINY)
+    settings = {setting.name: setting for setting in settings_of(grid)}
+    cells = cells_of(grid, [*settings.values()])
+    for row, hospitals, road in zip(cells.frame.itertuples(), cells.hospitals, cells.chains, strict=True):
+        setting = settings[row.setting]
+        numbers = (road.transforms[0].number, road.mixers[0].number)
+        assert numbers == {"sign flip": (1, 0), "ALIE": (0, 1)}.get(row.attack, (0, 0))
+        expected = setting.hospitals.y
+        if row.attack == "label flip":
+            expected = attacks.label_flip(setting.hospitals, setting.malicious).y
+        assert np.array_equal(hospitals.y, expected)
+        assert (row.attack == "label flip") == (not np.array_equal(hospitals.y, setting.hospitals.y))
 
 
 def test_a_benchmark_that_was_cut_goes_on(result, folder, monkeypatch):
@@ -193,7 +206,8 @@ def test_measured_heterogeneity_bounds_every_visited_model():
     honest = np.array([True, True, False, True])
     spec = Simulation(data, model=bench.benchmark.logistic())
     found = dissimilarity(spec, honest)
-    start = spec.run(0, progress=False).variables.params
+    key = keys.purpose(keys.run_key(0), keys.INIT)
+    start = spec.local_trainings["all"].problem.init(key, data.x[:1]).params
     w, b = np.asarray(start["head"]["kernel"], float)[:, 0], float(start["head"]["bias"][0])
     norms, spreads = [], []
     for _ in range(60):

@@ -165,10 +165,8 @@ def summary(worst: pd.DataFrame, measured: dict[str, Dissimilarity], grid: Grid,
         text += f"{len(holding) or 'None'} of {len(part)} {'stays' if len(holding) == 1 else 'stay'} within "
         text += f"{within:g} of the mean without attackers under every attack"
         text += f": {_listed(holding['defence'].tolist())}. " if len(holding) else ". "
-        text += (
-            f"Measured B^2 is {size.b_squared:.2f}, so that no rule can be safe from a share of attackers "
-        )
-        text += f"of {size.bound:.0%}; here {grid.malicious:.0%} are malicious."
+        text += f"Measured B^2 is {size.b_squared:.2f}: no rule has a guarantee from a share of attackers of "
+        text += f"{size.bound:.0%} on, and here {grid.malicious:.0%} are malicious."
         sentences.append(text)
     return sentences
 

@@ -1,5 +1,5 @@
-"""Aggregators under attack: every rule and attack on the generator's presets, some of them on digits, and
-with batches of 32 rows, whose noise hides attackers.
+"""Aggregators under attack: every rule and attack on the generator's presets, some of them on digits, with
+batches of 32 rows, and with a neural network.
 
 python benchmarks/robustness.py [CHECKPOINTS]
 
@@ -19,7 +19,6 @@ from typing import Any
 
 import jaxfed
 from jaxfed.bench import Benchmark
-from jaxfed.figures.runs import save_figure
 
 RESULTS = Path(__file__).parent / "results"
 PRESETS = ("iid", "mild", "icu-mortality", "strong", "extreme")
@@ -38,6 +37,16 @@ PARTS: dict[str, dict[str, Any]] = {
         "rules": ("mean", "median", "trimmed mean", "geometric median"),
         "attacks": FEW,
         "batch_size": 32,
+    },
+    "neural network, batches of 32 rows": {
+        "settings": ("iid", "icu-mortality"),
+        "rules": ("mean", "median", "trimmed mean", "geometric median"),
+        "attacks": FEW,
+        "batch_size": 32,
+        "steps": 10,
+        "hidden": 16,
+        "rounds": 40,
+        "eval_every": 4,
     },
 }
 
@@ -62,12 +71,12 @@ def main(checkpoints: Path | None) -> None:
     machine = {"processor": platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()}
     written: dict[str, Any] = {"machine": machine}
     for name, grid in PARTS.items():
-        folder = checkpoints and checkpoints / name.replace(" ", "-")
+        folder = checkpoints and checkpoints / name.replace(",", "").replace(" ", "-")
         result = jaxfed.bench.aggregators(**grid, checkpoint=folder)
         written[name] = record(result)
         print(name, result, sep="\n")
         if name == "presets":
-            save_figure(result.plot("heatmap"), RESULTS / "robustness.png")
+            result.plot("heatmap").savefig(RESULTS / "robustness.png", dpi=60)
     (RESULTS / "robustness.json").write_text(json.dumps(written, indent=1) + "\n")
 
 

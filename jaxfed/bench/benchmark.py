@@ -168,7 +168,7 @@ def aggregators(
         eval_every: rounds between evaluations.
         seeds: how many, from 0.
         steps: local steps in a round.
-        batch_size: rows of a step; None for all of a hospital's, so that attackers cannot hide in noise.
+        batch_size: rows of a step; None for all of a hospital.
         hidden: width of the hidden layer; 0 for logistic regression.
         full: whether to compare everything that there is, with 5 seeds.
         checkpoint: a folder; the same call goes on where it was cut.

@@ -110,8 +110,8 @@ class Grid:
         eval_every: rounds between evaluations.
         seeds: how many; they differ in initial model and batches, not in the hospitals.
         steps: local steps of gradient descent in a round.
-        batch_size: rows of a step; None for all of a hospital: updates then differ because hospitals do, and
-            not by the noise of batches, in which attackers can hide.
+        batch_size: rows of a step; None for all of a hospital, so that updates differ because hospitals do
+            and not by the noise of batches.
         hidden: width of the hidden layer; 0 for logistic regression.
     """
 

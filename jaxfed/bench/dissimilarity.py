@@ -1,4 +1,4 @@
-"""How much honest hospitals differ, and the share of attackers that no rule survives.
+"""How much honest hospitals differ, and the share of attackers from which no rule has a guarantee.
 
     1/|H| sum_k ||g_k - g||^2  <=  G^2 + B^2 ||g||^2,    g = mean of the honest gradients g_k
 
@@ -44,7 +44,7 @@ class Dissimilarity:
 
     @property
     def bound(self) -> float:
-        """The share of attackers that no rule survives."""
+        """The share of attackers from which on no rule is guaranteed to learn."""
         return 1 / (2 + self.b_squared)
 
 

@@ -37,10 +37,14 @@ those of honest hospitals on test rows. Each rule's numbers are chosen on valida
 attack. IPM and ALIE are optimised against the rule in use in every round. The sign flip is of one's own
 update, times 10.</p>
 <h2>Which rule to take</h2>{summary}
-<h2>Worst cases</h2><div class="wide">{worst}</div> <h2>Heterogeneity and what it forbids</h2>
-<p>B<sup>2</sup> and G<sup>2</sup> of the gradients of honest hospitals, measured along gradient descent. A
-share of attackers of 1 / (2 + B<sup>2</sup>) defeats every rule.</p>{measured} {images}{impossible} <h2>All
-final scores</h2><div class="wide">{final}</div> <p>{origin}</p></html>
+<h2>Worst cases</h2><div class="wide">{worst}</div>
+<h2>Heterogeneity and what it forbids</h2>
+<p>B<sup>2</sup> and G<sup>2</sup> of the gradients of honest hospitals, measured along gradient descent.
+From a share of attackers of 1 / (2 + B<sup>2</sup>) on, no rule is guaranteed to learn.</p>{measured}
+{images}
+{impossible}
+<h2>All final scores</h2><div class="wide">{final}</div>
+<p>{origin}</p></html>
 """
 
 

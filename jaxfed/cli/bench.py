@@ -67,7 +67,7 @@ class AggregatorsOptions:
     steps: int = 5
     """Local steps of gradient descent in a round."""
     batch_size: int | None = None
-    """Rows of a step; all of a hospital's where not given, which leaves attackers no noise to hide in."""
+    """Rows of a step; all of a hospital's where not given."""
     hidden: int = 0
     """Width of the hidden layer; 0 for logistic regression."""
     full: bool = False

@@ -4,6 +4,7 @@ All attacks and rules are branches of one program, see :mod:`jaxfed.bench.switch
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from federations import Lab, hospitals, recipe, same
@@ -12,6 +13,7 @@ from jaxfed import attacks
 from jaxfed.aggregators import NNM, Krum, Median, WeightedMean, chain
 from jaxfed.bench.switch import OneAttack, OneRule, OneTransform
 from jaxfed.core.hyperparameters import per_hospital
+from jaxfed.core.uploads import Uploads
 from jaxfed.models import MLP
 from jaxfed.participation import Poisson
 
@@ -90,3 +92,7 @@ def test_what_is_not_finite_is_refused():
     sent = attacks.attacked(attacks.IPM(WHO, 3e38), x)
     assert not np.asarray(sent)[malicious].any()
     assert (np.asarray(sent)[~malicious] == 2).all()
+    uploads = Uploads(jnp.ones((3, 2)), jnp.zeros((3, 0)), jnp.ones(3))
+    replaced = uploads.replace(jnp.array([True, True, False]), jnp.array([[np.inf, 1], [2, 3], [4, 5]]))
+    assert replaced.weights.tolist() == [0, 1, 1]
+    assert replaced.update.tolist() == [[0, 0], [2, 3], [1, 1]]

@@ -182,7 +182,7 @@ def test_worst_cases_and_what_is_said_of_them(handmade):
     assert "the mean reaches 0.800 without attackers and 0.400 under bad" in text
     assert "Take median: its worst case is 0.780 (" in text
     assert "1 of 3 stays within 0.03 of the mean without attackers under every attack: median." in text
-    assert "B^2 is 2.00, so that no rule can be safe from a share of attackers of 25%" in text
+    assert "B^2 is 2.00: no rule has a guarantee from a share of attackers of 25% on" in text
 
 
 def test_the_bound_of_the_paper():

@@ -58,10 +58,10 @@ class AggregatorsOptions:
     """Number of hospitals."""
     malicious: float = 0.2
     """Share of the hospitals that attack."""
-    rounds: int = 20
-    """Communication rounds."""
-    eval_every: int = 2
-    """Rounds between evaluations."""
+    rounds: int | None = None
+    """Communication rounds; 20, or 40 with --full."""
+    eval_every: int | None = None
+    """Rounds between evaluations; 2, or 4 with --full."""
     seeds: int | None = None
     """Number of seeds; 3, or 5 with --full."""
     steps: int = 5

@@ -1,6 +1,16 @@
 """jaxfed: federated learning between hospitals, all hospitals as one batched axis."""
 
-from jaxfed import aggregators, algorithms, data, evaluation, models, participation, transforms
+from jaxfed import (
+    aggregators,
+    algorithms,
+    attacks,
+    bench,
+    data,
+    evaluation,
+    models,
+    participation,
+    transforms,
+)
 from jaxfed.aggregators import chain
 from jaxfed.algorithms import FedAvg, FedSGD, LocalOnly
 from jaxfed.core.dataset import Dataset
@@ -40,6 +50,8 @@ __all__ = [
     "Variables",
     "aggregators",
     "algorithms",
+    "attacks",
+    "bench",
     "chain",
     "compare",
     "data",

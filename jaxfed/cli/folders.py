@@ -13,7 +13,7 @@ from typing import Any
 from jaxfed.core.errors import InvalidInput
 
 MARK = "command.json"
-RESULTS = ("summary.csv", "ranking.csv", "algorithms.json", "run.json")
+RESULTS = ("summary.csv", "ranking.csv", "algorithms.json", "aggregators.json", "run.json")
 FLAGS = ("--out", "--checkpoint", "--resume", "--folder")
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 from jax import Array
@@ -76,6 +77,17 @@ class Mixer(Part, abc.ABC):
     def left(self, clients: int) -> int:
         """The number of uploads that the next part sees if this one sees ``clients``."""
         return clients
+
+
+class Attack(Mixer):
+    """Malicious clients that see all uploads of the round; it comes before every other mixer."""
+
+    def against(self, uploads: Uploads, key: Array, aggregate: Callable[[Uploads], Array]) -> Uploads:
+        """As :meth:`Mixer.apply`, for an attack that depends on the parts after it.
+
+        ``aggregate`` computes what they make of uploads: this device's share of the update, ``[n]``.
+        """
+        return self.apply(uploads, key)
 
 
 class Rule(Part, abc.ABC):
@@ -170,6 +182,12 @@ class Chain:
         for part in self.parts:
             problems += [f"{type(part).__name__}: {problem}" for problem in part.problems(clients)]
             clients = part.left(clients) if isinstance(part, Mixer) else clients
+        for before, after in zip(self.mixers, self.mixers[1:], strict=False):
+            if isinstance(after, Attack) and not isinstance(before, Attack):
+                name, other = type(after).__name__, type(before).__name__
+                problems.append(
+                    f"{name} is an attack: give it before {other}, which sees what attackers send"
+                )
         return problems
 
     def __repr__(self) -> str:

@@ -158,9 +158,14 @@ class Uploads:
         return new
 
     def replace(self, malicious: Array, update: Array) -> Uploads:
-        """The uploads with ``update`` (``[n]`` or ``[M, n]``) in the place of the ``malicious``."""
+        """The uploads with ``update`` (``[n]`` or ``[M, n]``) in the place of the ``malicious``.
+
+        Of those an upload that is not finite is rejected: it has weight 0 and a row of zeros.
+        """
         matrix = jnp.where(malicious[:, None], update, self.update)
-        return Uploads(matrix, self.aux, self.weights, self.size, self.axis)
+        finite = _sum_over((~jnp.isfinite(matrix)).sum(1), self.axis) == 0
+        matrix = jnp.where(finite[:, None], matrix, 0)
+        return Uploads(matrix, self.aux, jnp.where(finite, self.weights, 0), self.size, self.axis)
 
     def mean(self, weights: Array) -> Aggregate:
         """The mean with other weights ``[M]``; 0 where they are all 0."""

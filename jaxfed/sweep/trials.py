@@ -51,6 +51,7 @@ def trials_of(
     if problems.count:
         return []
     made: dict[tuple, Dataset] = {}
+    checked = {id(spec.hospitals): spec}  # by their hospitals, which are checked once
     trials, messages = [], set()
     for k in range(len(axes)):
         settings = axes.settings(k)
@@ -59,7 +60,8 @@ def trials_of(
             _check_seed(trial_seed)
             changes = _data_of(settings, data, made)
             variant = _changed(spec, changes, settings)
-            check_spec(variant, like=spec)
+            check_spec(variant, like=checked.get(id(variant.hospitals), spec))
+            checked.setdefault(id(variant.hospitals), variant)
         except InvalidInput as error:
             message = str(error).removeprefix("Simulation: ")
             if message not in messages:

@@ -7,6 +7,7 @@ channel adds uploads up block by block, or stores them if the chain needs all of
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from jaxfed.core import hyperparameters
-from jaxfed.core.aggregation import Chain, ChainState, Rule, Sender, Streamed
+from jaxfed.core.aggregation import Attack, Chain, ChainState, Rule, Sender, Streamed
 from jaxfed.core.layout.plan import DEVICES, Plan
 from jaxfed.core.types import Metrics, PyTree, Upload
 from jaxfed.core.uploads import Uploads
@@ -152,8 +153,7 @@ class Channel:
     def _stored(
         self, collected: list[PyTree], hospitals: list[Array], plan: Plan, weights: Array, key: Array
     ) -> tuple[Upload, PyTree, Metrics]:
-        chain, devices = self._chain, plan.devices_per_run
-        axis = DEVICES if devices > 1 else None
+        axis = DEVICES if plan.devices_per_run > 1 else None
         matrix: Any = 0
         extras: Any = 0
         for (rows, aux), at in zip(collected, hospitals, strict=True):
@@ -164,8 +164,17 @@ class Channel:
             extras += jnp.zeros((plan.clients, aux.shape[1]), aux.dtype).at[at].set(aux, mode="drop")
         size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self._shape.update))
         uploads = Uploads(matrix, extras, weights, size, axis)
-        for i, mixer in enumerate(chain.mixers):
-            uploads = mixer.apply(uploads, _position(chain, key, i - len(chain.mixers)))
+        return self._reduced(uploads, key)
+
+    def _reduced(self, uploads: Uploads, key: Array, first: int = 0) -> tuple[Upload, PyTree, Metrics]:
+        """What the mixers from number ``first`` on and the rule make of the uploads."""
+        chain = self._chain
+        for i, mixer in enumerate(chain.mixers[first:], first):
+            position = _position(chain, key, i - len(chain.mixers))
+            if isinstance(mixer, Attack):
+                uploads = mixer.against(uploads, position, self._after(i, key))
+            else:
+                uploads = mixer.apply(uploads, position)
         key = _position(chain, key, 0)
         rule = chain.rule
         if isinstance(rule, Rule):
@@ -178,12 +187,21 @@ class Channel:
             upload = Upload(_like(row, self._shape.update), _like(aux, self._shape.aux))
             return rule.lift(upload, self._state.rule)
 
-        every = jax.lax.all_gather(uploads.update, DEVICES, axis=1, tiled=True)[:, :size]
+        every = jax.lax.all_gather(uploads.update, DEVICES, axis=1, tiled=True)[:, : uploads.size]
         lifted = jax.vmap(lift)(every, uploads.aux)
         total = jax.tree.map(
             lambda leaf: jnp.tensordot(uploads.weights.astype(leaf.dtype), leaf, axes=1), lifted
         )
         return rule.lower(total, uploads.weights.sum(), self._state.rule, key)
+
+    def _after(self, number: int, key: Array) -> Callable[[Uploads], Array]:
+        """What follows the mixer with this number, as a function of uploads."""
+
+        def aggregate(uploads: Uploads) -> Array:
+            upload, _, _ = self._reduced(uploads, key, number + 1)
+            return uploads.share(_flat(upload.update))
+
+        return aggregate
 
 
 def _position(chain: Chain, key: Array, after_rule: int) -> Array:

@@ -58,7 +58,7 @@ class CAF(Rule):
         """The mean of the least variance; metrics ``influence``, ``[K]``: the weights of it, of sum 1."""
         gram, count, f = uploads.centred_gram(), uploads.present.sum(), limits.whole(self.f)
         everyone = uploads.present.astype(gram.dtype)
-        enough = (count - 2 * f).astype(gram.dtype)
+        enough = jnp.maximum(count - 2 * f, 0).astype(gram.dtype)
 
         def step(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             weights, best, least = carry

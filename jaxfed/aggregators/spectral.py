@@ -36,4 +36,4 @@ def main_direction(gram: Array, weights: Array) -> tuple[Array, Array]:
     values, vectors = jnp.linalg.eigh(matrix)
     top = values[-1]
     along = centred @ (root * vectors[:, -1])  # its eigenvector has the length sqrt(top)
-    return top, jnp.square(along) / jnp.maximum(top, jnp.finfo(gram.dtype).tiny)
+    return top, jnp.square(along / jnp.sqrt(jnp.maximum(top, jnp.finfo(gram.dtype).tiny)))

@@ -6,7 +6,7 @@ All of them run in one program on 9 uploads, of which any may be absent; f is tr
 import numpy as np
 import pytest
 import robust_oracles as oracles
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from roads import Aggregated, aggregate_each, mixed
 
@@ -33,6 +33,8 @@ from jaxfed.core.permutation import permute
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 N, D = 9, 7
+# the same cases every time, and no search for smaller ones
+QUICKLY = settings(max_examples=60, deadline=None, derandomize=True, phases=[Phase.generate])
 ROTATED = ("MDA", "SMEA", "CAF", "MoNNA", "DnC", "FLTrust", "multi-Krum", "mean")
 SHIFTED = ("MDA", "SMEA", "CAF", "MoNNA", "DnC", "Meamed", "Bulyan", "multi-Krum", "mean")
 
@@ -87,16 +89,18 @@ def expected(x, f, trusted):
     }
 
 
-def agree(found, wanted, x, extras=True):
+def agree(found, wanted):
     for name, answer in wanted.items():
         if name not in found:
             continue
         if answer is None:
             assert not np.isfinite(found[name].update).any(), name
             continue
-        np.testing.assert_allclose(found[name].update, answer, rtol=1e-3, atol=2e-4, err_msg=name)
-        if extras and name not in ("FLTrust", "ARC", "clipped"):
-            np.testing.assert_allclose(found[name].aux, answer[:2], rtol=1e-3, atol=2e-4, err_msg=name)
+        # directions of nearly the same variance turn with the last digits of float32
+        atol = 5e-3 if name == "CAF" else 2e-4
+        np.testing.assert_allclose(found[name].update, answer, rtol=1e-3, atol=atol, err_msg=name)
+        if name not in ("FLTrust", "ARC", "clipped"):
+            np.testing.assert_allclose(found[name].aux, answer[:2], rtol=1e-3, atol=atol, err_msg=name)
 
 
 def case(seed, absent, f):
@@ -110,12 +114,12 @@ def case(seed, absent, f):
     return x, weights, used, int(rng.integers(len(used)))
 
 
-@settings(max_examples=60, deadline=None)
+@QUICKLY
 @given(seed=st.integers(0, 10**6), absent=st.integers(0, 6), f=st.integers(0, 4))
 def test_every_rule_is_the_formula_of_its_paper(seed, absent, f):
     x, weights, used, trusted = case(seed, absent, f)
     found = answers(x, f, used[trusted], weights)
-    agree(found, expected(x[used], f, trusted), x)
+    agree(found, expected(x[used], f, trusted))
 
 
 @pytest.mark.parametrize("devices", [2, 4])
@@ -123,7 +127,7 @@ def test_on_several_devices(devices):
     for seed, absent, f in ((0, 0, 1), (1, 2, 1), (2, 1, 2), (3, 0, 4)):
         x, weights, used, trusted = case(seed, absent, f)
         found = answers(x, f, used[trusted], weights, devices)
-        agree(found, expected(x[used], f, trusted), x)
+        agree(found, expected(x[used], f, trusted))
         alone = answers(x, f, used[trusted], weights)
         for name, answer in alone.items():
             np.testing.assert_allclose(found[name].update, answer.update, rtol=1e-5, atol=1e-6)
@@ -132,15 +136,22 @@ def test_on_several_devices(devices):
             )
 
 
-@settings(max_examples=60, deadline=None)
+@QUICKLY
 @given(st.lists(st.lists(st.integers(-2, 2), min_size=2, max_size=2), min_size=N, max_size=N))
 def test_ties_go_to_the_first_hospitals(rows):
     """Small whole numbers in two coordinates: distances are exact, and many are equal."""
     x = np.zeros((N, D), np.float32)
     x[:, :2] = rows
     found = answers(x, 1)
-    some = {name: expected(x, 1, 0)[name] for name in ("MDA", "Meamed", "Bulyan", "MoNNA", "multi-Krum")}
-    agree(found, some, x)
+    x = x.astype(np.float64)
+    some = {
+        "MDA": oracles.mda(x, 1),
+        "Meamed": oracles.meamed(x, 1),
+        "Bulyan": oracles.bulyan(x, 1),
+        "MoNNA": oracles.nearest_to(x, 1, 0),
+        "multi-Krum": x[oracles.krum_order(x, 1)[: N - 1]].mean(0),
+    }
+    agree(found, some)
 
 
 def test_coordinates_are_drawn_for_every_draw():
@@ -161,9 +172,12 @@ def test_the_order_of_hospitals_does_not_matter():
     for seed in range(3):
         x = updates(seed)
         order = np.random.default_rng(seed).permutation(N)
-        found, other = answers(x[order], trusted=np.flatnonzero(order == 4)[0]), answers(x, trusted=4)
+        found, other = answers(x[order], 1, np.flatnonzero(order == 4)[0]), answers(x, 1, 4)
+        assert np.allclose(oracles.mda(x, 1), oracles.mda(x[order], 1))  # no two sets with one diameter
         for name in other:
-            np.testing.assert_allclose(found[name].update, other[name].update, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(
+                found[name].update, other[name].update, rtol=1e-4, atol=1e-4, err_msg=f"{name} {seed}"
+            )
             if "influence" in other[name].metrics:
                 part = other[name].metrics["influence"][order]
                 np.testing.assert_allclose(found[name].metrics["influence"], part, atol=1e-4)
@@ -186,7 +200,7 @@ def test_translation_scale_and_rotation():
 
 def test_identical_updates_are_the_answer_and_without_attackers_the_mean():
     x = np.repeat(updates()[:1], N, axis=0)
-    for name, answer in answers(x).items():
+    for name, answer in answers(x, 1).items():
         bound = min(1, 2 / np.linalg.norm(x[0])) if name == "clipped" else 1
         np.testing.assert_allclose(answer.update, bound * x[0], rtol=1e-4, err_msg=name)
     x = updates(1)
@@ -207,12 +221,12 @@ def test_a_minority_cannot_move_them_far(size):
         radius = np.linalg.norm(honest - honest.mean(0), axis=1).max()
         found = answers(x, f, trusted=5)
         for name in ("MDA", "SMEA", "Meamed", "CAF", "DnC", "MoNNA", "multi-Krum", *["Bulyan"] * (f == 1)):
-            assert np.linalg.norm(found[name].update - honest.mean(0)) <= 1.5 * radius, name
+            assert np.linalg.norm(found[name].update.astype(float) - honest.mean(0)) <= 1.5 * radius, name
         assert np.linalg.norm(found["FLTrust"].update) <= np.linalg.norm(x[5]) * 1.001
         assert np.linalg.norm(found["clipped"].update) <= 2.001
         longest = np.linalg.norm(honest, axis=1).max()
         assert np.linalg.norm(found["ARC"].update) <= 1.001 * longest
-        assert not np.linalg.norm(found["mean"].update) < size / N
+        assert not together or np.abs(found["mean"].update).min() > size / N / 2
 
 
 def test_kappa_of_every_honest_subset():
@@ -295,8 +309,8 @@ def test_influence_is_the_part_in_the_aggregate():
             continue
         part = answer.metrics["influence"]
         assert part.min() >= 0
-        np.testing.assert_allclose(part.sum(), 0 if name == "Bulyan" and np.isnan(part).any() else 1, rtol=1e-5)
-        assert part[0] == 0
+        np.testing.assert_allclose(part.sum(), 1, rtol=1e-5)
+        assert name == "FLTrust" or part[0] == 0, name
     for name in ("MDA", "SMEA", "CAF", "DnC", "MoNNA", "multi-Krum"):
         np.testing.assert_allclose(found[name].metrics["influence"] @ x, found[name].update, rtol=1e-3, atol=1e-4)
     assert found["FLTrust"].metrics["influence"][3] == 0

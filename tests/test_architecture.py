@@ -32,7 +32,8 @@ LAYERS = {
     "training": BELOW_TRAINING,
     "sweep": BELOW_TRAINING | {"training"},
     "simulation": BELOW_TRAINING | {"training", "sweep"},
-    "": BELOW_TRAINING | {"training", "sweep", "simulation"},
+    "bench": BELOW_TRAINING | {"training", "sweep"},
+    "": BELOW_TRAINING | {"training", "sweep", "simulation", "bench"},
     # the public names, and what writes files and figures
     "cli": WINGS | {"", "core", "runtime", "storage", "figures"},
 }

@@ -74,8 +74,8 @@ def detect(history: History, malicious: Iterable[str] = ()) -> Detection:
     """
     if "influence" not in history.training:
         raise InvalidInput(
-            "detection: the aggregator of this run tells nothing of single hospitals; take a rule that leaves "
-            "hospitals out or weighs them, such as Krum(f), TrimmedMean(...) or GeometricMedian()"
+            "detection: the aggregator of this run tells nothing of single hospitals; take a rule that "
+            "leaves hospitals out or weighs them, such as Krum(f), TrimmedMean(...) or GeometricMedian()"
         )
     names = [malicious] if isinstance(malicious, str) else [*malicious]
     for name in names:

@@ -312,7 +312,9 @@ def test_influence_is_the_part_in_the_aggregate():
         np.testing.assert_allclose(part.sum(), 1, rtol=1e-5)
         assert name == "FLTrust" or part[0] == 0, name
     for name in ("MDA", "SMEA", "CAF", "DnC", "MoNNA", "multi-Krum"):
-        np.testing.assert_allclose(found[name].metrics["influence"] @ x, found[name].update, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            found[name].metrics["influence"] @ x, found[name].update, rtol=1e-3, atol=1e-4
+        )
     assert found["FLTrust"].metrics["influence"][3] == 0
 
 
@@ -329,7 +331,11 @@ def test_influence_is_the_part_in_the_aggregate():
         ((CAF(5),), 9, "CAF: f=5 is not less than half"),
         ((DnC(5),), 9, "DnC: f=5 is not less than half"),
         ((DnC(3, factor=3.0),), 9, "factor=3.0 with f=3 leaves out all of 9 uploads: give factor < 3"),
-        ((MoNNA(1, trusted=9),), 9, "MoNNA: trusted=9 of 9 hospitals, which are counted from 0: give at most 8"),
+        (
+            (MoNNA(1, trusted=9),),
+            9,
+            "MoNNA: trusted=9 of 9 hospitals, which are counted from 0: give at most 8",
+        ),
         ((FLTrust(9),), 9, "FLTrust: trusted=9 of 9 hospitals"),
         ((ARC(5), UniformMean()), 9, "ARC: f=5 is not less than half"),
     ],

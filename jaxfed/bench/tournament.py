@@ -2,14 +2,15 @@
 
     error   = ||F(u) - mean_H||^2 / (1/|H| sum_{i in H} ||u_i - mean_H||^2),    H the honest hospitals
 
-which an (f, kappa)-robust rule keeps below kappa, and no rule below f / (n - 2 f) whatever the attack
+which an (f, kappa)-robust rule keeps below kappa; no rule has a kappa below f / (n - 2 f)
 (Allouah et al. 2023, arXiv:2302.01772). A rule survives f attackers if its answer is finite and no further
 from the honest mean than the furthest honest upload; its breakdown point is the largest f up to which it
 always survives. Arms differ by nothing but the rule: same uploads, same malicious hospitals, same attack.
 
-Heterogeneity decides what is possible: with mean_i ||u_i - mean||^2 <= G^2 + B^2 ||mean||^2 no rule survives
-a share of attackers of 1 / (2 + B^2) or more, and below that the error that cannot be avoided grows with f /
-(n - (2 + B^2) f) (Allouah et al. 2023, arXiv:2309.13591).
+Heterogeneity decides what is possible: with mean_i ||u_i - mean||^2 <= G^2 + B^2 ||mean||^2 no rule can
+guarantee learning from a share of attackers of 1 / (2 + B^2) on, and below that the error that cannot be
+avoided grows with f / (n - (2 + B^2) f) (Allouah et al. 2023, arXiv:2309.13591). These are about the worst
+uploads with such constants; a rule may do better on those at hand.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Heterogeneity(NamedTuple):
 
     @property
     def share(self) -> float:
-        """1 / (2 + B^2): the share of attackers that no rule survives."""
+        """1 / (2 + B^2): the share of attackers from which on no rule can guarantee learning."""
         return 1 / (2 + self.b_squared)
 
     def bound(self, n: int, f: int) -> float:
@@ -97,14 +98,14 @@ class Tournament:
     impossible: dict[tuple[str, int], str]
 
     def errors(self, f: int) -> pd.DataFrame:
-        """``rule x attack``: errors with ``f`` attackers, and their largest in the column ``worst``."""
+        """``rule x attack``: errors with ``f`` attackers, and the largest as ``worst case``."""
         some = self.table[self.table["f"] == f]
         if not len(some):
             raise InvalidInput(f"errors: f={f} was not tried; give one of {sorted(set(self.table['f']))}")
         wide = some.pivot_table("error", "rule", "attack", dropna=False)
         names = {name: list(dict.fromkeys(self.table[name])) for name in ("rule", "attack")}
         wide = wide.loc[names["rule"], names["attack"]]
-        return wide.assign(worst=wide.max(axis=1, skipna=False))
+        return wide.assign(**{"worst case": wide.max(axis=1, skipna=False)})
 
     def plot(self, f: int | None = None) -> Figure:
         """Errors as colours, rule by attack; None for a fifth of the hospitals, or the nearest f tried."""
@@ -113,7 +114,7 @@ class Tournament:
         tried = sorted(set(self.table["f"]))
         f = min(tried, key=lambda number: abs(number - self.n / 5)) if f is None else f
         measured = self.heterogeneity
-        about = f"B² = {measured.b_squared:.2f}: no rule survives {measured.share:.0%} of attackers or more"
+        about = f"B² = {measured.b_squared:.2f}: from {measured.share:.0%} on no rule can guarantee learning"
         least = f / (self.n - 2 * f) if 2 * f < self.n else np.inf
         return tournament_figure(self.errors(f), self.breakdown, f"{f} of {self.n} malicious; {about}", least)
 
@@ -122,8 +123,8 @@ class Tournament:
         worst = self.breakdown.min(axis=1).to_frame("breakdown, worst attack").to_string()
         return (
             f"Tournament({self.n} hospitals, {len(self.breakdown)} rules, {self.breakdown.shape[1]} attacks; "
-            f"B^2 {measured.b_squared:.3g}, G^2 {measured.g_squared:.3g}: no rule survives a share of "
-            f"attackers of {measured.share:.3f})\n{worst}"
+            f"B^2 {measured.b_squared:.3g}, G^2 {measured.g_squared:.3g}: no rule can guarantee "
+            f"learning from a share of attackers of {measured.share:.3f} on)\n{worst}"
         )
 
     def _repr_html_(self) -> str:
@@ -238,12 +239,9 @@ def _table(
         for a, attack in enumerate(attacks):
             for i, number in enumerate(counts):
                 some = errors[:, i, a, r].astype(np.float64)
-                results = {
-                    "error": some.mean(),
-                    "deviation": some.std(),
-                    "worst": some.max(),
-                    "survived": survived[:, i, a, r].mean(),
-                }
+                with np.errstate(invalid="ignore"):  # an infinite error has no deviation
+                    results = {"error": some.mean(), "deviation": some.std(), "worst": some.max()}
+                results["survived"] = survived[:, i, a, r].mean()
                 if not fine[i]:
                     results = dict.fromkeys(results, np.nan)
                 records.append({"rule": rule, "attack": attack, "f": number, **results})

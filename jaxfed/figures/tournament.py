@@ -20,7 +20,7 @@ def tournament_figure(errors: pd.DataFrame, breakdown: pd.DataFrame, title: str,
         errors: ``rule x attack``; NaN where a rule is impossible.
         breakdown: ``rule x attack``; its least over attacks stands beside the names of the rules.
         title: the second line of the title.
-        least: the error that no rule can stay below under every attack.
+        least: no rule can guarantee an error below this.
     """
     from matplotlib.colors import LogNorm
 
@@ -38,11 +38,12 @@ def tournament_figure(errors: pd.DataFrame, breakdown: pd.DataFrame, title: str,
     axes.set_yticks(range(len(rules)), [f"{rule} (f ≤ {point[rule]})" for rule in rules])
     for i, row in enumerate(values):
         for j, value in enumerate(row):
-            text = "–" if np.isnan(value) else f"{value:.2g}" if value < 1000 else "> 1000"
+            text = "–" if np.isnan(value) else "> 1000" if value > 1000 else f"{value:.2g}"
+            text = "< .001" if value < 0.001 else text
             axes.text(j, i, text, ha="center", va="center", fontsize=8)
     axes.set_title(
-        f"Squared error against the honest mean, by rule (survives f) and attack\n{title}\n"
-        f"least error under every attack: {least:.2g}",
+        f"Squared error against the honest mean, by attack and rule (with the f it survives)\n{title}\n"
+        f"no rule can guarantee less than {least:.2g}; –: impossible",
         fontsize=10, loc="left",
     )  # fmt: skip
     return figure

@@ -2,10 +2,10 @@
 
 python benchmarks/aggregators.py [OUT.json] [REPEATS]
 
-For Krum, the geometric median, centred clipping, and NNM before Krum, at [100 hospitals, 1.6 M numbers] and
-[1000, 16.6 k]: medians of seconds per call, the three alternating, without compilation, all on all cores.
-NumPy and torch subtract the mean of the uploads before their one product, as float32 needs. torch is left out
-where it is not installed.
+At [100 hospitals, 1.6 M numbers] and [1000, 16.6 k]: medians of seconds per call, the three alternating,
+without compilation, all on all cores. NumPy and torch subtract the mean of the uploads before their one
+product, as float32 needs; for the rules of `robust_kernels` torch has the passes over the uploads, and the
+arithmetic on K x K numbers is NumPy's for both. torch is left out where it is not installed.
 """
 
 from __future__ import annotations
@@ -23,10 +23,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import robust_kernels
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jaxfed
-from jaxfed.aggregators import NNM, CentredClipping, GeometricMedian, Krum
+from jaxfed.aggregators import (
+    CAF,
+    NNM,
+    Bulyan,
+    CentredClipping,
+    DnC,
+    FLTrust,
+    GeometricMedian,
+    Krum,
+    Meamed,
+    MoNNA,
+)
 from jaxfed.core.uploads import Uploads
 
 SHAPES = ((100, 1_600_000), (1000, 16_600))
@@ -37,6 +49,13 @@ RULES: dict[str, tuple[Any, ...]] = {
     "centred clipping": (CentredClipping(TAU),),
     "NNM and Krum": (NNM(F), Krum(F)),
     "NNM and geometric median": (NNM(F), GeometricMedian(steps=STEPS)),
+    "multi-Krum": (Krum(F, select=None),),
+    "MoNNA": (MoNNA(F),),
+    "CAF": (CAF(F),),
+    "DnC": (DnC(F, size=10**9),),  # all coordinates, so that peers draw none
+    "FLTrust": (FLTrust(),),
+    "Meamed": (Meamed(F),),
+    "Bulyan": (Bulyan(F),),
 }
 
 
@@ -145,8 +164,11 @@ def measure(repeats: int) -> list[dict[str, Any]]:
         x *= np.linspace(1, 2, len(x), dtype=np.float32)[:, None]
         for name, parts in RULES.items():
             calls = {"jaxfed": ours(parts, x), "numpy": numpy_rule(name, x)}
+            if name in robust_kernels.RULES:
+                calls["numpy"] = robust_kernels.numpy_rule(name, x, F)
             if importlib.util.find_spec("torch"):
-                calls["torch"] = torch_rule(name, x)
+                known = name in robust_kernels.RULES
+                calls["torch"] = robust_kernels.torch_rule(name, x, F) if known else torch_rule(name, x)
             answers = {who: call() for who, call in calls.items()}  # compiles
             for who, answer in answers.items():
                 difference = np.abs(answer - answers["jaxfed"]).max()

@@ -15,6 +15,7 @@ resemble the hospitals' patients: honest hospitals that differ from it lose thei
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jax import Array
@@ -44,6 +45,7 @@ class FLTrust(Rule):
     """
 
     trusted: Number = 0
+    names_hospital: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         problems = Problems("FLTrust")

@@ -10,6 +10,7 @@ vector. Here the server does it around that of a hospital that it trusts.
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jax import Array
@@ -40,6 +41,7 @@ class MoNNA(Rule):
 
     f: Number = 1
     trusted: Number = 0
+    names_hospital: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         problems = Problems("MoNNA")

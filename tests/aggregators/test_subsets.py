@@ -15,6 +15,7 @@ from jaxfed.aggregators import (
     CAF,
     MDA,
     SMEA,
+    Bucketing,
     Bulyan,
     DnC,
     FLTrust,
@@ -337,6 +338,7 @@ def test_influence_is_the_part_in_the_aggregate():
             "MoNNA: trusted=9 of 9 hospitals, which are counted from 0: give at most 8",
         ),
         ((FLTrust(9),), 9, "FLTrust: trusted=9 of 9 hospitals"),
+        ((Bucketing(2), FLTrust(0)), 9, "FLTrust trusts a hospital, whose upload Bucketing mixes"),
         ((ARC(5), UniformMean()), 9, "ARC: f=5 is not less than half"),
     ],
 )

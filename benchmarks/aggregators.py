@@ -16,7 +16,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from jaxfed.aggregators import (
 )
 from jaxfed.core.uploads import Uploads
 
-SHAPES = ((100, 1_600_000), (1000, 16_600))
+SHAPES = ((1000, 16_600), (100, 1_600_000))
 F, STEPS, TAU = 10, 32, 10.0
 RULES: dict[str, tuple[Any, ...]] = {
     "Krum": (Krum(F),),
@@ -156,9 +156,8 @@ def torch_rule(name: str, x: np.ndarray) -> Callable[[], np.ndarray]:
     return call
 
 
-def measure(repeats: int) -> list[dict[str, Any]]:
+def measure(repeats: int) -> Iterator[dict[str, Any]]:
     """Seconds of every rule at every shape."""
-    records = []
     for shape in SHAPES:
         x = np.random.default_rng(0).standard_normal(shape, np.float32)
         x *= np.linspace(1, 2, len(x), dtype=np.float32)[:, None]
@@ -181,32 +180,33 @@ def measure(repeats: int) -> list[dict[str, Any]]:
                     call()
                     seconds[who].append(time.perf_counter() - began)
             medians = {who: float(np.median(times)) for who, times in seconds.items()}
-            records.append({"rule": name, "shape": shape, "seconds": medians, "all": seconds})
             print(
                 f"{shape} {name}: " + ", ".join(f"{who} {t:.3f} s" for who, t in medians.items()), flush=True
             )
-    return records
+            yield {"rule": name, "shape": shape, "seconds": medians, "all": seconds}
 
 
 def main(out: Path | None, repeats: int) -> None:
-    """Measure, print, and write a record."""
+    """Measure, print, and write a record, again after every rule."""
     versions = {"python": platform.python_version(), "jax": jax.__version__, "numpy": np.__version__}
     if importlib.util.find_spec("torch"):
         import torch
 
         torch.set_num_threads(os.cpu_count() or 1)
         versions["torch"] = torch.__version__
-    record = {
+    record: dict[str, Any] = {
         "devices": [str(device) for device in jax.devices()],
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "load": os.getloadavg(),
         "versions": versions,
         "repeats": repeats,
-        "results": measure(repeats),
+        "results": [],
     }
-    if out is not None:
-        out.write_text(json.dumps(record, indent=1) + "\n")
+    for result in measure(repeats):
+        record["results"].append(result)
+        if out is not None:
+            out.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

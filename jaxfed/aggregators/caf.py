@@ -8,6 +8,8 @@
 Allouah, Guerraoui, Stephan 2025, "Towards trustworthy federated learning with untrusted participants",
 arXiv:2505.01874. At least one upload loses its whole weight in every step, so there are at most 2 f steps.
 
+A poor choice for many hundreds of hospitals: every step takes the eigenvectors of an n x n matrix.
+
 Departure from ByzFL's code, which takes one step of the power method from a random start: the eigenvector is
 exact. The largest t is taken over the uploads that still have a weight; otherwise no further one need lose
 it.

@@ -2,10 +2,10 @@
 
 python benchmarks/aggregators.py [OUT.json] [REPEATS]
 
-For Krum, the geometric median, centred clipping, and NNM before Krum, at [100 hospitals, 1.6 M numbers] and
-[1000, 16.6 k]: medians of seconds per call, the three alternating, without compilation, all on all cores.
-NumPy and torch subtract the mean of the uploads before their one product, as float32 needs. torch is left out
-where it is not installed.
+At [100 hospitals, 1.6 M numbers] and [1000, 16.6 k]: medians of seconds per call, the three alternating,
+without compilation, all on all cores. NumPy and torch subtract the mean of the uploads before their one
+product, as float32 needs; for the rules of `robust_kernels` torch has the passes over the uploads, and the
+arithmetic on K x K numbers is NumPy's for both. torch is left out where it is not installed.
 """
 
 from __future__ import annotations
@@ -16,20 +16,32 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import robust_kernels
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jaxfed
-from jaxfed.aggregators import NNM, CentredClipping, GeometricMedian, Krum
+from jaxfed.aggregators import (
+    CAF,
+    NNM,
+    Bulyan,
+    CentredClipping,
+    DnC,
+    FLTrust,
+    GeometricMedian,
+    Krum,
+    Meamed,
+    MoNNA,
+)
 from jaxfed.core.uploads import Uploads
 
-SHAPES = ((100, 1_600_000), (1000, 16_600))
+SHAPES = ((1000, 16_600), (100, 1_600_000))
 F, STEPS, TAU = 10, 32, 10.0
 RULES: dict[str, tuple[Any, ...]] = {
     "Krum": (Krum(F),),
@@ -37,6 +49,13 @@ RULES: dict[str, tuple[Any, ...]] = {
     "centred clipping": (CentredClipping(TAU),),
     "NNM and Krum": (NNM(F), Krum(F)),
     "NNM and geometric median": (NNM(F), GeometricMedian(steps=STEPS)),
+    "multi-Krum": (Krum(F, select=None),),
+    "MoNNA": (MoNNA(F),),
+    "CAF": (CAF(F),),
+    "DnC": (DnC(F, size=10**9),),  # all coordinates, so that peers draw none
+    "FLTrust": (FLTrust(),),
+    "Meamed": (Meamed(F),),
+    "Bulyan": (Bulyan(F),),
 }
 
 
@@ -137,16 +156,18 @@ def torch_rule(name: str, x: np.ndarray) -> Callable[[], np.ndarray]:
     return call
 
 
-def measure(repeats: int) -> list[dict[str, Any]]:
+def measure(repeats: int) -> Iterator[dict[str, Any]]:
     """Seconds of every rule at every shape."""
-    records = []
     for shape in SHAPES:
         x = np.random.default_rng(0).standard_normal(shape, np.float32)
         x *= np.linspace(1, 2, len(x), dtype=np.float32)[:, None]
         for name, parts in RULES.items():
             calls = {"jaxfed": ours(parts, x), "numpy": numpy_rule(name, x)}
+            if name in robust_kernels.RULES:
+                calls["numpy"] = robust_kernels.numpy_rule(name, x, F)
             if importlib.util.find_spec("torch"):
-                calls["torch"] = torch_rule(name, x)
+                known = name in robust_kernels.RULES
+                calls["torch"] = robust_kernels.torch_rule(name, x, F) if known else torch_rule(name, x)
             answers = {who: call() for who, call in calls.items()}  # compiles
             for who, answer in answers.items():
                 difference = np.abs(answer - answers["jaxfed"]).max()
@@ -159,32 +180,33 @@ def measure(repeats: int) -> list[dict[str, Any]]:
                     call()
                     seconds[who].append(time.perf_counter() - began)
             medians = {who: float(np.median(times)) for who, times in seconds.items()}
-            records.append({"rule": name, "shape": shape, "seconds": medians, "all": seconds})
             print(
                 f"{shape} {name}: " + ", ".join(f"{who} {t:.3f} s" for who, t in medians.items()), flush=True
             )
-    return records
+            yield {"rule": name, "shape": shape, "seconds": medians, "all": seconds}
 
 
 def main(out: Path | None, repeats: int) -> None:
-    """Measure, print, and write a record."""
+    """Measure, print, and write a record, again after every rule."""
     versions = {"python": platform.python_version(), "jax": jax.__version__, "numpy": np.__version__}
     if importlib.util.find_spec("torch"):
         import torch
 
         torch.set_num_threads(os.cpu_count() or 1)
         versions["torch"] = torch.__version__
-    record = {
+    record: dict[str, Any] = {
         "devices": [str(device) for device in jax.devices()],
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "load": os.getloadavg(),
         "versions": versions,
         "repeats": repeats,
-        "results": measure(repeats),
+        "results": [],
     }
-    if out is not None:
-        out.write_text(json.dumps(record, indent=1) + "\n")
+    for result in measure(repeats):
+        record["results"].append(result)
+        if out is not None:
+            out.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

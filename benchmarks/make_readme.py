@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aggregation_page
+import kernels_page
 import numpy as np
 import pandas as pd
 import speed_page
@@ -31,6 +32,7 @@ Made by `python benchmarks/make_readme.py` from `results/*.json`; edit that.
 | `python benchmarks/speed.py` | how fast is a round, beside other simulators and the machine's limit? | `speed-*.json`, `speed-*.png` |
 | `python benchmarks/mixed.py` | what do hospitals with different models cost, beside federations of one model? | `mixed.json` |
 | `python benchmarks/sweep.py` | is one sweep cheaper than the runs it is made of? | `sweep.json` |
+| `python benchmarks/aggregators.py` | what do the kernels of robust rules cost, beside NumPy and torch? | `aggregator_kernels.json` |
 | `python benchmarks/first_run.py` | the picture in the README, made by the README's code | `first_run.png` |
 """
 
@@ -79,6 +81,8 @@ def main() -> None:
     if (RESULTS / "sweep.json").exists():
         record = json.loads((RESULTS / "sweep.json").read_text())
         parts.append(sweep_page.section(record, _machine(record["provenance"])))
+    if (RESULTS / "aggregator_kernels.json").exists():
+        parts.append(kernels_page.section(json.loads((RESULTS / "aggregator_kernels.json").read_text())))
     (HERE / "README.md").write_text("\n".join(parts))
 
 

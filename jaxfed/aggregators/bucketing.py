@@ -10,6 +10,7 @@ uploads, but up to f of the fewer means are malicious, so the rule has to stand 
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,7 @@ class Bucketing(Mixer):
     """
 
     size: int = dataclasses.field(default=2, metadata={"static": True})
+    reorders: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         problems = Problems("Bucketing")

@@ -52,7 +52,11 @@ class CentredClipping(Rule):
         return jnp.zeros_like(update)
 
     def reduce(self, uploads: Uploads, state: Array, key: Array) -> tuple[Aggregate, Array, Metrics]:
-        """The new v, which is the state too; metrics ``factor [M]``: what differences were multiplied by."""
+        """The new v, which is the state too.
+
+        Metrics ``factor [M]``: what differences were multiplied by; ``influence [K]``: the part of each
+        upload in the last step, of sum 1 or less, because the rest is what v was before.
+        """
         present = uploads.present
         count = jnp.maximum(present.sum(), 1)
 
@@ -77,4 +81,6 @@ class CentredClipping(Rule):
             new, aux, factor = jax.lax.fori_loop(1, self.steps, step, (new, aux, factor))
         answer = uploads.sum_over_devices((~jnp.isfinite(new)).sum()) == 0
         kept = uploads.whole(jnp.where(answer, new, v))
-        return Aggregate(jnp.where(present.any(), new, 0), aux), kept, {"factor": factor}
+        part = uploads.influence(factor) * (factor.sum() / count.astype(factor.dtype))
+        seen = {"factor": factor, "influence": part}
+        return Aggregate(jnp.where(present.any(), new, 0), aux), kept, seen

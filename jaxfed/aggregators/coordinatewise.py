@@ -17,9 +17,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import jax.numpy as jnp
 from jax import Array
 
-from jaxfed.aggregators import order_statistics
+from jaxfed.aggregators import influence, order_statistics
 from jaxfed.core import checks
 from jaxfed.core.aggregation import Rule
 from jaxfed.core.errors import Problems
@@ -38,8 +39,10 @@ class Median(Rule):
     """
 
     def reduce(self, uploads: Uploads, state: PyTree, key: Array) -> tuple[Aggregate, PyTree, Metrics]:
-        """The medians over the uploads with a weight above 0."""
-        return _by_coordinate(lambda x: order_statistics.median(x, uploads.present), uploads), state, {}
+        """The medians over the uploads with a weight above 0; metrics ``influence``, ``[K]``."""
+        present = uploads.present
+        aggregate = _by_coordinate(lambda x: order_statistics.median(x, present), uploads)
+        return aggregate, state, _seen(uploads, (present.sum(dtype=jnp.int32) - 1) // 2)
 
 
 @pytree
@@ -62,13 +65,25 @@ class TrimmedMean(Rule):
         problems.raise_if_any()
 
     def reduce(self, uploads: Uploads, state: PyTree, key: Array) -> tuple[Aggregate, PyTree, Metrics]:
-        """The trimmed means over the uploads with a weight above 0."""
+        """The trimmed means over the uploads with a weight above 0; metrics ``influence``, ``[K]``."""
 
         def rule(x: Array) -> Array:
             return order_statistics.trimmed_mean(x, uploads.present, self.trim)
 
-        return _by_coordinate(rule, uploads), state, {}
+        out = order_statistics.trimmed(uploads.present.sum(dtype=jnp.int32), self.trim)
+        return _by_coordinate(rule, uploads), state, _seen(uploads, out)
 
 
 def _by_coordinate(rule: Callable[[Array], Array], uploads: Uploads) -> Aggregate:
     return Aggregate(rule(uploads.update), rule(uploads.aux))
+
+
+def _seen(uploads: Uploads, out: Array) -> Metrics:
+    """Whose numbers are left if ``out`` are left out at each end."""
+    present = uploads.present
+
+    def used(x: Array) -> Array:
+        low = order_statistics.element(x, present, out)
+        return (x >= low) & (x <= order_statistics.element(x, present, present.sum() - 1 - out))
+
+    return {"influence": influence.by_coordinate(uploads, used)}

@@ -52,7 +52,7 @@ class GeometricMedian(Rule):
         problems.raise_if_any()
 
     def reduce(self, uploads: Uploads, state: PyTree, key: Array) -> tuple[Aggregate, PyTree, Metrics]:
-        """The mean with the weights of the last step; metrics ``weight``, ``[M]``: those, of sum 1."""
+        """The mean with the weights of the last step; metrics ``weight`` and ``influence``: those."""
         gram, far = uploads.centred_gram(), jnp.sqrt(uploads.squared_distances())
         everyone = uploads.weights.astype(gram.dtype)
         # The most central upload is near the others' if they have more than half of the weights.
@@ -72,7 +72,7 @@ class GeometricMedian(Rule):
         near = _weighted_median(central, everyone)
         start = shares(jnp.maximum(central, jnp.maximum(near, self.floor)))
         share = jax.lax.fori_loop(0, self.steps, step, start)
-        return uploads.mean(share), state, {"weight": share}
+        return uploads.mean(share), state, {"weight": share, "influence": uploads.influence(share)}
 
 
 def _weighted_median(numbers: Array, weights: Array) -> Array:

@@ -37,16 +37,17 @@ class Krum(Rule):
 
     Attributes:
         f: how many uploads of a round may be malicious; may be traced.
-        select: static; how many uploads the aggregate is the mean of.
+        select: static; how many uploads the aggregate is the mean of; None for n - f.
     """
 
     f: Number = 1
-    select: int = dataclasses.field(default=1, metadata={"static": True})
+    select: int | None = dataclasses.field(default=1, metadata={"static": True})
 
     def __post_init__(self) -> None:
         problems = Problems("Krum")
         problems.extend(checks.shared_count("f", self.f, 0))
-        problems.extend(checks.shared_count("select", self.select))
+        if self.select is not None:
+            problems.extend(checks.shared_count("select", self.select))
         problems.raise_if_any()
 
     def problems(self, clients: int) -> list[str]:
@@ -59,13 +60,13 @@ class Krum(Rule):
             problems.append(
                 f"f={self.f} needs at least {2 * f + 3} uploads, and there are {clients}: {remedy}"
             )
-        if self.select > clients - (0 if f is None else f):
+        if self.select is not None and self.select > clients - (0 if f is None else f):
             most = clients - (0 if f is None else int(f))
             problems.append(f"select={self.select} of {clients} uploads with f={self.f}: give at most {most}")
         return problems
 
     def reduce(self, uploads: Uploads, state: PyTree, key: Array) -> tuple[Aggregate, PyTree, Metrics]:
-        """The mean of the selected uploads; metrics ``selected``, ``[M]`` bool, and ``score``, ``[M]``."""
+        """The mean of the selected uploads; metrics ``selected``, ``score`` and ``influence``."""
         between, count = uploads.squared_distances(), uploads.present.sum()
         neighbours = jnp.clip(count - self.f - 2, 0, len(uploads) - 1)
 
@@ -74,7 +75,10 @@ class Krum(Rule):
             return jnp.where(order_statistics.least(columns, neighbours + 1), columns, 0).sum(0)
 
         score = jnp.where(uploads.present, uploads.by_columns(nearest, between), jnp.inf)
-        selected = uploads.present & order_statistics.least(score[:, None], self.select)[:, 0]
+        most = jnp.clip(count - self.f, 1, len(uploads)) if self.select is None else self.select
+        selected = uploads.present & order_statistics.least(score[:, None], most)[:, 0]
         answer = count >= jnp.maximum(self.f + 3, 2 * self.f + 1)
-        aggregate = uploads.mean(jnp.where(answer, selected.astype(uploads.aux.dtype), jnp.nan))
-        return aggregate, state, {"selected": selected, "score": score}
+        weights = selected.astype(uploads.aux.dtype)
+        aggregate = uploads.mean(jnp.where(answer, weights, jnp.nan))
+        seen = {"selected": selected, "score": score, "influence": uploads.influence(weights)}
+        return aggregate, state, seen

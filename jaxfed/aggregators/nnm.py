@@ -14,7 +14,7 @@ import dataclasses
 import jax.numpy as jnp
 from jax import Array
 
-from jaxfed.aggregators import order_statistics
+from jaxfed.aggregators import limits, order_statistics
 from jaxfed.core import checks
 from jaxfed.core.aggregation import Mixer
 from jaxfed.core.errors import Problems
@@ -44,10 +44,7 @@ class NNM(Mixer):
 
     def problems(self, clients: int) -> list[str]:
         """No majority of honest uploads."""
-        f = checks.known(self.f)
-        if f is None or 2 * f < clients:
-            return []
-        return [f"f={self.f} is not less than half of {clients} uploads: give f <= {(clients - 1) // 2}"]
+        return limits.no_majority(self.f, clients)
 
     def apply(self, uploads: Uploads, key: Array) -> Uploads:
         """As many uploads; an absent one stays a row of zeros."""

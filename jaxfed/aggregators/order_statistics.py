@@ -29,13 +29,7 @@ def median(x: Array, present: Array) -> Array:
     """
     count = present.sum(dtype=jnp.int32)
 
-    def middle(block: Array) -> Array:
-        low = _ranked(block, (count - 1) // 2)
-        even = _count(block <= low) > count // 2  # the next rank is equal to this one
-        high = jnp.where(even, low, jnp.min(jnp.where(block > low, block, jnp.inf), axis=0))
-        return jnp.where(count % 2 == 1, low, (low + high) / 2)
-
-    return _by_blocks(middle, x, present, count)
+    return _by_blocks(lambda block: _middle(block, count), x, present, count)
 
 
 def trimmed_mean(x: Array, present: Array, trim: Array | float) -> Array:
@@ -50,11 +44,7 @@ def trimmed_mean(x: Array, present: Array, trim: Array | float) -> Array:
         ``[P]``; 0 where no row is present.
     """
     count = present.sum(dtype=jnp.int32)
-    # 0.29 * 100 is 28.999999 in float32
-    out = jnp.minimum(
-        jnp.floor(trim * count.astype(jnp.result_type(trim, float)) + 1e-4).astype(jnp.int32),
-        (count - 1) // 2,
-    )
+    out = trimmed(count, trim)
 
     def inner(block: Array) -> Array:
         low, high = _ranked(block, out), _ranked(block, count - 1 - out)
@@ -66,6 +56,40 @@ def trimmed_mean(x: Array, present: Array, trim: Array | float) -> Array:
         return jnp.where(low == high, low, mean)
 
     return _by_blocks(inner, x, present, count)
+
+
+def trimmed(count: Array, trim: Array | float) -> Array:
+    """How many of ``count`` (int32) numbers are left out at each end for the share ``trim``."""
+    # 0.29 * 100 is 28.999999 in float32
+    out = jnp.floor(trim * count.astype(jnp.result_type(trim, float)) + 1e-4).astype(jnp.int32)
+    return jnp.minimum(out, (count - 1) // 2)
+
+
+def mean_near_median(x: Array, present: Array, count: Array | int) -> Array:
+    """The mean of those ``count`` numbers of every column that are nearest to its median.
+
+    Args:
+        x: ``[K, P]`` floats without NaN.
+        present: ``[K]`` bool, may be traced.
+        count: at most the number of rows that are present; may be traced. Of equally near numbers those in
+            the first rows are taken.
+
+    Returns:
+        ``[P]``; 0 where no row is present or ``count`` is less than 1.
+    """
+    everyone, count = present.sum(dtype=jnp.int32), jnp.asarray(count, jnp.int32)
+
+    def near(block: Array) -> Array:
+        far = jnp.abs(block - _middle(block, everyone))
+        used = _first_least(far, _ranked(far, count - 1), count)
+        return jnp.where(used, block, 0).sum(axis=0) / jnp.maximum(count, 1).astype(block.dtype)
+
+    return _by_blocks(near, x, present, jnp.minimum(everyone, count))
+
+
+def element(x: Array, present: Array, rank: Array | int) -> Array:
+    """``[P]``: the number of ``rank`` (from 0, may be traced) of every column over the rows present."""
+    return _by_blocks(lambda block: _ranked(block, jnp.asarray(rank, jnp.int32)), x, present, present.sum())
 
 
 def least(x: Array, count: Array | int) -> Array:
@@ -80,6 +104,11 @@ def least(x: Array, count: Array | int) -> Array:
     """
     everyone, rank = jnp.ones(len(x), bool), jnp.asarray(count, jnp.int32) - 1
     bound = _by_blocks(lambda block: _ranked(block, rank), x, everyone, rank + 1)
+    return _first_least(x, bound, rank + 1)
+
+
+def _first_least(x: Array, bound: Array, count: Array) -> Array:
+    """Where the ``count`` least numbers of every column are, of which ``bound [P]`` is the last."""
     below, equal = x < bound, x == bound
     room = count - _count(below)
 
@@ -87,6 +116,14 @@ def least(x: Array, count: Array | int) -> Array:
         return below | (equal & (jnp.cumsum(equal, axis=0, dtype=jnp.int32) <= room))
 
     return lax.cond((_count(equal) > room).any(), first, lambda: below | equal)
+
+
+def _middle(block: Array, count: Array) -> Array:
+    """The median of every column, of which ``count`` numbers are finite."""
+    low = _ranked(block, (count - 1) // 2)
+    even = _count(block <= low) > count // 2  # the next rank is equal to this one
+    high = jnp.where(even, low, jnp.min(jnp.where(block > low, block, jnp.inf), axis=0))
+    return jnp.where(count % 2 == 1, low, (low + high) / 2)
 
 
 def _by_blocks(rule: Callable[[Array], Array], x: Array, present: Array, count: Array) -> Array:

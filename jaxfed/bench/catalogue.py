@@ -11,12 +11,21 @@ import numpy as np
 
 from jaxfed import attacks, data
 from jaxfed.aggregators import (
+    ARC,
+    CAF,
+    MDA,
     NNM,
+    SMEA,
     Bucketing,
+    Bulyan,
     CentredClipping,
+    DnC,
+    FLTrust,
     GeometricMedian,
     Krum,
+    Meamed,
     Median,
+    MoNNA,
     TrimmedMean,
     WeightedMean,
 )
@@ -39,6 +48,11 @@ class Seen(NamedTuple):
     f: int
     malicious: PerHospital
 
+    @property
+    def trusted(self) -> int:
+        """The number of the first honest hospital."""
+        return int(np.argmin(np.asarray(self.malicious.values)))
+
 
 Aggregator = Rule | Streamed
 Harm = Transform | Attack | Callable[[Dataset], Dataset] | None
@@ -52,6 +66,14 @@ RULES: dict[str, Callable[[Seen], dict[str, Aggregator]]] = {
     "Krum": lambda seen: {"": Krum(seen.f)},
     "multi-Krum": lambda seen: {"": Krum(seen.f, select=seen.uploads - seen.f)},
     "centred clipping": lambda seen: {f"tau={t:g}": CentredClipping(t) for t in (0.03, 0.1, 0.3, 1.0)},
+    "Meamed": lambda seen: {"": Meamed(seen.f)},
+    "Bulyan": lambda seen: {"": Bulyan(seen.f)},
+    "MDA": lambda seen: {"": MDA(seen.f)},
+    "CAF": lambda seen: {"": CAF(seen.f)},
+    "DnC": lambda seen: {"": DnC(seen.f)},
+    "MoNNA": lambda seen: {"": MoNNA(seen.f, trusted=seen.trusted)},
+    "FLTrust": lambda seen: {"": FLTrust(trusted=seen.trusted)},
+    "SMEA": lambda seen: {"": SMEA(seen.f)},
 }
 
 # Mixers before a rule, for f malicious uploads; the mean is only taken without.
@@ -59,6 +81,7 @@ BEFORE: dict[str, Callable[[int], Mixer | None]] = {
     "none": lambda f: None,
     "NNM": lambda f: NNM(f),
     "bucketing": lambda f: Bucketing(2),
+    "ARC": lambda f: ARC(f),
 }
 
 # From the hospitals and the marks of the malicious ones: a part of the road, or a function of the data set.
@@ -131,4 +154,13 @@ class Grid:
     hidden: int = 0
 
 
-FULL = Grid(tuple(RULES), tuple(BEFORE), tuple(ATTACKS), tuple(SETTINGS), rounds=40, eval_every=4, seeds=5)
+# SMEA looks at thousands of subsets in every round: it is compared where its name is given.
+FULL = Grid(
+    tuple(name for name in RULES if name != "SMEA"),
+    tuple(BEFORE),
+    tuple(ATTACKS),
+    tuple(SETTINGS),
+    rounds=40,
+    eval_every=4,
+    seeds=5,
+)

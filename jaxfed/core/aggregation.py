@@ -41,7 +41,16 @@ class Sender(NamedTuple):
 
 
 class Part:
-    """What all parts of a chain have in common."""
+    """What all parts of a chain have in common.
+
+    Attributes:
+        names_hospital: whether a number of this part is that of a hospital, so that upload k has to be that
+            of hospital k.
+        reorders: whether upload k after this part is not that of hospital k.
+    """
+
+    names_hospital: ClassVar[bool] = False
+    reorders: ClassVar[bool] = False
 
     def problems(self, clients: int) -> list[str]:
         """Reasons why this part cannot work with ``clients`` clients, each with the remedy."""
@@ -179,6 +188,12 @@ class Chain:
     def problems(self, clients: int) -> list[str]:
         """Reasons why a part cannot work with ``clients`` uploads, or with those that mixers leave."""
         problems = []
+        before = [type(mixer).__name__ for mixer in self.mixers if mixer.reorders]
+        if before and self.rule.names_hospital:
+            name = type(self.rule).__name__
+            problems.append(
+                f"{name} trusts a hospital, whose upload {before[0]} mixes: leave {before[0]} out"
+            )
         for part in self.parts:
             problems += [f"{type(part).__name__}: {problem}" for problem in part.problems(clients)]
             clients = part.left(clients) if isinstance(part, Mixer) else clients

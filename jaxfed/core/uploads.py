@@ -169,10 +169,26 @@ class Uploads:
 
     def mean(self, weights: Array) -> Aggregate:
         """The mean with other weights ``[M]``; 0 where they are all 0."""
-        total = weights.sum()
-        share = (weights / jnp.where(total > 0, total, 1)).astype(self._matrix.dtype)
+        share = _shares(weights).astype(self._matrix.dtype)
         stored = share if self.mixture is None else _multiply(share, self.mixture)
         return Aggregate(_multiply(stored, self._matrix), _multiply(share, self.aux))
+
+    def influence(self, weights: Array) -> Array:
+        """``[K]``: the part of each stored upload in the mean with weights ``[M]``, whatever the mixers."""
+        share = _shares(weights).astype(self._matrix.dtype)
+        return share if self.mixture is None else _multiply(share, self.mixture)
+
+    def columns(self, index: Array) -> Array:
+        """``[M, b]``: the coordinates with the numbers ``index [b]`` of N, the same on every device."""
+        n = self._matrix.shape[1]
+        if self.axis is None:
+            part = self._matrix[:, index]
+        else:
+            place = index - jax.lax.axis_index(self.axis) * n
+            here = (place >= 0) & (place < n)
+            part = jnp.where(here, self._matrix[:, jnp.clip(place, 0, n - 1)], 0)
+            part = _sum_over(part, self.axis)
+        return part if self.mixture is None else _multiply(self.mixture, part)
 
     def share(self, vector: Array) -> Array:
         """``[n]``: this device's coordinates of a whole vector ``[N]``."""
@@ -271,6 +287,12 @@ def _squared(a: Array) -> Array:
     lower = [jnp.pad(_multiply(a[i:], a[i : i + _BLOCK].T), ((i, 0), (0, 0))) for i in range(0, rows, _BLOCK)]
     half = jnp.concatenate(lower, axis=1)
     return jnp.where(jnp.tri(rows, dtype=bool), half, half.T)
+
+
+def _shares(weights: Array) -> Array:
+    """The weights over their sum; 0 where they are all 0."""
+    total = weights.sum()
+    return weights / jnp.where(total > 0, total, 1)
 
 
 def _multiply(a: Array, b: Array) -> Array:

@@ -38,7 +38,8 @@ class History:
             that have no training rows and would deploy a model of their own.
         pooled: ``name: [E, S]``, metrics of all rows together, without the rows of those hospitals.
         training: ``name: [R, C]``, seen while training: ``loss`` (NaN where absent), ``present``,
-            ``rejected`` (its upload was not finite and was left out).
+            ``rejected`` (its upload was not finite and was left out), what the rule tells, such as
+            ``influence`` (the part of its upload in the aggregate, from 0 to 1).
         refused: ``[R]`` bool, the server's new model was not finite and the old one stayed in use.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from jaxfed.core.metrics.metric import Scoring
 from jaxfed.core.tasks import as_task
 from jaxfed.core.types import State, Variables
 from jaxfed.records.history import At, History
+from jaxfed.results.detection import Detection, detect
 from jaxfed.results.prediction import Inputs, predict
 from jaxfed.storage.npz import load_arrays, load_tree, save_arrays, save_tree
 
@@ -108,6 +109,17 @@ class Run:
             raise InvalidInput("predict: the run was saved by an earlier version; run and save it anew")
         owners = self.history.trainees if self.personal else None
         return predict(self.inputs, self.best.variables, owners, rows, model, hospital)
+
+    def detection(self, malicious: Iterable[str] = ()) -> Detection:
+        """Which hospitals the rule left out, against those that were malicious.
+
+        Args:
+            malicious: names of hospitals; without them the table says whom the rule silences.
+
+        Raises:
+            InvalidInput: the aggregator tells nothing of single hospitals, or there is no such hospital.
+        """
+        return detect(self.history, malicious)
 
     def plot(self, metric: str | None = None, split: str | None = None) -> Figure:
         """Convergence (mean, 10th to 90th percentile and worst hospital) and every hospital's result.

@@ -156,10 +156,10 @@ class Grid:
 
 # SMEA looks at thousands of subsets in every round: it is compared where its name is given.
 FULL = Grid(
-    tuple(name for name in RULES if name != "SMEA"),
-    tuple(BEFORE),
-    tuple(ATTACKS),
-    tuple(SETTINGS),
+    rules=tuple(name for name in RULES if name != "SMEA"),
+    before=tuple(BEFORE),
+    attacks=tuple(ATTACKS),
+    settings=tuple(SETTINGS),
     rounds=40,
     eval_every=4,
     seeds=5,

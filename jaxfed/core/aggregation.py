@@ -18,6 +18,7 @@ import abc
 import dataclasses
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 from jax import Array
 
 from jaxfed.core.pytree import pytree
@@ -40,11 +41,28 @@ class Sender(NamedTuple):
 
 
 class Part:
-    """What all parts of a chain have in common."""
+    """What all parts of a chain have in common.
+
+    Attributes:
+        hides: whether the server learns the aggregate alone, and no single upload.
+    """
+
+    hides: ClassVar[bool] = False
 
     def problems(self, clients: int) -> list[str]:
         """Reasons why this part cannot work with ``clients`` clients, each with the remedy."""
         return []
+
+    def weight_problems(self, weights: np.ndarray) -> list[str]:
+        """Reasons why this part cannot work with these weights, each with the remedy.
+
+        ``weights [K]`` are the largest that can take part in a round, of at most K hospitals.
+        """
+        return []
+
+    def wire_bytes(self, upload: Upload, before: int) -> int:
+        """The bytes that a hospital sends; without this part they are ``before``. ``upload`` has shapes only."""
+        return before
 
 
 class Transform(Part, abc.ABC):
@@ -57,10 +75,6 @@ class Transform(Part, abc.ABC):
     @abc.abstractmethod
     def apply(self, upload: Upload, state: PyTree, sender: Sender) -> tuple[Upload, PyTree]:
         """The upload that is sent instead of ``upload``, and the client's new state."""
-
-    def wire_bytes(self, upload: Upload, before: int) -> int:
-        """The bytes that are sent; without this part they are ``before``. ``upload`` has shapes only."""
-        return before
 
 
 class Mixer(Part, abc.ABC):
@@ -79,7 +93,13 @@ class Mixer(Part, abc.ABC):
 
 
 class Rule(Part, abc.ABC):
-    """Maps all uploads to one. The engine stores the uploads: ``[K, N / D]`` on each of D devices."""
+    """Maps all uploads to one. The engine stores the uploads: ``[K, N / D]`` on each of D devices.
+
+    Attributes:
+        averages: whether the aggregate is the weighted mean of the uploads, up to a factor.
+    """
+
+    averages: ClassVar[bool] = False
 
     def init(self, update: Array) -> PyTree:
         """The server's state, the same on every device, or ``()``; ``update`` is whole, ``[N]``."""

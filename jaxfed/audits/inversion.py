@@ -90,7 +90,7 @@ class Inversion:
         """All rebuilt numbers over the true ones, and the first row feature by feature."""
         from jaxfed.figures.audits import inversion_figure
 
-        return inversion_figure(self.table, self.units)
+        return inversion_figure(self.table, self.spread, self.units)
 
     def __repr__(self) -> str:
         error = self.table["in_sd"]

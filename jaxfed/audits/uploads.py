@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -37,25 +36,6 @@ def training_rows(data: Dataset, hospital: str) -> tuple[Any, np.ndarray]:
     return jax.tree.map(lambda leaf: leaf[split == TRAIN], x), y[split == TRAIN]
 
 
-def uploaded(
-    spec: Spec, variables: Variables, x: Any, y: Any, size: Any, hospital: int, seed: int
-) -> PyTree:
-    """The model's part of one upload after the transforms, as a step downhill (parameters).
-
-    Args:
-        spec: the specification.
-        variables: the global model.
-        x, y: rows, of which the hospital has the first ``size``.
-        hospital: its number.
-        seed: of the run.
-
-    Raises:
-        InvalidInput: the algorithm sends no difference of models and no gradient.
-    """
-    upload = upload_of(_input(spec), variables, x, jnp.asarray(y), jnp.asarray(size), hospital, seed)
-    return step_of(spec, upload.update)
-
-
 def received(
     spec: Spec, variables: Variables, x: Any, y: np.ndarray, hospital: int, seed: int
 ) -> PyTree:
@@ -63,28 +43,39 @@ def received(
 
     If the aggregator hides single uploads (:class:`jaxfed.privacy.SecureSum`), that is the aggregate with all
     other hospitals, which have their training rows.
+
+    Args:
+        spec: the specification.
+        variables: the global model.
+        x, y: the hospital's rows.
+        hospital: its number.
+        seed: of the run.
+
+    Raises:
+        InvalidInput: the algorithm sends no difference of models and no gradient.
     """
-    rule, data = spec.recipe.chain.rule, spec.hospitals
-    if not (rule.hides and isinstance(rule, Rule)):
-        return uploaded(spec, variables, x, y, len(y), hospital, seed)
+    recipe, data = input_of(spec), spec.hospitals
+    rule = recipe.chain.rule
     sizes = data.counts[:, TRAIN].copy()
     sizes[hospital] = len(y)
-    longest = int(sizes.max())
-    uploads = []
-    for c, name in enumerate(data.hospitals):
-        rows = (x, y) if c == hospital else training_rows(data, name)
-        filled = jax.tree.map(lambda leaf: _filled(leaf, longest), rows)
-        uploads.append(upload_of(_input(spec), variables, *filled, jnp.asarray(sizes[c]), c, seed))
+    longest = int(sizes.max())  # all have as many rows, so that one program serves all
+
+    def upload(c: int) -> Upload:
+        rows = (x, y) if c == hospital else training_rows(data, data.hospitals[c])
+        filled = jax.tree.map(lambda leaf: jnp.asarray(_filled(leaf, longest)), rows)
+        return upload_of(recipe, variables, *filled, jnp.asarray(sizes[c]), c, seed)
+
+    if not (rule.hides and isinstance(rule, Rule)):
+        return step_of(spec, upload(hospital).update)
+    uploads = [upload(c) for c in range(len(data))]
     unravel = ravel_pytree(uploads[0].update)[1]
     matrix, extras = (
-        jnp.stack([ravel_pytree(getattr(upload, part))[0] for upload in uploads]) for part in ("update", "aux")
+        jnp.stack([ravel_pytree(getattr(one, part))[0] for one in uploads]) for part in ("update", "aux")
     )
-    recipe = _input(spec)
     weights = _weights(recipe, variables, jnp.asarray(sizes))
     matrix = jnp.where(weights[:, None] > 0, matrix, 0)
     key = keys.at_round(keys.run_key(seed), keys.ROAD, jnp.zeros((), jnp.int32))
-    chain = hyperparameters.at_round(recipe.chain, jnp.zeros((), jnp.int32))
-    aggregate = chain.rule.reduce(Uploads(matrix, extras.astype(matrix.dtype), weights), (), key)[0]
+    aggregate = rule.reduce(Uploads(matrix, extras.astype(matrix.dtype), weights), (), key)[0]
     return step_of(spec, unravel(aggregate.update))
 
 
@@ -100,18 +91,17 @@ def step_of(spec: Spec, update: PyTree) -> PyTree:
     )
 
 
-@partial(jax.jit, static_argnames=("hospital",))
+@jax.jit
 def upload_of(
     recipe: Recipe,
     variables: Variables,
     x: Any,
     y: Array,
     size: Array,
-    hospital: int,
+    hospital: Array | int,
     seed: Array | int,
 ) -> Upload:
     """One hospital's upload in round 0 after the transforms; it has the first ``size`` of these rows."""
-    recipe = hyperparameters.at_round(recipe, jnp.zeros((), jnp.int32))
     algorithm, local = hyperparameters.at_hospital((recipe.algorithm, recipe.locals[0]), hospital)
     run_key = keys.run_key(seed)
     server, client = _begin(algorithm, local, variables, x, run_key)
@@ -141,8 +131,10 @@ def _weights(recipe: Recipe, variables: Variables, sizes: Array) -> Array:
     return jnp.where(sizes > 0, weights * factors, 0).astype(jnp.result_type(float))
 
 
-def _input(spec: Spec) -> Recipe:
-    return hyperparameters.padded(spec.recipe, len(spec.hospitals))
+def input_of(spec: Spec) -> Recipe:
+    """The recipe of the first round with numbers for all hospitals, as :func:`upload_of` takes it."""
+    recipe = hyperparameters.padded(spec.recipe, len(spec.hospitals))
+    return hyperparameters.at_round(recipe, jnp.zeros((), jnp.int32))
 
 
 def _filled(leaf: np.ndarray, rows: int) -> np.ndarray:

@@ -89,45 +89,51 @@ def audit_figure(
     return figure
 
 
-def inversion_figure(table: pd.DataFrame, units: str) -> Figure:
+def inversion_figure(table: pd.DataFrame, spread: np.ndarray, units: str) -> Figure:
     """Every number of the rebuilt rows over the true one; the first row feature by feature.
 
     Args:
         table: see ``Inversion.table``.
+        spread: ``[features]`` standard deviations.
         units: what the numbers are measured in.
     """
     figure, (left, right) = subplots(2, width=5.4)
-    spread = table.groupby("feature")["true"].transform(lambda v: np.ptp(v) if len(v) > 1 else 0)
-    scale = np.where(spread > 0, spread, np.maximum(np.abs(table["true"]), 1))
     rows = list(dict.fromkeys(table["row"]))
+    scale = np.tile(np.where(spread > 0, spread, 1), len(rows))
+    true, rebuilt = table["true"].to_numpy() / scale, table["rebuilt"].to_numpy() / scale
     for colour, row in zip(COLOURS * (1 + len(rows) // len(COLOURS)), rows, strict=False):
         at = (table["row"] == row).to_numpy()
-        left.scatter(
-            table["true"][at] / scale[at], table["rebuilt"][at] / scale[at], s=22, color=colour, alpha=0.8, lw=0
-        )
+        left.scatter(true[at], rebuilt[at], s=22, color=colour, alpha=0.8, lw=0)
     ends = np.array(left.get_xlim())
-    left.plot(ends, ends, color=GREY, lw=0.9, ls=(0, (5, 4)))
+    left.plot(ends, ends, color=GREY, lw=0.9, ls=(0, (5, 4)), zorder=1)
     left.set(
-        xlabel="true number, scaled by feature", ylabel="rebuilt number",
+        xlabel="true number, in standard deviations", ylabel="rebuilt number",
         title=f"{len(rows)} rebuilt row" + "s" * (len(rows) > 1),
     )  # fmt: skip
-    first = table[table["row"] == rows[0]].iloc[:FEW]
+    first = table.iloc[: min(FEW, len(spread))]
     place = np.arange(len(first))[::-1]
-    shift = np.maximum(np.abs(first["true"]), np.abs(first["rebuilt"])).to_numpy()
-    shift = np.where(shift > 0, shift, 1)
-    right.scatter(
-        first["true"] / shift, place, s=70, facecolor="none", edgecolor=COLOURS[5], lw=1.4, label="true"
-    )
-    right.scatter(first["rebuilt"] / shift, place, s=22, color=COLOURS[1], lw=0, label="rebuilt")
+    error = (rebuilt - true)[: len(first)]
+    right.axvline(0, color=COLOURS[5], lw=0.9)
+    right.scatter(error, place, s=30, color=COLOURS[1], lw=0, zorder=3)
     labels = [
-        f"{feature}: {true:.4g}, {rebuilt:.4g}"
-        for feature, true, rebuilt in zip(first["feature"], first["true"], first["rebuilt"], strict=True)
+        f"{feature}: {_plain(true, sd)}, {_plain(rebuilt, sd)}"
+        for feature, true, rebuilt, sd in zip(
+            first["feature"], first["true"], first["rebuilt"], scale, strict=False
+        )
     ]
     right.set_yticks(place, labels, fontsize=8)
-    right.set(xlabel="over the larger of the two", title=f"Row {rows[0]}: true, rebuilt; {units}")
-    right.set_xlim(-1.15, 1.15)
-    legend_below(right, 2)
+    far = max(1.0, 1.1 * float(np.nanmax(np.abs(error), initial=0)))
+    right.set(
+        xlabel="error, in standard deviations", xlim=(-far, far),
+        title=f"Row {rows[0]}: true, rebuilt ({units})",
+    )  # fmt: skip
     return figure
+
+
+def _plain(value: float, spread: float) -> str:
+    """A number with digits that matter beside the spread of its feature."""
+    digits = max(0, 2 - int(np.floor(np.log10(spread))))
+    return f"{round(float(value), digits) + 0.0:.10g}"
 
 
 def prevalence_figure(table: pd.DataFrame, label: str) -> Figure:

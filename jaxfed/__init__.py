@@ -1,6 +1,16 @@
 """jaxfed: federated learning between hospitals, all hospitals as one batched axis."""
 
-from jaxfed import aggregators, algorithms, data, evaluation, models, participation, transforms
+from jaxfed import (
+    aggregators,
+    algorithms,
+    audits,
+    data,
+    evaluation,
+    models,
+    participation,
+    privacy,
+    transforms,
+)
 from jaxfed.aggregators import chain
 from jaxfed.algorithms import FedAvg, FedSGD, LocalOnly
 from jaxfed.core.dataset import Dataset
@@ -40,6 +50,7 @@ __all__ = [
     "Variables",
     "aggregators",
     "algorithms",
+    "audits",
     "chain",
     "compare",
     "data",
@@ -48,6 +59,7 @@ __all__ = [
     "optimizer",
     "participation",
     "per_hospital",
+    "privacy",
     "pytree",
     "schedule",
     "transforms",

@@ -31,8 +31,9 @@ LAYERS = {
     "results": {"core", "records", "figures", "storage", "data"},
     "training": BELOW_TRAINING,
     "sweep": BELOW_TRAINING | {"training"},
+    "audits": BELOW_TRAINING | {"training", "sweep"},
     "simulation": BELOW_TRAINING | {"training", "sweep"},
-    "": BELOW_TRAINING | {"training", "sweep", "simulation"},
+    "": BELOW_TRAINING | {"training", "sweep", "audits", "simulation"},
     # the public names, and what writes files and figures
     "cli": WINGS | {"", "core", "runtime", "storage", "figures"},
 }

@@ -35,7 +35,11 @@ def chain(*parts: Part) -> Chain:
     rules = [_name(part) for part, place in zip(parts, places, strict=True) if place == 2]
     if len(rules) > 1:
         hiding = [name for name, part in zip(map(_name, parts), parts, strict=True) if part.hides]
-        why = f", and with {hiding[0]} the server sees no single upload that another could use" if hiding else ""
+        why = (
+            f", and with {hiding[0]} the server sees no single upload that another could use"
+            if hiding
+            else ""
+        )
         raise InvalidInput(f"{text}: {' and '.join(rules)} are {len(rules)} rules{why}; give one")
     for (part, place), (after, next_place) in zip(
         zip(parts, places, strict=True), list(zip(parts, places, strict=True))[1:], strict=False

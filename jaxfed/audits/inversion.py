@@ -25,7 +25,6 @@ import numpy as np
 import optax
 import pandas as pd
 from jax import Array
-from scipy.optimize import linear_sum_assignment
 
 from jaxfed.audits.confidence import check_attackable
 from jaxfed.audits.uploads import initial_variables, received, training_rows
@@ -49,8 +48,8 @@ class Inversion:
     """Rows that were rebuilt from what a hospital sent, beside the true ones.
 
     Attributes:
-        true, rebuilt: ``[rows, features]``, in the features' own units where the data set knows them; a rebuilt
-            row stands beside the true one that it fits best.
+        true, rebuilt: ``[rows, features]``, in the features' own units where the data set knows them; a
+            rebuilt row stands beside the true one that it fits best.
         features: their names.
         rows: numbers of the rows among the hospital's training rows.
         units: what the numbers are measured in.
@@ -70,8 +69,8 @@ class Inversion:
 
     @property
     def table(self) -> pd.DataFrame:
-        """A line per rebuilt number: ``row``, ``feature``, ``true``, ``rebuilt``, ``error``, and ``in_sd``, the
-        magnitude of the error in standard deviations of the feature."""
+        """A line per rebuilt number: ``row``, ``feature``, ``true``, ``rebuilt``, ``error``, and ``in_sd``,
+        the magnitude of the error in standard deviations of the feature."""
         rows, features = self.true.shape
         error = self.rebuilt - self.true
         spread = np.where(self.spread > 0, self.spread, 1)
@@ -120,8 +119,8 @@ def invert(
     the aggregator hides single uploads, the attack gets the aggregate with all other hospitals.
 
     Args:
-        sim: the simulation; its features are one matrix. With :class:`~jaxfed.FedSGD` the upload is a gradient;
-            that of :class:`~jaxfed.FedAvg` is one up to a factor if it is one step on all rows.
+        sim: the simulation; its features are one matrix. With :class:`~jaxfed.FedSGD` the upload is a
+            gradient; that of :class:`~jaxfed.FedAvg` is one up to a factor if it is one step on all rows.
         hospital: whose upload.
         rows: number(s) of the rows among its training rows.
         method: ``"exact"`` for models whose first layer is dense, with a bias; ``"matching"`` for any.
@@ -176,7 +175,9 @@ def dense_rows(kernel: Any, bias: Any) -> np.ndarray:
     return (kernel[:, loud] / bias[loud]).T
 
 
-def _exact(problem: Problem, variables: Variables, gradient: PyTree, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _exact(
+    problem: Problem, variables: Variables, gradient: PyTree, x: np.ndarray, y: np.ndarray
+) -> np.ndarray:
     """What the units of the first dense layer tell: the row itself if there is one."""
     width = int(np.prod(x.shape[1:]))
     layers = _dense_layers(gradient, width)
@@ -250,6 +251,8 @@ def _matched(
 
 def _nearest(true: np.ndarray, guesses: np.ndarray) -> np.ndarray:
     """For each true row its own guess, so that the distances add up to least."""
+    from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
+
     far = ((true[:, None, :] - guesses[None, :, :]) ** 2).sum(-1)
     return linear_sum_assignment(np.nan_to_num(far, nan=1e30, posinf=1e30))[1]
 
@@ -264,7 +267,8 @@ def _own_units(data: Dataset, hospital: str) -> tuple[Any, str]:
         x = np.asarray(x, np.float64)
         for step in reversed(steps):
             mean, divisor = (
-                numbers[step.hospitals.index(hospital) if step.hospitals else 0] for numbers in step.numbers[""]
+                numbers[step.hospitals.index(hospital) if step.hospitals else 0]
+                for numbers in step.numbers[""]
             )
             x = x * divisor + mean
         return x
@@ -278,8 +282,8 @@ def _check(
     """Raise for whatever is wrong; returns the numbers of the rows."""
     problems = Problems("invert")
     check_attackable(sim, problems)
-    for name, value, known in (("method", method, METHODS), ("distance", distance, DISTANCES)):
-        problems.check(value in known, f"{name}={value!r}: {did_you_mean(value, known)}")
+    for name, value, names in (("method", method, METHODS), ("distance", distance, DISTANCES)):
+        problems.check(value in names, f"{name}={value!r}: {did_you_mean(value, names)}")
     for name, count, least in (("seed", seed, 0), ("steps", steps, 1), ("restarts", restarts, 1)):
         check_count(problems, name, count, least)
     x = sim.hospitals.x
@@ -288,7 +292,8 @@ def _check(
         "sim: its features are no single array of numbers; give data with one",
     )
     problems.check(
-        method != "exact" or sim.l2 is None, f"l2={sim.l2!r}: it hides the outer product; give method='matching'"
+        method != "exact" or sim.l2 is None,
+        f"l2={sim.l2!r}: it hides the outer product; give method='matching'",
     )
     known = hospital in sim.hospitals.hospitals
     problems.check(known, f"hospital={hospital!r}: {did_you_mean(hospital, sim.hospitals.hospitals)}")

@@ -3,13 +3,13 @@
     loss threshold:  a row whose loss is at most the mean loss of training rows is called a member
     LiRA:            score = log N(phi; mu_in, sd_in) - log N(phi; mu_out, sd_out),   phi = log p / (1 - p)
 
-Yeom, Giacomelli, Fredrikson, Jha 2018, arXiv:1709.01604, Definition 4 and Adversary 1; Carlini, Chien, Nasr, Song,
-Terzis, Tramer 2022, arXiv:2112.03570, Algorithm 1 (online). mu and sd are those of a row's confidence phi over
-shadow models that were trained with it and without it. All shadow models are one compiled program. The
-attacker knows the final model, every setting, and the rows that he asks about.
+Yeom, Giacomelli, Fredrikson, Jha 2018, arXiv:1709.01604, Definition 4 and Adversary 1; Carlini, Chien, Nasr,
+Song, Terzis, Tramer 2022, arXiv:2112.03570, Algorithm 1 (online). mu and sd are those of a row's confidence
+phi over shadow models that were trained with it and without it. All shadow models are one compiled program.
+The attacker knows the final model, every setting, and the rows that he asks about.
 
-Departure from LiRA's paper: hospitals keep their numbers of training rows, so that a row is in a shadow model with
-the share of the training rows in its hospital and not with 1/2.
+Departure from LiRA's paper: hospitals keep their numbers of training rows, so that a row is in a shadow model
+with the share of the training rows in its hospital and not with 1/2.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from jaxfed.audits.confidence import check_attackable, judge
 from jaxfed.audits.roc import Roc
@@ -64,9 +63,9 @@ class Membership:
     def table(self) -> pd.DataFrame:
         """A row for each attack and hospital.
 
-        Columns: numbers of members and of others; the area under the ROC curve with its 95 % interval; the true
-        positive rate at a false one of at most 1 % and 0.1 % (without any false positive where there are fewer
-        than 100 or 1000 others); the advantage at the attack's threshold.
+        Columns: numbers of members and of others; the area under the ROC curve with its 95 % interval; the
+        true positive rate at a false one of at most 1 % and 0.1 % (without any false positive where there are
+        fewer than 100 or 1000 others); the advantage at the attack's threshold.
         """
         rows = {}
         for attack in self.scores:
@@ -84,7 +83,9 @@ class Membership:
                     "tpr_at_0.1%": roc.tpr_at(0.001),
                     "advantage": roc.advantage(self.thresholds[attack]),
                 }
-        return pd.DataFrame(rows).T.astype({"members": int, "others": int}).rename_axis(["attack", "hospital"])
+        return (
+            pd.DataFrame(rows).T.astype({"members": int, "others": int}).rename_axis(["attack", "hospital"])
+        )
 
     def plot(self) -> Figure:
         """ROC curves on logarithmic axes, and the area in every hospital."""
@@ -100,7 +101,9 @@ class Membership:
             f"{row['tpr_at_1%']:.1%} of members at 1% false positives, advantage {row['advantage']:.3f}"
             for name, row in table.iterrows()
         )
-        return f"Membership({int(self.members.sum())} members, {int((~self.members).sum())} others; {attacks})"
+        return (
+            f"Membership({int(self.members.sum())} members, {int((~self.members).sum())} others; {attacks})"
+        )
 
 
 @spelled
@@ -166,7 +169,8 @@ def likelihood_ratio(target: np.ndarray, shadows: np.ndarray, inside: np.ndarray
     """``[N]`` log likelihood ratios of a row's confidence with and without it in the training data.
 
     Each row has its own means; with fewer than 64 shadow models all rows share the deviations, as the paper
-    advises for few models. A row that was in all shadow models or in none has the mean of the other rows there.
+    advises for few models. A row that was in all shadow models or in none has the mean of the other rows
+    there.
 
     Args:
         target: ``[N]`` confidences under the attacked model.
@@ -183,6 +187,9 @@ def likelihood_ratio(target: np.ndarray, shadows: np.ndarray, inside: np.ndarray
         freedom = np.maximum(count - 1, 0)
         shared = squares.sum() / max(freedom.sum(), 1)
         own = squares / np.maximum(freedom, 1)
-        variance = np.where(freedom > 0, own, shared) if len(shadows) >= ENOUGH else np.full(len(mean), shared)
-        logs.append(norm.logpdf(target, mean, np.sqrt(np.maximum(variance, 1e-12))))
+        variance = (
+            np.where(freedom > 0, own, shared) if len(shadows) >= ENOUGH else np.full(len(mean), shared)
+        )
+        variance = np.maximum(variance, 1e-12)
+        logs.append(-0.5 * ((target - mean) ** 2 / variance + np.log(variance)))
     return logs[0] - logs[1]

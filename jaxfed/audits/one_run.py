@@ -7,8 +7,8 @@ they are, and v guesses are right. If the algorithm is (epsilon, delta) differen
     beta = P(B >= v),   alpha = max_i P(v > B >= v - i) / i,   B ~ Binomial(r, e^epsilon / (1 + e^epsilon))
 
 Steinke, Nasr, Jagielski 2023, "Privacy auditing with one (1) training run", arXiv:2305.08846, Theorem 5.2. An
-epsilon for which this is below 1 - confidence is refuted; the bound is the largest such one. A bound above the
-claimed epsilon shows that the claim is wrong. A bound below it shows nothing: perhaps the attack is weak.
+epsilon for which this is below 1 - confidence is refuted; the bound is the largest such one. A bound above
+the claimed epsilon shows that the claim is wrong. A bound below it shows nothing: perhaps the attack is weak.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom
+from scipy.special import betainc, gammaln  # type: ignore[import-untyped]
 
 from jaxfed.audits.roc import Roc
 from jaxfed.core.errors import Problems, spelled
@@ -43,12 +43,17 @@ def p_value(correct: int, guesses: int, canaries: int, epsilon: float, delta: fl
         canaries: m, all canaries.
         epsilon, delta: of the guarantee.
     """
+    if not correct:
+        return 1.0
     share = 1 / (1 + math.exp(-epsilon))
-    beta = float(binom.sf(correct - 1, guesses, share))
-    if not correct or not delta:
-        return min(beta, 1.0)
+    beta = float(betainc(correct, guesses - correct + 1, share))  # P(B >= correct)
+    if not delta:
+        return beta
     steps = np.arange(1, correct + 1)
-    below = np.cumsum(binom.pmf(correct - steps, guesses, share))
+    right, wrong = correct - steps, guesses - correct + steps
+    ways = gammaln(guesses + 1) - gammaln(right + 1) - gammaln(wrong + 1)
+    odds = -np.log1p(np.exp([-epsilon, epsilon]))  # logarithms of share and of 1 - share
+    below = np.cumsum(np.exp(ways + right * odds[0] + wrong * odds[1]))
     return min(beta + 2 * canaries * delta * float((below / steps).max()), 1.0)
 
 
@@ -114,11 +119,12 @@ class Audit:
             if self.refuted
             else "the claim is not refuted (which does not prove it: a stronger attack may exist)"
         )
-        best = self.table.loc[self.table["bound"].idxmax()]
+        best = self.table.iloc[int(self.table["bound"].argmax())]
         return (
-            f"Audit(epsilon >= {self.bound:.3f} at delta={self.delta:g} with {self.confidence:.0%} confidence, "
-            f"claimed {self.claim:.3f}: {verdict}; {int(best['correct'])} of {int(best['guesses'])} guesses about "
-            f"{len(self.scores)} canaries are right, AUROC {self.roc.auroc:.3f})"
+            f"Audit(epsilon >= {self.bound:.3f} at delta={self.delta:g} with {self.confidence:.0%} "
+            f"confidence, claimed {self.claim:.3f}: {verdict}; {int(best['correct'])} of "
+            f"{int(best['guesses'])} guesses about {len(self.scores)} canaries are right, AUROC "
+            f"{self.roc.auroc:.3f})"
         )
 
 
@@ -141,8 +147,8 @@ def audit_of_scores(
         scores: ``[m]`` a higher one says that the canary was in the data.
         included: ``[m]`` bool, drawn independently with probability 1/2.
         epsilon, delta: the claim.
-        guesses: how many canaries to guess, chosen before the scores are seen; None for 1/16, 1/8, 1/4, 1/2 and
-            all of them.
+        guesses: how many canaries to guess, chosen before the scores are seen; None for 1/16, 1/8, 1/4, 1/2
+            and all of them.
         confidence: of the bound.
 
     Raises:
@@ -152,8 +158,8 @@ def audit_of_scores(
     problems = Problems("audit")
     problems.check(
         scores.ndim == 1 and scores.shape == included.shape and included.dtype == bool and len(scores) > 1,
-        f"scores {scores.shape} and included {included.shape} {included.dtype}: give a score and True or False "
-        "for each canary",
+        f"scores {scores.shape} and included {included.shape} {included.dtype}: give a score and True or "
+        "False for each canary",
     )
     broken = int(np.isnan(scores).sum())
     problems.check(not broken, f"scores: {broken} are NaN; train with a smaller step size")
@@ -204,7 +210,9 @@ def audit_mechanism(
         InvalidInput: lists what is wrong.
     """
     problems = Problems("audit_mechanism")
-    problems.check(callable(mechanism), f"mechanism={mechanism!r}: give a function (included, seed) -> scores")
+    problems.check(
+        callable(mechanism), f"mechanism={mechanism!r}: give a function (included, seed) -> scores"
+    )
     whole = isinstance(canaries, (int, np.integer)) and not isinstance(canaries, bool) and canaries >= 2
     problems.check(whole, f"canaries={canaries!r}: give a whole number >= 2")
     _check_claim(problems, epsilon, delta, confidence)

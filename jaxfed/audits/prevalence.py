@@ -3,12 +3,12 @@
     bias:        share = mean p - (d loss / d b),     as the output bias has the gradient mean(p - y)
     regression:  share ~ ridge regression on the upload, fitted on uploads of made-up hospitals
 
-The first is for gradients (FedSGD) of models with one logit and an output bias. The attacker does not know mean p,
-the mean probability that the model gives the hospital's patients; he takes that of the other hospitals' patients.
-It is exact for a model whose outputs are all equal, such as one that starts with weights of 0. The second is for
-any algorithm: the attacker draws hospitals of the same size and of all prevalences from the patients of the other
-hospitals, and computes what they would send (Ganju et al. 2018, doi:10.1145/3243734.3243834; Melis et al. 2019,
-arXiv:1805.04049, for federated learning).
+The first is for gradients (FedSGD) of models with one logit and an output bias. The attacker does not know
+mean p, the mean probability that the model gives the hospital's patients; he takes that of the other
+hospitals' patients. It is exact for a model whose outputs are all equal, such as one that starts with weights
+of 0. The second is for any algorithm: the attacker draws hospitals of the same size and of all prevalences
+from the patients of the other hospitals, and computes what they would send (Ganju et al. 2018,
+doi:10.1145/3243734.3243834; Melis et al. 2019, arXiv:1805.04049, for federated learning).
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ def prevalence(
     problems.check(data.task.two_classes, f"sim: its task is {data.task}; give data with two classes")
     sizes = data.counts[:, TRAIN]
     problems.check(
-        int((sizes > 0).sum()) > 1, "sim: one hospital has training rows; the attacker needs others to learn from"
+        int((sizes > 0).sum()) > 1,
+        "sim: one hospital has training rows; the attacker needs others to learn from",
     )
     both = len(np.unique(data.y[data.split == TRAIN])) == 2
     problems.check(both, "sim: training rows have one class alone; nothing can be inferred")

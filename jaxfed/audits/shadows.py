@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from jax import Array
 
 from jaxfed.core.dataset import TEST, TRAIN, Dataset
 from jaxfed.core.engine.runs import SlotCommand
-from jaxfed.core.types import Variables
+from jaxfed.core.types import State, Variables
 from jaxfed.spec.spec import Spec
 from jaxfed.sweep.programs import programs_of
 from jaxfed.sweep.trials import Trial
@@ -29,8 +30,8 @@ def final_models(
 
     Args:
         spec: a checked specification.
-        hospitals: the data sets; they differ in the split of the rows only, and a hospital has as many training
-            rows in each.
+        hospitals: the data sets; they differ in the split of the rows only, and a hospital has as many
+            training rows in each.
         rounds: communication rounds.
         seeds: of each run.
         together: runs side by side on a device, under ``vmap``; None for 1 on a CPU and all on a GPU.
@@ -54,9 +55,14 @@ def final_models(
             filled = chosen + chosen[-1:] * (width - len(chosen))
             slots, _ = program.advance(program.inputs(filled), slots, command)
             for w, k in enumerate(chosen):
-                state = jax.tree.map(lambda leaf: leaf[w], slots.state)  # noqa: B023
+                state = _slot(slots.state, w)
                 models[k] = deployed(program.members[k].spec, program.placed.placements[0], state)
     return [models[k] for k in range(len(trials))]
+
+
+@jax.jit  # one small program, where indexing leaf by leaf is one for each shape
+def _slot(state: State, w: Array | int) -> State:
+    return jax.tree.map(lambda leaf: leaf[w], state)
 
 
 def redrawn(hospitals: Dataset, seed: int) -> Dataset:
@@ -66,8 +72,6 @@ def redrawn(hospitals: Dataset, seed: int) -> Dataset:
     """
     rng = np.random.default_rng([seed, 0x5AD0])
     split = np.full(len(hospitals.y), TEST, np.int8)
-    for start, size, count in zip(
-        hospitals.start, hospitals.size, hospitals.counts[:, TRAIN], strict=True
-    ):
+    for start, size, count in zip(hospitals.start, hospitals.size, hospitals.counts[:, TRAIN], strict=True):
         split[start + rng.permutation(size)[:count]] = TRAIN
     return hospitals.replace(split=split)

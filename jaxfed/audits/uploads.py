@@ -36,9 +36,7 @@ def training_rows(data: Dataset, hospital: str) -> tuple[Any, np.ndarray]:
     return jax.tree.map(lambda leaf: leaf[split == TRAIN], x), y[split == TRAIN]
 
 
-def received(
-    spec: Spec, variables: Variables, x: Any, y: np.ndarray, hospital: int, seed: int
-) -> PyTree:
+def received(spec: Spec, variables: Variables, x: Any, y: np.ndarray, hospital: int, seed: int) -> PyTree:
     """What the server sees of a hospital that has these rows, as a step downhill (parameters).
 
     If the aggregator hides single uploads (:class:`jaxfed.privacy.SecureSum`), that is the aggregate with all

@@ -61,7 +61,7 @@ class Part:
         return []
 
     def wire_bytes(self, upload: Upload, before: int) -> int:
-        """The bytes that a hospital sends; without this part they are ``before``. ``upload`` has shapes only."""
+        """The bytes that a hospital sends; without this part ``before``. ``upload`` has shapes only."""
         return before
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,6 @@ import pandas as pd
 from jaxfed.figures.axes import COLOURS, MARKERS, legend_below, plain_ticks, subplots
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 NAMES = {"loss": "loss threshold", "lira": "LiRA"}
@@ -34,7 +33,7 @@ def membership_figure(
     for colour, (attack, (false, true)) in zip(COLOURS, curves.items(), strict=False):
         positive = false[false > 0]
         least = min(least, positive[0] if len(positive) else 1.0)
-        area = table.loc[(attack, everyone), "auroc"]
+        area = float(table["auroc"][attack, everyone])
         name = f"{NAMES.get(attack, attack)}, AUROC {area:.2f}"
         left.step(false, true, where="post", color=colour, lw=1.8, label=name)
     low = min(least, 0.01) / 2
@@ -55,7 +54,10 @@ def membership_figure(
         )  # fmt: skip
     right.axhline(0.5, color=GREY, lw=0.9, ls=(0, (5, 4)))
     right.set(ylabel="AUROC, 95% interval", title="Hospital by hospital")
-    _name_ticks(right, hospitals, "x")
+    named = len(hospitals) <= FEW
+    right.set_xticks(range(len(hospitals)), hospitals if named else [""] * len(hospitals))
+    if len(hospitals) > 5:
+        right.tick_params(axis="x", rotation=60)
     return figure
 
 
@@ -71,7 +73,7 @@ def audit_figure(
     figure, (left, right) = subplots(2, width=5.4)
     edges = np.histogram_bin_edges(scores[np.isfinite(scores)], 40)
     for colour, there, name in ((COLOURS[1], included, "in the data"), (COLOURS[0], ~included, "left out")):
-        left.hist(scores[there], edges, color=colour, alpha=0.55, label=f"{name} ({there.sum()})")
+        left.hist(scores[there], [*edges], color=colour, alpha=0.55, label=f"{name} ({there.sum()})")
     left.set(xlabel="score of the canary", ylabel="canaries", title="What the model says of canaries")
     legend_below(left, 2)
     right.plot(table["guesses"], table["bound"], color=COLOURS[1], lw=1.6, marker="o", ms=5)
@@ -158,9 +160,3 @@ def prevalence_figure(table: pd.DataFrame, label: str) -> Figure:
     )  # fmt: skip
     legend_below(axes, 1)
     return figure
-
-
-def _name_ticks(axes: Axes, names: list[Any], which: str) -> None:
-    getattr(axes, f"set_{which}ticks")(range(len(names)), names if len(names) <= FEW else [""] * len(names))
-    if len(names) > 5:
-        axes.tick_params(axis=which, rotation=60)

@@ -4,9 +4,9 @@
                  y_k = w_k q_k + masks                            (mod 2^R)
     server:      update = step (sum_k y_k - masks, read as signed) / sum_k w_k
 
-Bonawitz et al. 2017, doi:10.1145/3133956.3133982, and for fewer masks Bell et al. 2020, arXiv:2002.09352. Sums
-of whole numbers have no rounding, so that order, blocks, devices and masks change no bit of the result. The sum
-must stay below 2^(R - 1): bits of a value and bits of the sum of weights share the ring.
+Bonawitz et al. 2017, doi:10.1145/3133956.3133982, and for fewer masks Bell et al. 2020, arXiv:2002.09352.
+Sums of whole numbers have no rounding, so that order, blocks, devices and masks change no bit of the result.
+The sum must stay below 2^(R - 1): bits of a value and bits of the sum of weights share the ring.
 
 This part computes what a server would receive. It is no cryptography, and a simulation protects nobody.
 """
@@ -41,8 +41,8 @@ ROUNDING, DROPPING, MASKING, LINKING = range(4)  # purposes of the round's key
 class SecureSum(Rule):
     """The weighted mean of uploads in fixed point, of which the server sees only the sum.
 
-    A round has no answer, and the server keeps its state, if fewer than ``threshold`` uploads arrive or if the
-    sum could leave the ring. The weight of an upload has to be a whole number (n_k, or 1 with
+    A round has no answer, and the server keeps its state, if fewer than ``threshold`` uploads arrive or if
+    the sum could leave the ring. The weight of an upload has to be a whole number (n_k, or 1 with
     ``weighting="uniform"``). A hospital that is lost has trained, and what it keeps has changed.
 
     The engine stores the uploads, ``[K, N / D]`` on each of D devices, as of any rule that is no plain sum.
@@ -58,7 +58,8 @@ class SecureSum(Rule):
             (``"clip"``), or not used (``"refuse"``).
         rounding: static; ``"nearest"``, or ``"stochastic"``, whose mean is the number itself.
         extra_bound: as ``bound``, for an upload's extras (a loss, a count); may be traced.
-        masked: static; also compute the masks, which changes no bit and costs K draws per number and hospital.
+        masked: static; also compute the masks, which changes no bit and costs K draws per number and
+            hospital.
         neighbours: static; with how many others a hospital shares masks, an even number; None for all.
     """
 
@@ -134,7 +135,7 @@ class SecureSum(Rule):
         ]
 
     def wire_bytes(self, upload: Upload, before: int) -> int:
-        """The masked sum alone: every number and the weight in the ring; see :meth:`messages` for the rest."""
+        """The masked sum alone: every number and the weight in the ring; see also :meth:`messages`."""
         numbers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves((upload.update, upload.aux)))
         return (numbers + 1) * self.ring // 8
 
@@ -177,7 +178,9 @@ class SecureSum(Rule):
         weights = jnp.where(arrived, uploads.weights, 0)
         whole = jnp.round(weights).astype(self._unsigned)
         sums = []
-        for part, (values, bound) in enumerate(((uploads.update, self.bound), (uploads.aux, self.extra_bound))):
+        for part, (values, bound) in enumerate(
+            ((uploads.update, self.bound), (uploads.aux, self.extra_bound))
+        ):
             size, share = (uploads.size, uploads.share) if part == 0 else (values.shape[1], lambda x: x)
             digits = self._digits(values, bound, size, share, jax.random.fold_in(purposes[ROUNDING], part))
             summands = whole[:, None] * digits

@@ -32,8 +32,8 @@ def check_road(spec: Spec, clients: int, problems: Problems) -> None:
     if chain.rule.hides and chain.mixers:
         parts = ", ".join(type(part).__name__ for part in chain.mixers)
         problems.add(
-            f"aggregator: {parts} needs single uploads, and with {rule} the server sees only their sum; leave "
-            "one of them out"
+            f"aggregator: {parts} needs single uploads, and with {rule} the server sees only their sum; "
+            "leave one of them out"
         )
     most = np.sort(_weights(spec))[::-1][:clients]
     problems.extend(f"aggregator: {rule}: {problem}" for problem in chain.rule.weight_problems(most))
@@ -50,8 +50,9 @@ def check_single_uploads(spec: Spec, problems: Problems) -> None:
     rule = spec.recipe.chain.rule
     if rule.hides and seen_singly(spec.recipe, spec.hospitals.x, spec.hospitals.y):
         problems.add(
-            f"aggregator: {type(spec.algorithm).__name__} sends numbers that the server needs of each hospital, "
-            f"and with {type(rule).__name__} it sees only their sum; give WeightedMean(), or another algorithm"
+            f"aggregator: {type(spec.algorithm).__name__} sends numbers that the server needs of each "
+            f"hospital, and with {type(rule).__name__} it sees only their sum; give WeightedMean(), or "
+            "another algorithm"
         )
 
 

@@ -14,7 +14,7 @@ from jaxfed.core.errors import Problems
 from jaxfed.core.problem import Problem
 from jaxfed.core.task import Task
 from jaxfed.core.types import Variables
-from jaxfed.spec.spec import Spec
+from jaxfed.spec.spec import ALL, Spec
 
 ROWS = 1024  # that are passed through a model at a time
 LEAST = 1e-12  # smaller losses count as this
@@ -44,19 +44,15 @@ def check_attackable(spec: Any, problems: Problems) -> None:
 
 def judge(spec: Spec, variables: Variables, data: Dataset) -> Judged:
     """What the models of a run say of rows; personal models are applied to their hospital's rows."""
-    problem = spec.local_trainings["all"].problem
-    y = jnp.asarray(data.y)
+    problem = spec.local_trainings[ALL].problem
     if spec.algorithm.personal:
-        outputs = _personal(problem, variables, jnp.asarray(data.owner), data.x)
-    else:
-        chunks = range(0, len(data.y), ROWS)
-        parts = [
-            _shared(problem, variables, jax.tree.map(lambda leaf: leaf[at : at + ROWS], data.x))  # noqa: B023
-            for at in chunks
-        ]
-        outputs = jnp.concatenate(parts)
-    losses = problem.losses(outputs, y)
-    return Judged(np.asarray(losses), np.asarray(confidences(data.task, outputs, losses, y)))
+        owner, x, y = jax.tree.map(jnp.asarray, (data.owner, data.x, data.y))
+        return Judged(*map(np.asarray, _personal(problem, variables, owner, x, y)))
+    parts = []
+    for first in range(0, len(data.y), ROWS):
+        x, y = jax.tree.map(lambda leaf: leaf[first : first + ROWS], (data.x, data.y))  # noqa: B023
+        parts.append(_shared(problem, variables, x, y))
+    return Judged(*(np.concatenate([np.asarray(part[i]) for part in parts]) for i in range(2)))
 
 
 def confidences(task: Task, outputs: Array, losses: Array, y: Array) -> Array:
@@ -75,15 +71,19 @@ def confidences(task: Task, outputs: Array, losses: Array, y: Array) -> Array:
 
 
 @jax.jit
-def _shared(problem: Problem, variables: Variables, x: Any) -> Array:
-    return problem.predict(variables, x)
+def _shared(problem: Problem, variables: Variables, x: Any, y: Array) -> tuple[Array, Array]:
+    outputs = problem.predict(variables, x)
+    losses = problem.losses(outputs, y)
+    return losses, confidences(problem.task, outputs, losses, y)
 
 
 @jax.jit
-def _personal(problem: Problem, variables: Variables, owner: Array, x: Any) -> Array:
-    def row(one: tuple[Array, Any]) -> Array:
-        at, features = one
+def _personal(problem: Problem, variables: Variables, owner: Array, x: Any, y: Array) -> tuple[Array, Array]:
+    def row(one: tuple[Array, Any, Array]) -> tuple[Array, Array]:
+        at, features, label = one
         model = jax.tree.map(lambda leaf: jnp.asarray(leaf)[at], variables)
-        return problem.predict(model, jax.tree.map(lambda leaf: leaf[None], features))[0]
+        alone = jax.tree.map(lambda leaf: leaf[None], (features, label))
+        loss, confidence = _shared(problem, model, *alone)
+        return loss[0], confidence[0]
 
-    return jax.lax.map(row, (owner, x), batch_size=ROWS)
+    return jax.lax.map(row, (owner, x, y), batch_size=ROWS)

@@ -198,7 +198,10 @@ def _exact(
         best = min(layers, key=lambda layer: error(layer[0]))
     told = dense_rows(*best[1])
     if not len(told):
-        raise InvalidInput("invert: the gradient is 0 or not finite; there is nothing to rebuild")
+        raise InvalidInput(
+            "invert: the first layer's gradient is 0 (all of its units are silent) or not finite, so that "
+            "there is nothing to rebuild; give another row or model"
+        )
     if len(told) < len(x):
         told = np.concatenate([told, np.repeat(told[:1], len(x) - len(told), 0)])
     return told[:1] if len(x) == 1 else told

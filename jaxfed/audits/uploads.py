@@ -18,6 +18,7 @@ from jaxfed.core.engine.recipe import ClientState, Recipe
 from jaxfed.core.engine.road import zeros_like
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.group_algorithm import Parts
+from jaxfed.core.problem import Problem
 from jaxfed.core.types import PyTree, Shard, Upload, Variables
 from jaxfed.core.uploads import Uploads
 from jaxfed.spec.spec import ALL, Spec
@@ -27,7 +28,12 @@ def initial_variables(spec: Spec, seed: int) -> Variables:
     """The model with which a run with this seed starts."""
     key = keys.purpose(keys.run_key(seed), keys.INIT)
     row = jax.tree.map(lambda leaf: jnp.asarray(leaf[:1]), spec.hospitals.x)
-    return spec.local_trainings[ALL].problem.init(key, row)
+    return _init(spec.local_trainings[ALL].problem, key, row)
+
+
+@jax.jit
+def _init(problem: Problem, key: Array, row: Any) -> Variables:
+    return problem.init(key, row)
 
 
 def training_rows(data: Dataset, hospital: str) -> tuple[Any, np.ndarray]:

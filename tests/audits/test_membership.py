@@ -16,6 +16,7 @@ from jaxfed.core.errors import InvalidInput
 from jaxfed.models import mlp
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
+ROUNDS = 30
 
 
 def test_curves():
@@ -85,7 +86,7 @@ def federation(**how):
     data = hospitals((60, 40, 50, 30), d=8, test=20)
     y = np.random.default_rng(5).integers(0, 2, len(data.y)).astype(np.int32)
     how = {
-        "model": mlp(24),
+        "model": mlp(48),
         "client_optimizer": jaxfed.optimizer(optax.sgd, learning_rate=0.3),
         "epochs": 5,
         "batch_size": 10,
@@ -107,36 +108,37 @@ def test_redrawn_hospitals_have_as_many_training_rows():
 def test_a_federation_that_remembers_is_caught():
     """Shadow models are the runs that they stand for; LiRA beats the threshold; a known run is the target."""
     sim = federation()
-    got = membership(sim, 20, shadows=16)
+    got = membership(sim, ROUNDS, shadows=16)
     table = got.table
     assert [*table.index.unique("hospital")] == ["all hospitals", *sim.hospitals.hospitals]
-    assert table["auroc"]["lira", "all hospitals"] > table["auroc"]["loss", "all hospitals"] > 0.8
-    assert table["tpr_at_1%"]["lira", "all hospitals"] > 0.1
+    assert table["auroc"]["lira", "all hospitals"] > table["auroc"]["loss", "all hospitals"] > 0.65
+    assert table["auroc_low"]["lira", "all hospitals"] > 0.65
+    assert got.roc("lira").tpr_at(0.1) > 0.25
     assert 0.2 < table["advantage"]["loss", "all hospitals"] < 1
     assert (table["members"] + table["others"]).groupby("attack").sum().eq(2 * len(sim.hospitals.y)).all()
-    run = sim.run(20, progress=False)
-    (model,) = final_models(sim, [sim.hospitals], 20, [0])
+    run = sim.run(ROUNDS, progress=False)
+    (model,) = final_models(sim, [sim.hospitals], ROUNDS, [0])
     same(model, run.variables, rtol=1e-5)
-    again = membership(sim, 20, shadows=0, run=run)
+    again = membership(sim, ROUNDS, shadows=0, run=run)
     np.testing.assert_allclose(again.scores["loss"], got.scores["loss"], rtol=1e-4, atol=1e-5)
     assert [*again.scores] == ["loss"]
     assert "AUROC" in repr(got)
     assert len(got.plot().axes) == 2
     # untrained: nothing is remembered
-    start = membership(sim, 20, shadows=0, run=sim.run(0, progress=False)).table
+    start = membership(sim, ROUNDS, shadows=0, run=sim.run(0, progress=False)).table
     assert start["auroc_low"]["loss", "all hospitals"] < 0.5 < start["auroc_high"]["loss", "all hospitals"]
 
 
 def test_hospitals_with_models_of_their_own():
     """Each row is judged by its hospital's model; alone a hospital remembers more."""
     sim = federation().local_only()
-    run = sim.run(20, progress=False)
-    got = membership(sim, 20, shadows=0, run=run)
+    run = sim.run(ROUNDS, progress=False)
+    got = membership(sim, ROUNDS, shadows=0, run=run)
     frame = run.hospitals("test", at="last")
     losses = -got.scores["loss"]
     held = [losses[(got.owner == c) & ~got.members].mean() for c in range(4)]
     np.testing.assert_allclose(held, frame["log_loss"], rtol=1e-4)
-    assert got.table["auroc"]["loss", "all hospitals"] > 0.8
+    assert got.table["auroc_low"]["loss", "all hospitals"] > 0.65
 
 
 def test_what_cannot_be_attacked():

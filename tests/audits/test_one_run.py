@@ -2,8 +2,6 @@
 
 import math
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from federations import hospitals
@@ -25,10 +23,9 @@ DELTA = 1e-5
 def direct(correct, guesses, canaries, epsilon, delta):
     """The theorem as it is written, sum by sum."""
     q = math.exp(epsilon) / (1 + math.exp(epsilon))
-    beta = sum(binom.pmf(k, guesses, q) for k in range(correct, guesses + 1))
-    alphas = [
-        sum(binom.pmf(correct - j, guesses, q) for j in range(1, i + 1)) / i for i in range(1, correct + 1)
-    ]
+    chance = binom.pmf(np.arange(guesses + 1), guesses, q)
+    beta = sum(chance[correct:])
+    alphas = [sum(chance[correct - j] for j in range(1, i + 1)) / i for i in range(1, correct + 1)]
     return min(1, beta + 2 * canaries * delta * max(alphas, default=0))
 
 
@@ -111,32 +108,25 @@ def test_simulations_with_noise():
     epsilon = gaussian_epsilon(multiplier, DELTA)
     sim = jaxfed.Simulation(data, logistic(), noisy_sgd(multiplier), splits=("test",))
     ask = {"epsilon": epsilon, "delta": DELTA, "canaries": 400}
+    # as many canaries of each are in the data, so that one program serves all
+    first, *others = [seed for seed in range(400) if coin_flips(400, seed).sum() == 200][:3]
     found = []
-    for seed in range(3):
+    for seed in (first, *others):
         right = audit(sim, 1, seed=seed, **ask)
         assert not right.refuted
         found.append(right.roc.auroc)
     assert np.mean(found) > 0.53  # three hospitals add their noise: about 0.58
-    for fault in BROKEN:
-        broken = audit(sim.replace(algorithm=noisy_sgd(multiplier, fault)), 1, **ask)
+    for fault, at in zip(BROKEN, (None, "hospital 1", None), strict=True):
+        broken = audit(sim.replace(algorithm=noisy_sgd(multiplier, fault)), 1, hospital=at, seed=first, **ask)
         assert broken.refuted, fault
         assert broken.bound > 3.5
-
-
-def test_training_without_noise_is_refuted():
-    data = hospitals((60, 40, 50), test=5)
-    sim = jaxfed.Simulation(data, logistic(), splits=("test",), client_optimizer=jaxfed.optimizer(
-        __import__("optax").sgd, learning_rate=0.01))  # fmt: skip
-    result = audit(sim, 2, epsilon=1.0, delta=DELTA, canaries=400, hospital="hospital 1")
-    assert result.refuted
-    assert result.roc.auroc > 0.95
 
 
 def test_canaries_stand_among_the_patients():
     data = hospitals((6, 0, 4), test=1)
     included, where = np.array([1, 0, 0, 1, 1], bool), np.array([2, 0, 2, 0, 2])
     mixed, rows = with_canaries(data, included, where, 7.0)
-    assert np.array_equal(mixed.size, data.size + [2, 0, 3])
+    assert np.array_equal(mixed.size, data.size + np.array([2, 0, 3]))
     assert np.array_equal(mixed.owner[rows], where)
     assert np.array_equal(mixed.split[rows], np.where(included, TRAIN, TEST))
     assert np.array_equal(mixed.x[rows][:, 3:], 7 * np.eye(5))
@@ -170,12 +160,10 @@ def test_what_cannot_be_audited():
         audit_of_scores([0.0, math.nan], np.array([True, False]), **ask)
     with pytest.raises(InvalidInput, match="give a score and True or False for each canary"):
         audit_of_scores([0.0, 1.0], [1, 0], **ask)
-    with pytest.raises(InvalidInput, match="no argument 'canary'; did you mean 'canaries'"):
+    with pytest.raises(InvalidInput, match=r"no argument 'canary'; did you mean 'canaries'"):
         audit_mechanism(noisy_sums(), canary=3, **ask)
-    with pytest.raises(InvalidInput, match="give a jaxfed.Simulation as the first argument"):
+    with pytest.raises(InvalidInput, match=r"give a jaxfed\.Simulation as the first argument"):
         audit("heart", 1, **ask)
     sim = jaxfed.Simulation(hospitals((9, 8), test=2, task="regression"), logistic(), splits=("test",))
     with pytest.raises(InvalidInput, match=r"regression has no classes; give audit_mechanism a function"):
         audit(sim, 1, **ask)
-    assert jnp is not None
-    assert jax is not None

@@ -1,5 +1,6 @@
 """What an upload tells: rows, by division and by matching, and the share of the outcome."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +16,7 @@ from jaxfed.audits.prevalence import ridge
 from jaxfed.audits.uploads import initial_variables, received, training_rows
 from jaxfed.core.errors import InvalidInput
 from jaxfed.data import from_arrays, standardize
-from jaxfed.models import logistic, mlp
+from jaxfed.models import MLP, logistic, mlp
 from jaxfed.privacy import SecureSum
 from jaxfed.transforms import Clip
 
@@ -56,7 +57,7 @@ def test_division_gives_the_row():
     [
         {},
         {"model": logistic()},
-        {"model": mlp(3, 3)},  # layers that could be mistaken for the first
+        {"model": MLP((3, 3), 1, activation=nn.tanh)},  # layers that could be mistaken for the first
         {"aggregator": Clip(0.01)},
         {"algorithm": FedAvg()},
     ],

@@ -4,7 +4,9 @@ A canary is a made-up patient with a feature of its own, which is 0 for everybod
 initial model believes least, so that its gradient is large and in a direction of its own: much about one
 patient, which is what differential privacy has to hide. Its score is
 
-    score = phi(after training) - phi(before),    phi = log p / (1 - p),    p the probability of its label.
+    score = phi(after training) - phi(before),    phi = log p / (1 - p),    p the probability of its label,
+
+less the median score of the canaries with the same label.
 
 The bound is that of one run, see :mod:`jaxfed.audits.one_run`. Crafted canaries: Nasr et al. 2021,
 arXiv:2101.04535; Steinke, Nasr, Jagielski 2023, arXiv:2305.08846; in federations: Andrew et al. 2023,
@@ -101,7 +103,7 @@ def audit(
         spec = dataclasses.replace(spec, hospitals=mixed.replace(y=labels))
         run = train(Trainer(spec), int(rounds), seed=seed, eval_every=int(rounds), progress=False)
         after, first = (judge(spec, model, spec.hospitals).confidence for model in (run.variables, before))
-        return (after - first)[rows]
+        return _within_classes((after - first)[rows], labels[rows])
 
     return audit_mechanism(
         scores, canaries, epsilon=epsilon, delta=delta, guesses=guesses, confidence=confidence, seed=seed
@@ -141,6 +143,12 @@ def with_canaries(
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     return mixed, place[patients:]
+
+
+def _within_classes(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Scores less the median of their class: what training does to all of a class tells nothing of one."""
+    medians = {label: np.median(scores[labels == label]) for label in np.unique(labels)}
+    return scores - np.array([medians[label] for label in labels])
 
 
 def _least_believed(spec: Spec, variables: Variables, data: Dataset) -> np.ndarray:

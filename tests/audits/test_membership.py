@@ -3,14 +3,14 @@
 import numpy as np
 import optax
 import pytest
-from federations import hospitals, same
+from federations import hospitals
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 import jaxfed
 from jaxfed.audits import Roc, membership
 from jaxfed.audits.membership import likelihood_ratio
-from jaxfed.audits.shadows import final_models, redrawn
+from jaxfed.audits.shadows import redrawn
 from jaxfed.core.dataset import TRAIN
 from jaxfed.core.errors import InvalidInput
 from jaxfed.models import mlp
@@ -88,8 +88,9 @@ def federation(**how):
     how = {
         "model": mlp(48),
         "client_optimizer": jaxfed.optimizer(optax.sgd, learning_rate=0.3),
-        "epochs": 5,
+        "epochs": 4,
         "batch_size": 10,
+        "devices": 1,
         "splits": ("test",),
         **how,
     }
@@ -117,8 +118,6 @@ def test_a_federation_that_remembers_is_caught():
     assert 0.2 < table["advantage"]["loss", "all hospitals"] < 1
     assert (table["members"] + table["others"]).groupby("attack").sum().eq(2 * len(sim.hospitals.y)).all()
     run = sim.run(ROUNDS, progress=False)
-    (model,) = final_models(sim, [sim.hospitals], ROUNDS, [0])
-    same(model, run.variables, rtol=1e-5)
     again = membership(sim, ROUNDS, shadows=0, run=run)
     np.testing.assert_allclose(again.scores["loss"], got.scores["loss"], rtol=1e-4, atol=1e-5)
     assert [*again.scores] == ["loss"]

@@ -106,7 +106,7 @@ def test_simulations_with_noise():
     """The same of training: hospitals that clip and add noise as they say, and three that do not."""
     data, multiplier = hospitals((60, 40, 50), test=5), 2.0
     epsilon = gaussian_epsilon(multiplier, DELTA)
-    sim = jaxfed.Simulation(data, logistic(), noisy_sgd(multiplier), splits=("test",))
+    sim = jaxfed.Simulation(data, logistic(), noisy_sgd(multiplier), splits=("test",), devices=1)
     ask = {"epsilon": epsilon, "delta": DELTA, "canaries": 400}
     # as many canaries of each are in the data, so that one program serves all
     first, *others = [seed for seed in range(400) if coin_flips(400, seed).sum() == 200][:3]

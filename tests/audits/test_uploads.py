@@ -91,7 +91,7 @@ def test_several_patients():
     """Units that see one patient alone have that patient; matching needs no such luck."""
     sim, rows = simulation(model=mlp(16)), [4, 7]
     for distance in ("cosine", "euclidean"):
-        got = invert(sim, "west", rows, method="matching", distance=distance, steps=800, restarts=2)
+        got = invert(sim, "west", rows, method="matching", distance=distance, steps=1500, restarts=2)
         assert got.table["in_sd"].median() < 0.02
         assert got.rows == (4, 7)
         np.testing.assert_allclose(got.true, as_measured("west", rows), rtol=1e-5, atol=1e-5)

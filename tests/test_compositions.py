@@ -12,7 +12,7 @@ from groups import CATALOGUE as OF_GROUPS
 from groups import GroupLab
 
 import jaxfed
-from jaxfed import aggregators, participation, transforms
+from jaxfed import aggregators, participation, privacy, transforms
 from jaxfed.aggregators import (
     NNM,
     Bucketing,
@@ -26,10 +26,12 @@ from jaxfed.aggregators import (
     chain,
 )
 from jaxfed.algorithms import FedAvg, mixed
+from jaxfed.core.aggregation import Part
 from jaxfed.core.engine import rounds
 from jaxfed.core.engine.recipe import COPIED, STATE
 from jaxfed.core.errors import InvalidInput, Problems
 from jaxfed.core.group_algorithm import GroupAlgorithm, Parts
+from jaxfed.privacy import SecureSum
 from jaxfed.spec.road import check_road
 from jaxfed.spec.spec import Spec
 from jaxfed.transforms import Clip, Noise, TopK
@@ -49,6 +51,7 @@ ROADS = {
     "Clip": chain(Clip(1.0), WeightedMean()),
     "TopK": chain(TopK(0.5), WeightedMean()),
     "Noise": chain(WeightedMean(), Noise(1.0, 1.0, 5.0)),
+    "SecureSum": SecureSum(4.0, 12, masked=True),
 }
 PARTICIPATIONS = {
     "Everyone": participation.Everyone(),
@@ -104,8 +107,9 @@ def keeps(lab):
 
 def test_every_part_is_among_the_roads():
     parts = {type(part).__name__ for road in ROADS.values() for part in as_chain(road).parts}
-    classes = (getattr(module, name) for module in (aggregators, transforms) for name in module.__all__)
-    exported = {cls.__name__ for cls in classes if isinstance(cls, type)}
+    modules = (aggregators, transforms, privacy)
+    classes = (getattr(module, name) for module in modules for name in module.__all__)
+    exported = {cls.__name__ for cls in classes if isinstance(cls, type) and issubclass(cls, Part)}
     assert parts == exported
 
 

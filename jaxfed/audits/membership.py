@@ -3,7 +3,7 @@
     loss threshold:  a row whose loss is at most the mean loss of training rows is called a member
     LiRA:            score = log N(phi; mu_in, sd_in) - log N(phi; mu_out, sd_out),   phi = log p / (1 - p)
 
-Yeom, Giacomelli, Fredrikson, Jha 2018, arXiv:1709.01604, Definition 4 and Adversary 1; Carlini, Chien, Nasr,
+Yeom, Giacomelli, Fredrikson, Jha 2018, arXiv:1709.01604, also for the advantage; Carlini, Chien, Nasr,
 Song, Terzis, Tramer 2022, arXiv:2112.03570, Algorithm 1 (online). mu and sd are those of a row's confidence
 phi over shadow models that were trained with it and without it. All shadow models are one compiled program.
 The attacker knows the final model, every setting, and the rows that he asks about.

@@ -6,7 +6,7 @@ they are, and v guesses are right. If the algorithm is (epsilon, delta) differen
     P(at least v right) <= beta + 2 m delta alpha,
     beta = P(B >= v),   alpha = max_i P(v > B >= v - i) / i,   B ~ Binomial(r, e^epsilon / (1 + e^epsilon))
 
-Steinke, Nasr, Jagielski 2023, "Privacy auditing with one (1) training run", arXiv:2305.08846, Theorem 5.2. An
+Steinke, Nasr, Jagielski 2023, "Privacy auditing with one (1) training run", arXiv:2305.08846. An
 epsilon for which this is below 1 - confidence is refuted; the bound is the largest such one. A bound above
 the claimed epsilon shows that the claim is wrong. A bound below it shows nothing: perhaps the attack is weak.
 """

@@ -1,13 +1,13 @@
 """Pairwise masks that cancel in the sum, as a server of secure aggregation meets them.
 
-    hospital i sends  y_i = x_i + b_i + sum_{j > i} m_ij - sum_{j < i} m_ij    (mod 2^R),   j over its
-    neighbours server:           sum_i x_i = sum_{i arrived} (y_i - b_i) - sum_{i arrived, j lost} +-m_ij
+    hospital i sends  y_i = x_i + b_i + sum_{j > i} m_ij - sum_{j < i} m_ij    (mod 2^R)
+    server:           sum_i x_i = sum_{i arrived} (y_i - b_i) - sum_{i arrived, j lost} +-m_ij
 
-m_ij is a mask that i and j share, and b_i one of its own. Of a hospital whose upload is lost the others
-reveal the masks m_ij, and of one that arrived the mask b_i; never both of the same hospital. Bonawitz et al.
-2017, "Practical secure aggregation for privacy-preserving machine learning", doi:10.1145/3133956.3133982.
-With fewer neighbours than all others: Bell, Bonawitz, Gascon, Lepoint, Raykova 2020, arXiv:2002.09352 (a
-random circulant graph).
+m_ij is a mask that i and its neighbour j share, and b_i one of its own. Of a hospital whose upload is lost
+the others reveal the masks m_ij, and of one that arrived the mask b_i; never both of the same hospital.
+Bonawitz et al. 2017, "Practical secure aggregation for privacy-preserving machine learning",
+doi:10.1145/3133956.3133982. With fewer neighbours than all others: Bell, Bonawitz, Gascon, Lepoint, Raykova
+2020, doi:10.1145/3372297.3417885 (a random circulant graph).
 
 This is the arithmetic and no cryptography: the masks come from the seed of the run, and protect nobody.
 """

@@ -6,7 +6,8 @@
 
 Bonawitz et al. 2017, doi:10.1145/3133956.3133982, and for fewer masks Bell et al. 2020,
 doi:10.1145/3372297.3417885. Sums of whole numbers have no rounding, so that order, blocks, devices and masks
-change no bit of the result. The sum must stay below 2^(R - 1): bits of a value and bits of the sum of weights share the ring.
+change no bit of the result. The sum must stay below 2^(R - 1): bits of a value and bits of the sum of weights
+share the ring.
 
 This part computes what a server would receive. It is no cryptography, and a simulation protects nobody.
 """

@@ -16,19 +16,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pandas as pd
-from jax import Array
 
 from jaxfed.audits.confidence import check_attackable
+from jaxfed.audits.matching import matched
 from jaxfed.audits.uploads import initial_variables, received, training_rows
-from jaxfed.core import tree
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean, spelled
 from jaxfed.core.problem import Batch, Problem
@@ -144,7 +141,7 @@ def invert(
     else:
         shape = (restarts, *x.shape)
         starts = jax.random.normal(jax.random.fold_in(jax.random.key(seed), 1), shape)
-        found, apart = _matched(
+        found, apart = matched(
             problem, start, gradient, starts, jnp.asarray(y), learning_rate, steps, distance == "cosine"
         )
         guesses = np.asarray(found[int(np.nanargmin(np.asarray(apart)))])
@@ -215,41 +212,6 @@ def _dense_layers(params: Any, width: int, path: str = "") -> list[tuple[str, tu
     if kernel is not None and bias is not None and kernel.ndim == 2 and kernel.shape[0] == width:
         return [(path, (kernel, bias))]
     return [layer for name, part in params.items() for layer in _dense_layers(part, width, f"{path}/{name}")]
-
-
-@partial(jax.jit, static_argnames=("steps", "cosine"))
-def _matched(
-    problem: Problem,
-    variables: Variables,
-    gradient: PyTree,
-    starts: Array,
-    y: Array,
-    learning_rate: Array | float,
-    steps: int,
-    cosine: bool,
-) -> tuple[Array, Array]:
-    """``[R, B, ...]`` rows whose gradient is near to the given one, and ``[R]`` the distances."""
-    key = jax.random.key(0)
-
-    def apart(x: Array) -> Array:
-        own = problem.gradient(variables, Batch(x, y, jnp.ones(len(y)), key)).params
-        if not cosine:
-            return tree.squared_norm(tree.subtract(own, gradient))
-        norms = tree.squared_norm(own) * tree.squared_norm(gradient)
-        return 1 - tree.dot(own, gradient) / jnp.sqrt(jnp.maximum(norms, 1e-30))
-
-    rule = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
-
-    def descend(x: Array) -> tuple[Array, Array]:
-        def step(_: Any, carry: tuple[Array, Any]) -> tuple[Array, Any]:
-            x, state = carry
-            updates, state = rule.update(jax.grad(apart)(x), state)
-            return optax.apply_updates(x, updates), state
-
-        x, _ = jax.lax.fori_loop(0, steps, step, (x, rule.init(x)))
-        return x, apart(x)
-
-    return jax.vmap(descend)(starts)
 
 
 def _nearest(true: np.ndarray, guesses: np.ndarray) -> np.ndarray:

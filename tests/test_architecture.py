@@ -31,9 +31,10 @@ LAYERS = {
     "results": {"core", "records", "figures", "storage", "data"},
     "training": BELOW_TRAINING,
     "sweep": BELOW_TRAINING | {"training"},
+    "audits": BELOW_TRAINING | {"training", "sweep"},
     "simulation": BELOW_TRAINING | {"training", "sweep"},
     "bench": BELOW_TRAINING | {"training", "sweep"},
-    "": BELOW_TRAINING | {"training", "sweep", "simulation", "bench"},
+    "": BELOW_TRAINING | {"training", "sweep", "audits", "simulation", "bench"},
     # the public names, and what writes files and figures
     "cli": WINGS | {"", "core", "runtime", "storage", "figures"},
 }

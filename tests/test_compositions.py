@@ -12,7 +12,7 @@ from groups import CATALOGUE as OF_GROUPS
 from groups import GroupLab
 
 import jaxfed
-from jaxfed import aggregators, participation, transforms
+from jaxfed import aggregators, participation, privacy, transforms
 from jaxfed.aggregators import (
     ARC,
     CAF,
@@ -37,10 +37,12 @@ from jaxfed.aggregators import (
     chain,
 )
 from jaxfed.algorithms import FedAvg, mixed
+from jaxfed.core.aggregation import Part
 from jaxfed.core.engine import rounds
 from jaxfed.core.engine.recipe import COPIED, STATE
 from jaxfed.core.errors import InvalidInput, Problems
 from jaxfed.core.group_algorithm import GroupAlgorithm, Parts
+from jaxfed.privacy import SecureSum
 from jaxfed.spec.road import check_road
 from jaxfed.spec.spec import Spec
 from jaxfed.transforms import Clip, Noise, TopK
@@ -71,6 +73,7 @@ ROADS = {
     "DnC": DnC(1),
     "ARC": chain(ARC(1), Median()),
     "StaticClipping": chain(StaticClipping(1.0), Median()),
+    "SecureSum": SecureSum(4.0, 12, masked=True),
 }
 PARTICIPATIONS = {
     "Everyone": participation.Everyone(),
@@ -80,7 +83,7 @@ PARTICIPATIONS = {
 }
 # A rule sees uploads as rows of numbers, whoever sent them. Every algorithm is traced with one road of each
 # kind, and every road with algorithms whose uploads differ most; all pairs are asked what is refused.
-KINDS = ("WeightedMean", "Median", "CentredClipping", "NNM", "Clip", "TopK", "Noise")
+KINDS = ("WeightedMean", "Median", "CentredClipping", "NNM", "Clip", "TopK", "Noise", "SecureSum")
 SENDERS = ("FedAvg", "Scaffold, option II", "FedBN", "HeteroFL")
 kinds = pytest.mark.parametrize("road", KINDS)
 
@@ -130,8 +133,9 @@ def keeps(lab):
 
 def test_every_part_is_among_the_roads():
     parts = {type(part).__name__ for road in ROADS.values() for part in as_chain(road).parts}
-    classes = (getattr(module, name) for module in (aggregators, transforms) for name in module.__all__)
-    exported = {cls.__name__ for cls in classes if isinstance(cls, type)}
+    modules = (aggregators, transforms, privacy)
+    classes = (getattr(module, name) for module in modules for name in module.__all__)
+    exported = {cls.__name__ for cls in classes if isinstance(cls, type) and issubclass(cls, Part)}
     assert parts == exported
 
 

@@ -8,7 +8,7 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
-SMALL = {"HOSPITALS": 12, "ROUNDS": 4, "SEEDS": 2}
+SMALL = {"HOSPITALS": 12, "ROUNDS": 4, "SEEDS": 2, "SHADOWS": 4}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

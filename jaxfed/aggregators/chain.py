@@ -31,15 +31,21 @@ def chain(*parts: Part) -> Chain:
     chain(NNM(f=2), TrimmedMean(trim=0.2))
     """
     places = [_place(part) for part in parts]
-    text = f"chain({', '.join(type(part).__name__ for part in parts)})"
-    rules = [type(part).__name__ for part, place in zip(parts, places, strict=True) if place == 2]
+    text = f"chain({', '.join(map(_name, parts))})"
+    rules = [_name(part) for part, place in zip(parts, places, strict=True) if place == 2]
     if len(rules) > 1:
-        raise InvalidInput(f"{text}: {' and '.join(rules)} are {len(rules)} rules; give one")
+        hiding = [name for name, part in zip(map(_name, parts), parts, strict=True) if part.hides]
+        why = (
+            f", and with {hiding[0]} the server sees no single upload that another could use"
+            if hiding
+            else ""
+        )
+        raise InvalidInput(f"{text}: {' and '.join(rules)} are {len(rules)} rules{why}; give one")
     for (part, place), (after, next_place) in zip(
         zip(parts, places, strict=True), list(zip(parts, places, strict=True))[1:], strict=False
     ):
         if next_place < place:
-            name, other = type(after).__name__, type(part).__name__
+            name, other = _name(after), _name(part)
             raise InvalidInput(
                 f"{text}: {name} is a {_PLACES[next_place][1]} and belongs before {other}, a "
                 f"{_PLACES[place][1]}; give {_ORDER}"
@@ -54,6 +60,10 @@ def chain(*parts: Part) -> Chain:
 def as_chain(aggregator: Part | Chain) -> Chain:
     """The chain itself, or that of a single part."""
     return aggregator if isinstance(aggregator, Chain) else chain(aggregator)
+
+
+def _name(part: Part) -> str:
+    return type(part).__name__
 
 
 def _place(part: Any) -> int:

@@ -19,6 +19,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 from jax import Array
 
 from jaxfed.core.pytree import pytree
@@ -47,14 +48,27 @@ class Part:
         names_hospital: whether a number of this part is that of a hospital, so that upload k has to be that
             of hospital k.
         reorders: whether upload k after this part is not that of hospital k.
+        hides: whether the server learns the aggregate alone, and no single upload.
     """
 
     names_hospital: ClassVar[bool] = False
     reorders: ClassVar[bool] = False
+    hides: ClassVar[bool] = False
 
     def problems(self, clients: int) -> list[str]:
         """Reasons why this part cannot work with ``clients`` clients, each with the remedy."""
         return []
+
+    def weight_problems(self, weights: np.ndarray) -> list[str]:
+        """Reasons why this part cannot work with these weights, each with the remedy.
+
+        ``weights [K]`` are the largest that can take part in a round, of at most K hospitals.
+        """
+        return []
+
+    def wire_bytes(self, upload: Upload, before: int) -> int:
+        """The bytes that a hospital sends; without this part ``before``. ``upload`` has shapes only."""
+        return before
 
 
 class Transform(Part, abc.ABC):
@@ -67,10 +81,6 @@ class Transform(Part, abc.ABC):
     @abc.abstractmethod
     def apply(self, upload: Upload, state: PyTree, sender: Sender) -> tuple[Upload, PyTree]:
         """The upload that is sent instead of ``upload``, and the client's new state."""
-
-    def wire_bytes(self, upload: Upload, before: int) -> int:
-        """The bytes that are sent; without this part they are ``before``. ``upload`` has shapes only."""
-        return before
 
 
 class Mixer(Part, abc.ABC):
@@ -100,7 +110,13 @@ class Attack(Mixer):
 
 
 class Rule(Part, abc.ABC):
-    """Maps all uploads to one. The engine stores the uploads: ``[K, N / D]`` on each of D devices."""
+    """Maps all uploads to one. The engine stores the uploads: ``[K, N / D]`` on each of D devices.
+
+    Attributes:
+        averages: whether the aggregate is the weighted mean of the uploads, up to a factor.
+    """
+
+    averages: ClassVar[bool] = False
 
     def init(self, update: Array) -> PyTree:
         """The server's state, the same on every device, or ``()``; ``update`` is whole, ``[N]``."""
@@ -197,9 +213,9 @@ class Chain:
         for part in self.parts:
             problems += [f"{type(part).__name__}: {problem}" for problem in part.problems(clients)]
             clients = part.left(clients) if isinstance(part, Mixer) else clients
-        for before, after in zip(self.mixers, self.mixers[1:], strict=False):
-            if isinstance(after, Attack) and not isinstance(before, Attack):
-                name, other = type(after).__name__, type(before).__name__
+        for first, second in zip(self.mixers, self.mixers[1:], strict=False):
+            if isinstance(second, Attack) and not isinstance(first, Attack):
+                name, other = type(second).__name__, type(first).__name__
                 problems.append(
                     f"{name} is an attack: give it before {other}, which sees what attackers send"
                 )

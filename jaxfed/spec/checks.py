@@ -23,7 +23,7 @@ from jaxfed.core.participation import Participation
 from jaxfed.data.notices import warn_scales
 from jaxfed.spec.groups import check_algorithm, check_groups
 from jaxfed.spec.metrics import check_metrics
-from jaxfed.spec.road import check_road
+from jaxfed.spec.road import check_road, check_single_uploads
 from jaxfed.spec.shapes import batch_of, outline
 from jaxfed.spec.spec import Spec
 
@@ -201,6 +201,8 @@ def _check_shapes(spec: Spec, problems: Problems) -> None:
     if problems.count > before:
         return
     check_algorithm(spec, variables, batch_of(spec.hospitals.x, 2), problems)
+    if problems.count == before:
+        check_single_uploads(spec, problems)
 
 
 def _check_optimizers(spec: Spec, params: Any, problems: Problems) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -61,11 +61,42 @@ def costs_of_groups(recipe: Recipe, x: Any, y: Any, clients: int = 2) -> list[Co
     Numbers that differ between hospitals have the value of the first hospital; a slice of the model counts
     as the whole model.
     """
-    recipe = hyperparameters.at_round(hyperparameters.at_hospital(recipe, 0), jnp.zeros((), jnp.int32))
+    recipe = _resolved(recipe)
     return [_costs(recipe, local, x, y, clients) for local in recipe.locals]
 
 
-def _costs(recipe: Recipe, local: LocalTraining, x: Any, y: Any, clients: int) -> Costs:
+def seen_singly(recipe: Recipe, x: Any, y: Any) -> bool:
+    """Whether the server sees a part of the uploads hospital by hospital; nothing is run."""
+    recipe = _resolved(recipe)
+    uploads = [_messages(recipe, local, x, y, 2).upload for local in recipe.locals]
+    return bool(jax.tree.leaves([upload.each for upload in uploads]))
+
+
+def _resolved(recipe: Recipe) -> Recipe:
+    """The recipe with the numbers of the first round and the first hospital."""
+    return hyperparameters.at_round(hyperparameters.at_hospital(recipe, 0), jnp.zeros((), jnp.int32))
+
+
+class _Messages(NamedTuple):
+    """The shapes of a hospital's part of a round.
+
+    Attributes:
+        variables: of the model.
+        client: the state of the algorithm in the hospital.
+        sent: leaves of the server's state that the hospital's program reads.
+        asked: the update of the first exchange; ``()`` without one.
+        upload: of the main exchange.
+    """
+
+    variables: Any
+    client: Any
+    sent: list[Any]
+    asked: Any
+    upload: Upload
+
+
+def _messages(recipe: Recipe, local: LocalTraining, x: Any, y: Any, clients: int) -> _Messages:
+    """The shapes for one hospital; numbers of ``recipe`` are those of a round and a hospital."""
     algorithm, key = recipe.algorithm, jax.eval_shape(lambda: jax.random.key(0))
     x, y = (
         jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, _dtype(leaf)), rows) for rows in (x, y)
@@ -91,15 +122,20 @@ def _costs(recipe: Recipe, local: LocalTraining, x: Any, y: Any, clients: int) -
     sent, (asked, upload) = _sent(act, server, client, x, y, count, count, key)
     if algorithm.asks:
         sent += jax.tree.leaves(asked)  # the answer travels down again
-    stored = _bytes(client)
+    return _Messages(variables, client, sent, asked, upload)
+
+
+def _costs(recipe: Recipe, local: LocalTraining, x: Any, y: Any, clients: int) -> Costs:
+    seen = _messages(recipe, local, x, y, clients)
+    stored = _bytes(seen.client)
     up = 0
-    for exchange in [Upload(asked), upload] if algorithm.asks else [upload]:
+    for exchange in [Upload(seen.asked), seen.upload] if recipe.algorithm.asks else [seen.upload]:
         travels = _bytes(exchange)
         for transform in recipe.chain.transforms:
             travels = transform.wire_bytes(exchange, travels)
             stored += _bytes(jax.eval_shape(transform.init, exchange))
-        up += travels
-    return Costs(upload=up, download=_bytes(sent), state=stored, model=_bytes(variables))
+        up += recipe.chain.rule.wire_bytes(exchange, travels)
+    return Costs(upload=up, download=_bytes(seen.sent), state=stored, model=_bytes(seen.variables))
 
 
 def _sent(act: Callable[..., Any], server: Any, *rest: Any) -> tuple[list[Any], Any]:

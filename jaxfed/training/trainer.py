@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ from jaxfed.core.engine import runs, slots
 from jaxfed.core.engine.recipe import RoundInfo
 from jaxfed.core.group_algorithm import Parts
 from jaxfed.core.layout import memory
-from jaxfed.core.layout.plan import Plan
+from jaxfed.core.layout.plan import Placement, Plan
 from jaxfed.core.types import State, Variables
 from jaxfed.records.history import Arrays, History
 from jaxfed.results.run import Selected
@@ -193,36 +193,44 @@ class Trainer:
         return earlier or Selected(int(slot.state.round[0]), self.variables(slot.state))
 
     def variables(self, state: State) -> Variables:
-        """The model of a state ``[1, ...]``: the global model, or with personal models one per hospital.
+        """The model of a state ``[1, ...]``; see :func:`deployed`."""
+        return deployed(self.spec, self.placed.placements[0], _first(state))
 
-        With ``models`` they are ``params[group]`` and ``stats[group]``. Leaves of personal models are
-        ``[hospitals of the group, ...]`` in the data set's order.
-        """
-        state = _first(state)
-        recipe = hyperparameters.after_rounds(self.spec.recipe, state.round)
-        algorithm = jax.tree.map(jnp.asarray, recipe.algorithm)  # to be indexed by a traced number
-        by_group = {}
-        for g, name in enumerate(self.names):
-            server = Parts(state.server.common, state.server.group[g])
-            clients = state.clients[g].algorithm
-            if not algorithm.personal:
-                by_group[name] = jax.tree.map(np.asarray, algorithm.variables(server, _first(clients)))
-                continue
-            placement = self.placed.placements[0][g]
-            at = placement.position
-            members = members_of(self.spec.group_of, self.spec)[g]
-            deployed = jax.vmap(
-                lambda hospital, client, server=server: hyperparameters.at_hospital(
-                    algorithm, hospital
-                ).variables(server, client)
-            )
-            states = jax.tree.map(lambda leaf: leaf[at], clients)  # noqa: B023
-            by_group[name] = jax.tree.map(np.asarray, deployed(members, states))
-        if self.spec.models is None:
-            return by_group[ALL]
-        return Variables(
-            {name: v.params for name, v in by_group.items()}, {name: v.stats for name, v in by_group.items()}
+
+def deployed(spec: Spec, placements: Sequence[Placement], state: State) -> Variables:
+    """The model of a state: the global model, or with personal models one per hospital.
+
+    With ``models`` they are ``params[group]`` and ``stats[group]``. Leaves of personal models are
+    ``[hospitals of the group, ...]`` in the data set's order.
+
+    Args:
+        spec: the specification of the run.
+        placements: of each group's hospitals.
+        state: without an axis over slots.
+    """
+    recipe = hyperparameters.after_rounds(spec.recipe, state.round)
+    algorithm = jax.tree.map(jnp.asarray, recipe.algorithm)  # to be indexed by a traced number
+    by_group = {}
+    for g, name in enumerate(spec.local_trainings):
+        server = Parts(state.server.common, state.server.group[g])
+        clients = state.clients[g].algorithm
+        if not algorithm.personal:
+            by_group[name] = jax.tree.map(np.asarray, algorithm.variables(server, _first(clients)))
+            continue
+        at = placements[g].position
+        members = members_of(spec.group_of, spec)[g]
+        of_hospital = jax.vmap(
+            lambda hospital, client, server=server: hyperparameters.at_hospital(
+                algorithm, hospital
+            ).variables(server, client)
         )
+        states = jax.tree.map(lambda leaf: leaf[at], clients)  # noqa: B023
+        by_group[name] = jax.tree.map(np.asarray, of_hospital(members, states))
+    if spec.models is None:
+        return by_group[ALL]
+    return Variables(
+        {name: v.params for name, v in by_group.items()}, {name: v.stats for name, v in by_group.items()}
+    )
 
 
 @jax.jit  # one small program, where indexing leaf by leaf is one for each shape

@@ -19,7 +19,7 @@ import optax
 import pandas as pd
 
 from jaxfed.algorithms import FedAvg
-from jaxfed.bench import tables
+from jaxfed.bench import report, tables
 from jaxfed.bench.catalogue import FULL, Grid
 from jaxfed.bench.cells import Cells, cells_of, check, defences_of, families, settings_of
 from jaxfed.bench.dissimilarity import Dissimilarity, dissimilarity
@@ -104,9 +104,10 @@ class Benchmark:
 
     def save(self, folder: str | Path) -> Path:
         """Write tables (CSV, JSON), figures (PNG, SVG) and one self-contained page, ``report.html``."""
-        from jaxfed.bench.report import write
-
-        return write(self, Path(folder))
+        written = {"rounds": self.chosen, "final": self.final, "worst": self.worst_cases}
+        figures = {kind: self.plot(kind) for kind in report.FIGURES}
+        whole = (self.summary, self.metric, self.measured, self.impossible, self.provenance, self.record())
+        return report.write(report.Contents(self.grid, written, figures, *whole), Path(folder))
 
     def record(self) -> dict[str, Any]:
         """Everything but the curves as plain text and numbers."""

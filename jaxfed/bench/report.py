@@ -8,14 +8,16 @@ import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from jaxfed.bench import tables
+from jaxfed.bench.catalogue import Grid
+from jaxfed.bench.dissimilarity import Dissimilarity
 
 if TYPE_CHECKING:
-    from jaxfed.bench.benchmark import Benchmark
+    from matplotlib.figure import Figure
 
 FIGURES = {
     "heatmap": "Every rule under every attack",
@@ -48,39 +50,63 @@ From a share of attackers of 1 / (2 + B<sup>2</sup>) on, no rule is guaranteed t
 """
 
 
-def write(benchmark: Benchmark, folder: Path) -> Path:
+class Contents(NamedTuple):
+    """What is written.
+
+    Attributes:
+        grid: what was compared.
+        tables: ``rounds``, ``final`` and ``worst``.
+        figures: those of ``FIGURES``.
+        summary: sentences.
+        metric: the metric of each setting.
+        measured: heterogeneity of each setting.
+        impossible: defences that were left out, and why.
+        provenance: versions, device, time, seconds.
+        record: all of it but the curves, as plain text and numbers.
+    """
+
+    grid: Grid
+    tables: dict[str, pd.DataFrame]
+    figures: dict[str, Figure]
+    summary: list[str]
+    metric: dict[str, str]
+    measured: dict[str, Dissimilarity]
+    impossible: dict[str, str]
+    provenance: dict[str, Any]
+    record: dict[str, Any]
+
+
+def write(contents: Contents, folder: Path) -> Path:
     """Write ``rounds.csv, final.csv, worst.csv, aggregators.json``, the figures and ``report.html``."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = {"rounds": benchmark.chosen, "final": benchmark.final, "worst": benchmark.worst_cases}
-    for name, table in written.items():
+    for name, table in contents.tables.items():
         table.to_csv(folder / f"{name}.csv", index=False, float_format="%.5g")
-    (folder / "aggregators.json").write_text(json.dumps(benchmark.record(), indent=1) + "\n")
+    (folder / "aggregators.json").write_text(json.dumps(contents.record, indent=1) + "\n")
     pictures = {}
-    for kind in FIGURES:
-        figure = benchmark.plot(kind)
+    for kind, figure in contents.figures.items():
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=130)
         pictures[kind] = buffer.getvalue()
         (folder / f"{kind}.png").write_bytes(pictures[kind])
         figure.savefig(folder / f"{kind}.svg")
-    (folder / "report.html").write_text(_page(benchmark, pictures))
+    (folder / "report.html").write_text(_page(contents, pictures))
     return folder
 
 
-def _page(benchmark: Benchmark, pictures: dict[str, bytes]) -> str:
-    grid, origin = benchmark.grid, benchmark.provenance
+def _page(contents: Contents, pictures: dict[str, bytes]) -> str:
+    grid, origin = contents.grid, contents.provenance
     sizes = [
         {
             "setting": name,
-            "metric": benchmark.metric[name],
+            "metric": contents.metric[name],
             "B^2": f"{size.b_squared:.3f}",
             "G^2": f"{size.g_squared:.3g}",
             "bound 1 / (2 + B^2)": f"{size.bound:.3f}",
             "malicious": f"{grid.malicious:.2f}",
         }
-        for name, size in benchmark.measured.items()
+        for name, size in contents.measured.items()
     ]
-    left_out = [f"{name}: {why}" for name, why in benchmark.impossible.items()]
+    left_out = [f"{name}: {why}" for name, why in contents.impossible.items()]
     versions = [f"{name} {origin[name]}" for name in ("jaxfed", "jax", "numpy", "python") if name in origin]
     return PAGE.format(
         style=STYLE,
@@ -91,12 +117,12 @@ def _page(benchmark: Benchmark, pictures: dict[str, bytes]) -> str:
         steps=grid.steps,
         batch="on all rows" if grid.batch_size is None else f"on {grid.batch_size} rows each",
         hidden=f"with {grid.hidden} hidden units" if grid.hidden else "without hidden layers",
-        summary=_list(benchmark.summary),
-        worst=_table(tables.shown(benchmark.worst_cases)),
+        summary=_list(contents.summary),
+        worst=_table(tables.shown(contents.tables["worst"])),
         measured=_table(pd.DataFrame(sizes)),
         images="".join(_image(title, pictures[kind]) for kind, title in FIGURES.items()),
         impossible=f"<h2>Left out</h2>{_list(left_out)}" if left_out else "",
-        final=_table(tables.shown(benchmark.final)),
+        final=_table(tables.shown(contents.tables["final"])),
         origin=f"{origin['seconds']:.0f} s in the last process, of which {origin['compile_seconds']:.0f} s "
         f"compilation, on {origin['device']}; {', '.join(versions)}; {origin['created']}.",
     )

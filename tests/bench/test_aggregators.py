@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxfed import InvalidInput, attacks, bench, cli
+from jaxfed import InvalidInput, Simulation, attacks, bench, cli
 from jaxfed.aggregators import Median, chain
 from jaxfed.bench import benchmark as running
 from jaxfed.bench import catalogue, tables
@@ -15,7 +15,6 @@ from jaxfed.bench.cells import cells_of, settings_of
 from jaxfed.bench.dissimilarity import Dissimilarity, dissimilarity
 from jaxfed.core import keys
 from jaxfed.data import synthetic_ehr
-from jaxfed.simulation import Simulation
 from jaxfed.sweep.executor import ProgramRunner
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

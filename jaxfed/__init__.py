@@ -1,6 +1,6 @@
 """jaxfed: federated learning between hospitals, all hospitals as one batched axis."""
 
-from jaxfed import aggregators, algorithms, data, evaluation, models, participation, transforms
+from jaxfed import aggregators, algorithms, data, evaluation, models, participation, privacy, transforms
 from jaxfed.aggregators import chain
 from jaxfed.algorithms import FedAvg, FedSGD, LocalOnly
 from jaxfed.core.dataset import Dataset
@@ -47,6 +47,7 @@ __all__ = [
     "models",
     "optimizer",
     "participation",
+    "privacy",
     "per_hospital",
     "pytree",
     "schedule",

@@ -19,6 +19,7 @@ from jaxfed.core.errors import InvalidInput, spelled
 from jaxfed.core.types import Variables
 from jaxfed.data.notices import warn_unmeasured
 from jaxfed.participation import Everyone
+from jaxfed.privacy import PatientDP
 from jaxfed.results.run import Run
 from jaxfed.results.sweep import Sweep
 from jaxfed.spec import paths
@@ -75,7 +76,8 @@ class Simulation(Spec):
     def local_only(self) -> Simulation:
         """The baseline without a federation: every hospital trains alone, with the same settings."""
         alone: Any = LocalOnly() if self.models is None else ByGroup(LocalOnly())
-        return self.replace(algorithm=alone, participation=Everyone(), aggregator=WeightedMean())
+        unit = self.privacy if isinstance(self.privacy, PatientDP) else None  # nothing leaves a hospital
+        return self.replace(privacy=unit, algorithm=alone, participation=Everyone(), aggregator=WeightedMean())
 
     def pooled(self) -> Simulation:
         """The baseline without privacy: all training rows in one place, evaluated per hospital.
@@ -100,6 +102,7 @@ class Simulation(Spec):
             evaluate_on=self.evaluate_on or self.hospitals,
             weights=None,
             aggregator=WeightedMean(),
+            privacy=self.privacy if isinstance(self.privacy, PatientDP) else None,
         )
 
     @spelled
@@ -150,6 +153,9 @@ class Simulation(Spec):
         warn_unmeasured(self.evaluation_hospitals, self.splits, stacklevel=4)
         total = int(rounds) + (0 if resume is None else len(resume.history.refused))
         warn_faded([self], total, stacklevel=4)
+        lasts = None if self.private is None else self.private.lasts
+        if lasts is not None:  # the whole run ends at its budget
+            rounds = max(min(total, lasts) - (total - int(rounds)), 0)
         return train(
             self.trainer,
             int(rounds),

@@ -77,7 +77,9 @@ class Simulation(Spec):
         """The baseline without a federation: every hospital trains alone, with the same settings."""
         alone: Any = LocalOnly() if self.models is None else ByGroup(LocalOnly())
         unit = self.privacy if isinstance(self.privacy, PatientDP) else None  # nothing leaves a hospital
-        return self.replace(privacy=unit, algorithm=alone, participation=Everyone(), aggregator=WeightedMean())
+        return self.replace(
+            privacy=unit, algorithm=alone, participation=Everyone(), aggregator=WeightedMean()
+        )
 
     def pooled(self) -> Simulation:
         """The baseline without privacy: all training rows in one place, evaluated per hospital.

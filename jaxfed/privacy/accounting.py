@@ -15,15 +15,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.metadata
+import logging
 import math
 import numbers
-import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
+from jaxfed.core.errors import Problems, did_you_mean
 from jaxfed.core.optional import needs
 
 Sampling = Literal["poisson", "truncated", "fixed"]
@@ -82,9 +82,7 @@ class Mechanism:
         problems.raise_if_any()
 
 
-def epsilon(
-    mechanism: Mechanism, steps: int, delta: float, *, accountant: Accountant = "pld"
-) -> float:
+def epsilon(mechanism: Mechanism, steps: int, delta: float, *, accountant: Accountant = "pld") -> float:
     """Epsilon of ``steps`` noisy steps at ``delta``; infinite without noise, 0 if nobody is ever drawn.
 
     >>> round(epsilon(Mechanism(1.0, rate=0.01), 1000, 1e-5), 2)
@@ -151,6 +149,10 @@ def steps_for(
         return epsilon(mechanism, units * unit, delta, accountant=accountant) <= budget
 
     low, high = 0, 1
+    quick = accountant == "pld" and not _covered(mechanism, "rdp")
+    if quick and mechanism.noise_multiplier and mechanism.rate:  # a lower bound that costs little
+        low = steps_for(budget, mechanism, delta, unit=unit, accountant="rdp")
+        high = math.ceil(1.3 * low) + 1
     while high * unit <= LARGEST_STEPS and fits(high):
         low, high = high, 2 * high
     while high - low > 1:
@@ -159,9 +161,7 @@ def steps_for(
     return low
 
 
-def curve(
-    mechanism: Mechanism, steps: Any, delta: float, *, accountant: Accountant = "pld"
-) -> np.ndarray:
+def curve(mechanism: Mechanism, steps: Any, delta: float, *, accountant: Accountant = "pld") -> np.ndarray:
     """Epsilons of several numbers of steps, as an array of their shape."""
     known = {int(n): epsilon(mechanism, int(n), delta, accountant=accountant) for n in np.unique(steps)}
     return np.vectorize(lambda n: known[int(n)], otypes=[float])(np.asarray(steps))
@@ -217,7 +217,7 @@ def share(name: str, value: Any) -> list[str]:
 
 def whole(name: str, value: Any, least: int = 1) -> list[str]:
     """A problem unless ``value`` is a whole number of at least ``least``."""
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least:
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least:
         return []
     return [f"{name}={value!r}: give a whole number >= {least}"]
 
@@ -243,25 +243,35 @@ def _covered(mechanism: Mechanism, accountant: str) -> list[str]:
 @functools.lru_cache(maxsize=4096)
 def _epsilon(mechanism: Mechanism, steps: int, delta: float, accountant: str) -> float:
     dp = library()
-    sigma = mechanism.noise_multiplier
-    # for a replaced contributor the sensitivity of the sum is twice the bound
-    half = sigma / 2 if mechanism.adjacency == "replace-one" else sigma
     if mechanism.rate == 1 and mechanism.sampling == "poisson" and accountant == "pld":
-        return float(dp.get_epsilon_gaussian(half / math.sqrt(steps), delta))
+        sensitivity = 2 if mechanism.adjacency == "replace-one" else 1  # of the sum, in units of the bound
+        return float(dp.get_epsilon_gaussian(mechanism.noise_multiplier / (sensitivity * steps**0.5), delta))
     if accountant == "pld":
         return float(_base(mechanism).self_compose(steps).get_epsilon_for_delta(delta))
-    relation = dp.NeighboringRelation
+    orders, losses = _renyi(mechanism)
+    return float(dp.rdp.compute_epsilon(orders, steps * losses, delta)[0])
+
+
+@functools.lru_cache(maxsize=4096)
+def _renyi(mechanism: Mechanism) -> tuple[np.ndarray, np.ndarray]:
+    """Orders, and the Rényi divergences of a step."""
+    dp, relation = library(), library().NeighboringRelation
+    # for a replaced contributor the sensitivity of the sum is twice the bound
+    sigma = mechanism.noise_multiplier / (2 if mechanism.adjacency == "replace-one" else 1)
     if mechanism.sampling == "fixed":
         drawn = max(1, round(mechanism.rate * (mechanism.rows or 1)))
-        event = dp.SampledWithoutReplacementDpEvent(mechanism.rows, drawn, dp.GaussianDpEvent(half))
-        counted = dp.rdp.RdpAccountant(neighboring_relation=relation.REPLACE_ONE)
+        event = dp.SampledWithoutReplacementDpEvent(mechanism.rows, drawn, dp.GaussianDpEvent(sigma))
+        accountant = dp.rdp.RdpAccountant(neighboring_relation=relation.REPLACE_ONE)
     else:
-        event = dp.PoissonSampledDpEvent(mechanism.rate, dp.GaussianDpEvent(half))
-        counted = dp.rdp.RdpAccountant()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        counted.compose(event, steps)
-        return float(counted.get_epsilon(delta))
+        event = dp.PoissonSampledDpEvent(mechanism.rate, dp.GaussianDpEvent(sigma))
+        accountant = dp.rdp.RdpAccountant()
+    logger = logging.getLogger("absl")
+    before, logger.disabled = logger.disabled, True  # it warns of every order that it leaves out
+    try:
+        accountant.compose(event)
+    finally:
+        logger.disabled = before
+    return np.asarray(accountant.orders), np.asarray(accountant.rdp)
 
 
 @functools.lru_cache(maxsize=512)
@@ -269,9 +279,7 @@ def _base(mechanism: Mechanism) -> Any:
     """The privacy loss distribution of a step."""
     dp = library()
     losses, relation = dp.pld.privacy_loss_distribution, dp.NeighboringRelation
-    neighbours = (
-        relation.REPLACE_ONE if mechanism.adjacency == "replace-one" else relation.ADD_OR_REMOVE_ONE
-    )
+    neighbours = relation.REPLACE_ONE if mechanism.adjacency == "replace-one" else relation.ADD_OR_REMOVE_ONE
     if mechanism.sampling == "truncated":
         return losses.from_truncated_subsampled_gaussian_mechanism(
             mechanism.rows,
@@ -294,7 +302,10 @@ def _noise_for(
     wanted: float, steps: int, delta: float, rate: float, adjacency: Adjacency, accountant: Accountant
 ) -> float:
     def enough(noise: float) -> bool:
-        return epsilon(Mechanism(noise, rate, adjacency=adjacency), steps, delta, accountant=accountant) <= wanted
+        return (
+            epsilon(Mechanism(noise, rate, adjacency=adjacency), steps, delta, accountant=accountant)
+            <= wanted
+        )
 
     low, high = 0.5, 1.0
     while not enough(high):

@@ -24,6 +24,7 @@ from jaxfed.core.types import PyTree, Shard, Variables
 from jaxfed.privacy.training import PrivateTraining
 
 NAME = "private_training"
+OUTSIDE = "reads a hospital's rows outside of its private steps, where no noise is added"
 LOOPS = {"scan", "while", "cond"}
 
 
@@ -35,10 +36,10 @@ class _Unreadable:
     """Rows that cannot be read."""
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise Uncovered("reads a hospital's rows outside of its private steps, where no noise is added")
+        raise Uncovered(OUTSIDE)
 
     def __getitem__(self, index: Any) -> NoReturn:
-        self.shape  # noqa: B018
+        raise Uncovered(OUTSIDE)
 
 
 def trainings_of(
@@ -59,7 +60,7 @@ def trainings_of(
     if algorithm.adapts:
         raise Uncovered("adapts the model to a hospital's rows at each evaluation, which is not accounted")
     if not algorithm.trains:
-        raise Uncovered("takes no local steps; FedAvg with steps=1 and privacy rate=1.0 is the same with them")
+        raise Uncovered("takes no local steps; FedAvg with steps=1 and rate=1.0 is the same with them")
     calls: list[PrivateTraining] = []
     keys: list[Array] = []
 
@@ -100,7 +101,8 @@ def trainings_of(
     traced = jax.make_jaxpr(act)(server, client, key, size)
     found = [*_calls(traced.jaxpr)]
     model = [leaf.shape for leaf in jax.tree.leaves(variables)]
-    alone = all([v.aval.shape for v in eqn.outvars] == model for eqn in found)
+    results: list[list[Any]] = [[v.aval for v in eqn.outvars] for eqn in found]
+    alone = all([aval.shape for aval in avals] == model for avals in results)
     if len(found) != len(calls) or not alone:
         raise Uncovered("trains inside of a loop, so that its steps cannot be counted")
     if not calls:

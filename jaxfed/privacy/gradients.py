@@ -89,7 +89,8 @@ class _Product:
         # behind a barrier, because XLA's CPU backend has a fast product of the transposed copy only
         columns = lax.optimization_barrier(jnp.moveaxis(left, 1, 0).reshape(free, rows * summed))
         result = columns @ right.reshape(rows * summed, -1)
-        result = result.reshape(self.product.outvars[0].aval.shape)
+        aval: Any = self.product.outvars[0].aval
+        result = result.reshape(aval.shape)
         for change in self.changes:
             if change.primitive.name != "optimization_barrier":
                 result = change.primitive.bind(result, **change.params)
@@ -144,7 +145,7 @@ def clipped_sum(
     else:
         factors = [_factor(square, clip / math.sqrt(len(parts)), used) for square in squares]
     summed = [p.weighted(v, factor) for p, v, factor in zip(parts, given, factors, strict=True)]
-    return Clipped(jnp.where(used, losses, 0).sum(), structure.unflatten(summed))
+    return Clipped(jnp.where(used, losses, 0).sum(), jax.tree.unflatten(structure, summed))
 
 
 def _factor(squares: Array, clip: Any, used: Array) -> Array:
@@ -163,9 +164,10 @@ def _part(jaxpr: core.Jaxpr, leaf: Any) -> _Whole | _Product:
     eqn = made.get(variable)
     if eqn is None or eqn.primitive.name != "dot_general":
         return _Whole(leaf)
-    same_type = {v.aval.dtype for v in (*eqn.invars, leaf)} == {leaf.aval.dtype}
+    invars: list[Any] = list(eqn.invars)
+    same_type = {v.aval.dtype for v in (*invars, leaf)} == {leaf.aval.dtype}
     batched = any(eqn.params["dimension_numbers"][1])
-    smaller = sum(v.aval.size for v in eqn.invars) < leaf.aval.size
+    smaller = sum(v.aval.size for v in invars) < leaf.aval.size
     if not same_type or batched or not smaller or any(isinstance(v, core.Literal) for v in eqn.invars):
         return _Whole(leaf)
     return _Product(eqn, tuple(changes))

@@ -3,9 +3,9 @@
     S <- sum_k clip(u_k, C) + N(0, (z C)^2);    update <- S / m
 
 McMahan, Ramage, Talwar, Zhang 2018, arXiv:1710.06963: ``m`` is the expected number of hospitals of a round
-and never the realised one; every hospital counts once, whatever its size; all of an upload is clipped together,
-SCAFFOLD's controls included. An upload that is not finite counts as zero. With adaptive clipping (Andrew,
-Thakkar, McMahan, Ramaswamy 2021, arXiv:1905.03871) the bound follows a quantile of the uploads' norms:
+and never the realised one; every hospital counts once, whatever its size; all of an upload is clipped
+together, SCAFFOLD's controls included. An upload that is not finite counts as zero. With adaptive clipping
+(Andrew, Thakkar, McMahan, Ramaswamy 2021, arXiv:1905.03871) the bound follows a quantile of the norms:
 
     b <- (sum_k 1[||u_k|| <= C] + N(0, sigma_b^2)) / m;    C <- C exp(-eta (b - gamma))
 
@@ -77,8 +77,8 @@ class HospitalDP:
         delta: of the guarantee; well below 1 over the number of hospitals.
         rounds: static; the rounds for which ``epsilon`` chooses the noise.
         until_epsilon: the run goes on until the next round would exceed this; None for no end.
-        where: static; ``"central"``, a trusted server adds the noise to the sum, or ``"local"``, each hospital
-            to its upload.
+        where: static; ``"central"``, a trusted server adds the noise to the sum, or ``"local"``, each
+            hospital to its upload.
         adaptive: None for a fixed bound.
         adjacency: static; what a neighbouring federation is: a hospital more or less, or another one.
         accountant: static; ``"pld"`` or ``"rdp"``.
@@ -159,9 +159,7 @@ class PrivateMean(Streamed):
         below = () if self.adaptive is None else (norm <= bound).astype(jnp.result_type(float))
         return Upload((clipped, below))
 
-    def lower(
-        self, total: Upload, weight: Array, state: Any, key: Array
-    ) -> tuple[Upload, PyTree, Metrics]:
+    def lower(self, total: Upload, weight: Array, state: Any, key: Array) -> tuple[Upload, PyTree, Metrics]:
         """The noisy sum over ``expected``, and the next bound."""
         summed, below = total.update
         key, other = jax.random.split(key)

@@ -16,7 +16,7 @@ from jaxfed.privacy.accounting import Accountant, Mechanism
 
 FINE = 1.1  # many hospitals share noise: rates and steps are rounded up to powers of this number
 MANY = 32
-CURVE = 200  # evaluations of the chosen accountant for a curve; for more the curve is that of "rdp"
+CURVE = 60  # evaluations of the chosen accountant for a curve; for more the curve is that of "rdp"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,9 +83,7 @@ class Ledger:
         return result
 
 
-def noise_of(
-    budgets: np.ndarray, steps: np.ndarray, rates: np.ndarray, privacy: Any
-) -> np.ndarray:
+def noise_of(budgets: np.ndarray, steps: np.ndarray, rates: np.ndarray, privacy: Any) -> np.ndarray:
     """``[C]`` the least noise multipliers with which ``steps [C]`` cost at most ``budgets [C]``.
 
     For more than 32 different hospitals rates and steps are rounded up by at most 10 %, so that noise is
@@ -128,8 +126,8 @@ def limits(
             first = accounting.epsilon(mechanism, int(unit), privacy.delta, accountant=privacy.accountant)
             problems.hospital(names[c]).add(
                 f"a budget of epsilon {float(budget):g} is smaller than its first round, {int(unit)} steps, "
-                f"which cost {first:.3g}; give more noise_multiplier, fewer steps, a smaller rate, or a larger "
-                "budget",
+                f"which cost {first:.3g}; give more noise_multiplier, fewer steps, a smaller rate, or a "
+                "larger budget",
                 kind="budget",
             )
     return result

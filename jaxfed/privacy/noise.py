@@ -32,4 +32,4 @@ def noisy(tree: PyTree, deviation: Array | float, key: Array) -> PyTree:
         part = drawn[first : first + leaf.size].reshape(leaf.shape)
         result.append((leaf + deviation * part).astype(leaf.dtype))
         first += leaf.size
-    return structure.unflatten(result)
+    return jax.tree.unflatten(structure, result)

@@ -11,7 +11,7 @@ import dataclasses
 from typing import Any, Literal
 
 from jaxfed.core import checks
-from jaxfed.core.hyperparameters import Number, PerHospital, Schedule
+from jaxfed.core.hyperparameters import Number, Schedule
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
 from jaxfed.privacy import accounting
@@ -126,4 +126,4 @@ def budget_problems(privacy: Any) -> list[str]:
 
 
 def _infinite(value: Any) -> bool:
-    return not isinstance(value, (PerHospital, Schedule)) and isinstance(value, float) and value == float("inf")
+    return isinstance(value, float) and value == float("inf")

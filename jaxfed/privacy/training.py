@@ -110,7 +110,8 @@ class PrivateTraining(LocalTraining):
             x, y, key = row
 
             def loss(params: PyTree) -> Array:
-                batch = Batch(*jax.tree.map(lambda leaf: leaf[None], (x, y)), jnp.ones(1), key)
+                rows, labels = jax.tree.map(lambda leaf: leaf[None], (x, y))
+                batch = Batch(rows, labels, jnp.ones(1), key)
                 return self.problem.row_losses(Variables(params, variables.stats), batch)[0][0]
 
             return jax.value_and_grad(loss)(params)

@@ -64,8 +64,8 @@ class PrivacyStatement:
 
     def __str__(self) -> str:
         lines = [
-            f"Differential privacy of a {self.unit} ({self.adjacency}): epsilon {_span(self.epsilon)} at delta "
-            f"{self.delta:g}",
+            f"Differential privacy of a {self.unit} ({self.adjacency}): epsilon {_span(self.epsilon)} at "
+            f"delta {self.delta:g}",
             f"  accounting: {self.accountant}, {self.sampling}, {_span(self.compositions)} compositions",
             f"  noise multiplier {_span(self.noise_multiplier)}, rate {_span(self.rate)}, clip {self.clip}",
         ]
@@ -76,7 +76,7 @@ class PrivacyStatement:
             )
         if self.rows_per_patient > 1:
             lines.append(
-                f"  a patient has up to {self.rows_per_patient} rows in a hospital, and this holds for one row"
+                f"  a patient has up to {self.rows_per_patient} rows in a hospital; this holds for one row"
             )
         lines += [f"  outside of it: {what}" for what in self.outside]
         return "\n".join([*lines, f"  {SIMULATED}"])

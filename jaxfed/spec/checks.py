@@ -8,6 +8,7 @@ from typing import Any, get_args
 import jax
 import numpy as np
 
+from jaxfed.aggregators import WeightedMean
 from jaxfed.core.aggregation import Chain, Part
 from jaxfed.core.algorithm import Algorithm
 from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
@@ -20,7 +21,6 @@ from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.optimizer import Optimizer, failure
 from jaxfed.core.participation import Participation
-from jaxfed.aggregators import WeightedMean
 from jaxfed.data.notices import warn_scales
 from jaxfed.privacy import HospitalDP, PatientDP
 from jaxfed.privacy.hospital import FEW
@@ -214,14 +214,14 @@ def _check_privacy(spec: Spec, problems: Problems) -> None:
     """Record why privacy cannot work with this simulation; a guarantee for few hospitals is warned of."""
     if not isinstance(spec.privacy, PatientDP | HospitalDP):
         problems.add(
-            f"privacy={spec.privacy!r}: give jaxfed.privacy.PatientDP(clip=1.0, noise_multiplier=1.0), or None"
+            f"privacy={spec.privacy!r}: give jaxfed.privacy.PatientDP(noise_multiplier=1.0), or None"
         )
         return
     if isinstance(spec.privacy, HospitalDP):
         problems.check(
             isinstance(spec.aggregator, WeightedMean) and spec.aggregator.expected is None,
-            f"aggregator={spec.aggregator!r}: HospitalDP takes its place, because another rule or noise has no "
-            "epsilon here; leave it out",
+            f"aggregator={spec.aggregator!r}: HospitalDP takes its place, because another rule or noise "
+            "has no epsilon here; leave it out",
         )
         problems.check(
             spec.weights is None, "weights: under HospitalDP every hospital counts once; leave them out"
@@ -235,8 +235,8 @@ def _check_privacy(spec: Spec, problems: Problems) -> None:
     hospitals = int((spec.hospitals.counts[:, TRAIN] > 0).sum())
     if isinstance(spec.privacy, HospitalDP) and hospitals < FEW:
         warnings.warn(
-            f"HospitalDP with {hospitals} hospitals: noise that hides a whole hospital among so few hides what "
-            "they have learnt as well; PatientDP protects each patient",
+            f"HospitalDP with {hospitals} hospitals: noise that hides a whole hospital among so few hides "
+            "what they have learnt as well; PatientDP protects each patient",
             stacklevel=7,
         )
 

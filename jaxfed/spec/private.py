@@ -1,4 +1,4 @@
-"""What privacy makes of a simulation: private trainings or a private road, and the ledger of what is spent."""
+"""What privacy makes of a simulation: private trainings or a private road, and the ledger of costs."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def private_of(
     problems.extend(privacy.problems())
     if not isinstance(algorithm, ByGroup):
         name = type(algorithm).__name__
-        problems.add(f"{name} shares more than updates of models, which is not accounted; give ByGroup(FedAvg())")
+        problems.add(f"{name} shares more than updates, which is not accounted; give ByGroup(FedAvg())")
     problems.raise_if_any()
     assert isinstance(algorithm, ByGroup)
     privacy = values.in_order(privacy, data.hospitals)
@@ -111,9 +111,7 @@ def _patients(
     else:
         noise = noise_of(_each(privacy.epsilon, len(sizes)), steps * int(privacy.rounds or 1), rates, privacy)
         given = PerHospital(noise)
-    mechanisms = [
-        privacy.mechanism(z, q) if n else None for z, q, n in zip(noise, rates, sizes, strict=True)
-    ]
+    mechanisms = [privacy.mechanism(z, q) if n else None for z, q, n in zip(noise, rates, sizes, strict=True)]
     limit = None
     if privacy.epsilon is not None:
         limit = np.full(len(sizes), privacy.rounds, np.int32)
@@ -170,7 +168,7 @@ def _hospitals(
     problems.check(not reason, f"HospitalDP does not cover {type(inner).__name__}: it {reason}")
     expected, mechanism = _participation(privacy, participation, hospitals, problems)
     problems.raise_if_any()
-    noise = privacy.noise_multiplier
+    noise: Any = privacy.noise_multiplier
     lasts = None
     if privacy.epsilon is not None:
         lasts = int(privacy.rounds or 1)
@@ -213,7 +211,7 @@ def _participation(
     """The expected number of hospitals of a round, and the mechanism without its noise."""
     local = privacy.where == "local"
     if local:  # the server sees who sends what, so that sampling hides nobody
-        expected = participation.at_most(hospitals)
+        expected = float(participation.at_most(hospitals))
         if isinstance(participation, Poisson):
             expected = float(participation.rate) * hospitals
         return float(expected), Mechanism(1.0, adjacency="replace-one")

@@ -182,9 +182,7 @@ class Spec:
         names = list(self.local_trainings)
         group = np.array([names.index(name) for name in self.group_of])
         trainings = tuple(self.local_trainings.values())
-        return private_of(
-            self.privacy, self.hospitals, self._algorithm, trainings, group, self.participation
-        )
+        return private_of(self.privacy, self.hospitals, self._algorithm, trainings, group, self.participation)
 
     @cached_property
     def _algorithm(self) -> GroupAlgorithm:

@@ -37,7 +37,9 @@ def checkpoint(now: Progress, driver: Driver, config: Mapping[str, Any]) -> Chec
     arrays = {"active": now.active, "holding": now.holding, "done": record.done, "diverged": record.diverged}
     for kind in ("single", "pooled"):
         arrays |= {f"{kind}/{name}": values for name, values in getattr(record, kind).items()}
-    arrays = {name: values.copy() for name, values in arrays.items()}  # the sweep goes on while they are written
+    arrays = {
+        name: values.copy() for name, values in arrays.items()
+    }  # the sweep goes on while they are written
     keys: dict[str, str] = {}
     states: dict[str, Any] = {f"suspended[{k}]": state for k, state in now.suspended.items()}
     if now.slots is not None:

@@ -69,7 +69,7 @@ def accounted(spec: Spec, history: History) -> tuple[History, PrivacyStatement |
 def _clip(privacy: object) -> str:
     text = repr(getattr(privacy, "clip", None))
     if isinstance(privacy, PatientDP):
-        return text + (", the whole gradient of a row" if privacy.layers == "flat" else ", split equally over arrays")
+        return text + (", the whole gradient of a row" if privacy.layers == "flat" else ", split over arrays")
     return text + ("" if getattr(privacy, "adaptive", None) is None else " at first, then adaptive")
 
 

@@ -170,7 +170,11 @@ class PrivateMean(Streamed):
             sigma = self.expected / 20 if adaptive.count_noise is None else adaptive.count_noise
             z = split_noise(self.noise_multiplier, sigma)
             # the sum of 1[...] - 1/2 of all hospitals moves by 1/2 with one of them
-            count = below - 0.5 * weight + sigma * jax.random.normal(other) * (self.noise_multiplier > 0)
+            count = (
+                below
+                - 0.5 * weight
+                + sigma * jax.random.normal(other) * (jnp.asarray(self.noise_multiplier) > 0)
+            )
             share = count / self.expected + 0.5
             new = Bound(bound * jnp.exp(-adaptive.learning_rate * (share - adaptive.quantile)))
         deviation = jnp.where(jnp.asarray(z) > 0, z * bound, 0)

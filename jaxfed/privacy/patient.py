@@ -57,7 +57,7 @@ class PatientDP:
     rounds: int | None = dataclasses.field(default=None, metadata={"static": True})
     until_epsilon: Number | None = None
     layers: Layers = dataclasses.field(default="flat", metadata={"static": True})
-    microbatch: int = dataclasses.field(default=16, metadata={"static": True})
+    microbatch: int = dataclasses.field(default=32, metadata={"static": True})
     adjacency: Adjacency = dataclasses.field(default="add-or-remove", metadata={"static": True})
     accountant: Accountant = dataclasses.field(default="pld", metadata={"static": True})
     sampling: str = dataclasses.field(default="poisson", metadata={"static": True})
@@ -71,8 +71,7 @@ class PatientDP:
             if isinstance(getattr(self, name), Schedule):
                 found.append(f"{name}: a schedule has no accounting here; give one number")
         found += accounting.choice("layers", self.layers, Layers)
-        even = isinstance(self.microbatch, int) and self.microbatch >= 2 and self.microbatch % 2 == 0
-        found += [] if even else [f"microbatch={self.microbatch!r}: give an even number >= 2"]
+        found += accounting.whole("microbatch", self.microbatch)
         if self.sampling != "poisson":
             found.append(
                 f"sampling={self.sampling!r}: hospitals draw rows by Poisson sampling, which is what the "

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.extend.random import threefry_2x32
+
+from jaxfed.privacy.draws import uniform
 
 
 class Drawn(NamedTuple):
@@ -30,30 +30,21 @@ class Drawn(NamedTuple):
     last: Array
 
 
-def words(key: Array, first: Array | int, count: int) -> Array:
-    """``[count]`` random uint32 of a key; those at positions ``first ...`` of an endless sequence.
-
-    They do not depend on how a sequence is cut into pieces of an even size, from an even position.
-    """
-    pairs = -(-count // 2)
-    places = jnp.asarray(first, jnp.uint32) // 2 + jnp.arange(pairs, dtype=jnp.uint32)
-    drawn = threefry_2x32(jax.random.key_data(key), jnp.concatenate([places, ~places]))
-    return drawn.reshape(2, pairs).T.reshape(-1)[:count]
-
-
-def draw(key: Array, rate: Array | float, size: Array, last: Array, first: Array, count: int) -> Drawn:
+def draw(
+    key: Array, step: Array, rate: Array | float, size: Array, last: Array, first: Array, count: int
+) -> Drawn:
     """The next ``count`` rows of a Poisson sample.
 
     Args:
-        key: of the step.
+        key, step: of the sample.
         rate: the probability of each row, from 0 to 1.
         size: int32, the hospital's rows.
         last: the last row that was drawn; -1 before the first.
-        first: rows drawn so far, an even number.
-        count: static; an even number.
+        first: rows drawn so far.
+        count: static.
     """
-    uniform = ((words(key, first, count) >> 8).astype(jnp.float32) + 1) * 2.0**-24  # in (0, 1]
-    gap = jnp.floor(jnp.log(uniform) / jnp.log1p(-jnp.asarray(rate, jnp.float32)))
+    drawn = uniform(key, step, first + jnp.arange(count))
+    gap = jnp.floor(jnp.log(drawn) / jnp.log1p(-jnp.asarray(rate, jnp.float32)))
     gap = jnp.where(rate > 0, jnp.minimum(gap, size.astype(jnp.float32)), size).astype(jnp.int32)
     places = last + jnp.cumsum(gap + 1)
     counts = places < size

@@ -11,7 +11,7 @@ added after the noise. The number n of a hospital's rows is taken to be public.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,19 @@ from jaxfed.privacy.noise import noisy
 from jaxfed.privacy.sampling import draw
 
 
+class Streams(NamedTuple):
+    """The keys of a hospital's round: of samples, of noise, and of dropout."""
+
+    sample: Array
+    noise: Array
+    dropout: Array
+
+    @classmethod
+    def of(cls, key: Array) -> Streams:
+        """The streams of a hospital's key of a round."""
+        return cls(*(keys.purpose(key, number) for number in (keys.SAMPLE, keys.NOISE, keys.STEP)))
+
+
 @pytree
 @dataclasses.dataclass(frozen=True)
 class PrivateTraining(LocalTraining):
@@ -38,7 +51,7 @@ class PrivateTraining(LocalTraining):
         clip: the largest norm of a row's gradient.
         noise_multiplier: standard deviation of the noise on the sum, in units of ``clip``.
         rate: the probability of a row to be in a step; None for ``batch_size`` over the hospital's rows.
-        microbatch: static; rows that pass through the model side by side, an even number.
+        microbatch: static; rows that pass through the model side by side.
         flat: static; clip whole gradients, and not leaf by leaf.
     """
 
@@ -72,11 +85,11 @@ class PrivateTraining(LocalTraining):
         """
         assert self.optimizer is not None, "validated by Simulation"
         transformation = self.optimizer.build()
-        steps = self.total_steps(shard.size)
+        steps, streams = self.total_steps(shard.size), Streams.of(key)
 
         def step(t: Array, carry: tuple) -> tuple:
             params, optimizer, total = carry
-            loss, grads = self.private_gradient(Variables(params, variables.stats), shard, key, t)
+            loss, grads = self.private_gradient(Variables(params, variables.stats), shard, streams, t)
             if correct is not None:
                 grads = correct(grads, params, no_second_gradient)
             updates, optimizer = transformation.update(grads, optimizer, params)
@@ -87,14 +100,13 @@ class PrivateTraining(LocalTraining):
         return Trained(Variables(params, variables.stats), steps, self.mean_of_steps(loss, shard))
 
     def private_gradient(
-        self, variables: Variables, shard: Shard, key: Array, t: Array
+        self, variables: Variables, shard: Shard, streams: Streams, t: Array
     ) -> tuple[Array, PyTree]:
         """The loss of step ``t`` (which is not private) and its private gradient, penalty included."""
-        step = jax.random.fold_in(keys.purpose(key, keys.STEP), t)
-        loss, total = self.summed(variables, shard, step)
+        loss, total = self.summed(variables, shard, streams, t)
         # without noise also for an infinite bound
         deviation = jnp.where(jnp.asarray(self.noise_multiplier) > 0, self.noise_multiplier * self.clip, 0)
-        total = noisy(total, deviation, keys.purpose(step, keys.NOISE))
+        total = noisy(total, deviation, streams.noise, t)
         expected = jnp.maximum(self.sampling_rate(shard.size) * shard.size, 1e-6)
         loss, grads = jax.tree.map(lambda leaf: leaf / expected.astype(leaf.dtype), (loss, total))
         if self.problem.l2 is not None:
@@ -102,9 +114,9 @@ class PrivateTraining(LocalTraining):
             loss, grads = jax.tree.map(jnp.add, (loss, grads), (penalty, slope))
         return loss, grads
 
-    def summed(self, variables: Variables, shard: Shard, step: Array) -> tuple[Array, PyTree]:
-        """The sums of losses and of clipped gradients over a sample drawn with the key ``step``."""
-        rate, stream = self.sampling_rate(shard.size), keys.purpose(step, keys.SAMPLE)
+    def summed(self, variables: Variables, shard: Shard, streams: Streams, t: Array) -> tuple[Array, PyTree]:
+        """The sums of losses and of clipped gradients over the sample of step ``t``."""
+        rate, dropout = self.sampling_rate(shard.size), jax.random.fold_in(streams.dropout, t)
 
         def of_row(params: PyTree, row: tuple[PyTree, Array, Array]) -> tuple[Array, PyTree]:
             x, y, key = row
@@ -122,13 +134,13 @@ class PrivateTraining(LocalTraining):
 
         def microbatch(carry: tuple) -> tuple:
             first, last, total = carry
-            drawn = draw(stream, rate, shard.size, last, first, self.microbatch)
+            drawn = draw(streams.sample, t, rate, shard.size, last, first, self.microbatch)
             rows = jax.lax.optimization_barrier(drawn.rows)  # or XLA draws them again for every column
             x, y = shard.take(rows)
             places = first + jnp.arange(self.microbatch)
-            dropout = jax.vmap(lambda place: jax.random.fold_in(step, place))(places)
+            row_keys = jax.vmap(lambda place: jax.random.fold_in(dropout, place))(places)
             clipped = clipped_sum(
-                of_row, variables.params, (x, y, dropout), drawn.counts, self.clip, flat=self.flat
+                of_row, variables.params, (x, y, row_keys), drawn.counts, self.clip, flat=self.flat
             )
             return first + self.microbatch, drawn.last, jax.tree.map(jnp.add, total, (*clipped,))
 

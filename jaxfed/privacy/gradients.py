@@ -129,7 +129,8 @@ def clipped_sum(
     loss, *leaves = traced.jaxpr.outvars
     parts = [_part(traced.jaxpr, leaf) for leaf in leaves]
     wanted = [variable for part in parts for variable in part.variables]
-    program = traced.jaxpr.replace(outvars=[loss, *wanted], debug_info=None)
+    names = traced.jaxpr.debug_info._replace(result_paths=None)
+    program = traced.jaxpr.replace(outvars=[loss, *wanted], debug_info=names)
 
     def run(row: PyTree) -> list[Array]:
         return jax.core.eval_jaxpr(program, traced.consts, *jax.tree.leaves((params, row)))

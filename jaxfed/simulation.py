@@ -29,6 +29,7 @@ from jaxfed.spec.spec import Spec
 from jaxfed.sweep.halving import Halving
 from jaxfed.sweep.run import sweep
 from jaxfed.sweep.space import Mode
+from jaxfed.sweep.utility import privacy_utility
 from jaxfed.training.checks import check_checkpoint, check_run, warn_faded
 from jaxfed.training.hypergradient import Gradient, gradient
 from jaxfed.training.loop import train
@@ -246,6 +247,37 @@ class Simulation(Spec):
             keep=keep,
             progress=progress,
         )
+
+    @spelled
+    def privacy_utility(
+        self,
+        epsilons: Sequence[float],
+        rounds: int,
+        *,
+        seeds: int = 3,
+        metric: str | None = None,
+        progress: bool = True,
+    ) -> pd.DataFrame:
+        """What privacy costs: this federation, every hospital alone, and pooled data, for each epsilon.
+
+        Every epsilon and seed is a run of one sweep per arm, with the noise that ``rounds`` rounds need.
+        ``jaxfed.figures.privacy.utility_figure(table, "auroc")`` draws the result.
+
+        Args:
+            epsilons: of a patient, in each hospital.
+            rounds: communication rounds; the metrics are those after the last.
+            seeds: runs of each setting.
+            metric: None for the task's first one.
+            progress: show progress bars.
+
+        Raises:
+            InvalidInput: the simulation has no :class:`jaxfed.privacy.PatientDP`.
+
+        Returns:
+            A row for each arm, epsilon (infinite without privacy) and seed: ``mean`` and ``worst`` hospital.
+        """
+        arms = {self.name: self, "local-only": self.local_only(), "pooled": self.pooled()}
+        return privacy_utility(arms, epsilons, int(rounds), int(seeds), metric, progress=progress)
 
     def gradient(
         self, fields: Sequence[str], rounds: int, *, seed: int = 0, split: str = "validation"

@@ -24,8 +24,8 @@ from jaxfed.privacy.training import Streams
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 COVERED = (
-    "ClusteredFL", "FedAdagrad", "FedAdam", "FedAvg", "FedAvgM", "FedCM", "FedDyn", "FedExP", "FedNova", "FedPer",
-    "FedProx", "FedRolex", "FedYogi", "HeteroFL", "LocalOnly", "MOON", "MRMTL", "Scaffold, option II",
+    "ClusteredFL", "FedAdagrad", "FedAdam", "FedAvg", "FedAvgM", "FedCM", "FedDyn", "FedExP", "FedNova",
+    "FedPer", "FedProx", "FedRolex", "FedYogi", "HeteroFL", "LocalOnly", "MOON", "MRMTL", "Scaffold, option II",
 )  # fmt: skip
 
 
@@ -169,7 +169,7 @@ def summed(lab, hospital, key):
     local = lab.local
     rows = lab.shard(hospital)
     variables = local.problem.init(jax.random.key(0), rows.x[:1])
-    loss, total = jax.jit(lambda v, key: local.summed(v, rows, Streams.of(key), jnp.int32(0)))(variables, key)
+    _, total = jax.jit(lambda v, key: local.summed(v, rows, Streams.of(key), jnp.int32(0)))(variables, key)
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(total)])
 
 
@@ -244,7 +244,7 @@ def test_layout_and_microbatches_change_nothing():
     base = None
     for microbatch, devices, block in ((4, 1, 1), (4, 2, 2), (3, 4, 1), (32, 1, 5)):
         noisy_recipe = private(recipe(data), 0.7, clip=0.5, microbatch=microbatch)
-        server, _, seen = Lab(noisy_recipe, data, devices, block).rounds(2)
+        server, *_ = Lab(noisy_recipe, data, devices, block).rounds(2)
         leaves = jax.tree.leaves(server.variables)
         base = leaves if base is None else base
         same(leaves, base, rtol=2e-5, atol=2e-6)

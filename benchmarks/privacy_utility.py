@@ -3,7 +3,7 @@
     python benchmarks/privacy_utility.py [FOLDER OF THE HEART DATA]
 
 Logistic regression by FedAvg with DP-SGD of each patient (clip 1, delta 1e-5), beside every hospital alone
-and pooled data with the same epsilon, and all of them without privacy (dashes). Bands are the range over seeds.
+and pooled data with the same epsilon, and all of them without privacy (dashes). Bands: the range over seeds.
 """
 
 from __future__ import annotations

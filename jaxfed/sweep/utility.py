@@ -32,8 +32,9 @@ def privacy_utility(
     for name, spec in arms.items():
         if not isinstance(spec.privacy, PatientDP):
             raise InvalidInput(
-                "privacy_utility: give the simulation privacy=jaxfed.privacy.PatientDP(epsilon=1.0, rounds=1), of "
-                "which all but epsilon and rounds is used"
+                "privacy_utility: give the simulation privacy=jaxfed.privacy.PatientDP(epsilon=1.0, "
+                "rounds=1); "
+                "all but epsilon and rounds is used"
             )
         private = dataclasses.replace(
             spec.privacy, noise_multiplier=None, epsilon=float(epsilons[0]), until_epsilon=None, rounds=rounds

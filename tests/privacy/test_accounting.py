@@ -82,7 +82,7 @@ def test_several_owners_of_a_patient():
     assert accounting.composed([(one, 60)], DELTA) == pytest.approx(epsilon(one, 60, DELTA))
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=5)
 @given(
     st.floats(0.6, 4), st.floats(0.02, 0.6), st.integers(1, 60), st.sampled_from(["pld", "rdp"]),
     st.sampled_from([1e-5, 1e-6]),
@@ -100,7 +100,7 @@ def test_more_noise_fewer_steps_a_smaller_rate_and_a_larger_delta_cost_less(
     assert of(delta=10 * delta) <= of() + slack
 
 
-@settings(deadline=None, max_examples=6)
+@settings(deadline=None, max_examples=2)
 @given(st.floats(0.5, 6), st.floats(0.05, 0.5), st.integers(1, 60))
 def test_round_trips(budget, rate, steps):
     noise = noise_for(budget, steps, DELTA, rate=rate, accountant="rdp")

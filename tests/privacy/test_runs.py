@@ -283,7 +283,8 @@ def test_the_command_for_planning(monkeypatch, tmp_path, capsys):
 
 def test_the_command_that_trains(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "run", "--hospitals", "3", "--rounds", "2", "--eval-every", "1", "--model",
-            "logistic", "--devices", "4", "--epsilon", "3", "--delta", "1e-5", "--out", str(tmp_path))  # fmt: skip
+            "logistic", "--devices", "4",
+            "--epsilon", "3", "--delta", "1e-5", "--out", str(tmp_path))  # fmt: skip
     text = capsys.readouterr().out
     assert "Differential privacy of a patient (add-or-remove): epsilon" in text
     assert "FedAvg without privacy" in text

@@ -48,4 +48,5 @@ def draw(
     gap = jnp.where(rate > 0, jnp.minimum(gap, size.astype(jnp.float32)), size).astype(jnp.int32)
     places = last + jnp.cumsum(gap + 1)
     counts = places < size
-    return Drawn(jnp.where(counts, places, 0), counts, places[-1])
+    # bounded, because a hospital that is done goes on with those of its block
+    return Drawn(jnp.where(counts, places, 0), counts, jnp.minimum(places[-1], size))

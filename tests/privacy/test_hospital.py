@@ -67,23 +67,32 @@ def test_the_bound_follows_the_quantile():
     mean = PrivateMean(1.0, 0.0, 10.0, adaptive)
     norms = jnp.linspace(1, 10, 10)
     state = mean.init(Upload(jnp.zeros(1)))
+
+    @jax.jit
+    def next_bound(state):
+        lifted = jax.vmap(lambda norm: mean.lift(Upload(norm[None]), state))(norms)
+        total = jax.tree.map(lambda leaf: leaf.sum(0), lifted)
+        return mean.lower(total, jnp.asarray(10.0), state, jax.random.key(0))[1]
+
     for _ in range(60):
-        lifted = [mean.lift(Upload(jnp.array([norm])), state) for norm in norms]
-        total = jax.tree.map(lambda *leaves: sum(leaves), *lifted)
         below = sum(norm <= float(state.clip) for norm in np.asarray(norms))
         expected = float(state.clip) * np.exp(-0.3 * (below / 10 - 0.5))
-        _, state, _ = mean.lower(total, jnp.asarray(10.0), state, jax.random.key(0))
+        state = next_bound(state)
         assert float(state.clip) == pytest.approx(expected, rel=1e-5)
     assert 5 <= float(state.clip) <= 6.1
+
+
+def test_the_count_of_uploads_below_the_bound_gets_its_noise():
     noisy = PrivateMean(1.0, 1.0, 400.0, AdaptiveClip(learning_rate=1.0, count_noise=20.0))
-    empty = Upload((jnp.zeros(20_000), jnp.asarray(200.0)))
-    updates, bounds = [], []
-    for key in jax.random.split(jax.random.key(1), 200):
-        update, new, _ = jax.jit(noisy.lower)(
-            empty, jnp.asarray(400.0), noisy.init(Upload(jnp.zeros(1))), key
-        )
-        updates.append(float(update.update.std()))
-        bounds.append(float(jnp.log(new.clip)))
+    empty = Upload((jnp.zeros(2000), jnp.asarray(200.0)))
+
+    @jax.jit
+    @jax.vmap
+    def release(key):
+        update, new, _ = noisy.lower(empty, jnp.asarray(400.0), noisy.init(Upload(jnp.zeros(1))), key)
+        return update.update.std(), jnp.log(new.clip)
+
+    updates, bounds = release(jax.random.split(jax.random.key(1), 200))
     assert np.mean(updates) == pytest.approx(split_noise(1.0, 20.0) / 400, rel=0.01)
     assert np.std(bounds) == pytest.approx(20 / 400, rel=0.2)
 
@@ -94,13 +103,11 @@ def test_one_hospital_moves_the_released_sum_by_at_most_the_clip(name):
     data = hospitals((6, 4, 7))
     x = data.x.copy()
     x[-7:] *= 40
-    bound, sums = 0.3, []
-    for size, values in (((6, 4, 7), x), ((6, 4, 0), x[:10])):
-        given = dataclasses.replace(
-            data, x=values, y=data.y[: len(values)], split=data.split[: len(values)], size=np.array(size)
-        )
-        parts = road(clip=bound, expected=1.0)
-        lab = Lab(recipe(given, algorithm=UNIFORM[name], aggregator=parts), given)
+    data = dataclasses.replace(data, x=x)
+    bound, sums, parts = 0.3, [], road(clip=0.3, expected=1.0)
+    for last in (1, 0):  # whether the last hospital is there
+        there = Budgeted(Everyone(), PerHospital(np.array([1, 1, last])))
+        lab = Lab(recipe(data, algorithm=UNIFORM[name], aggregator=parts, participation=there), data)
         before = lab.start()
         after, _ = lab.advance(before, 1)
         old, new = (jax.tree.map(np.asarray, s.server.group[0]) for s in (before, after))
@@ -114,7 +121,7 @@ def test_one_hospital_moves_the_released_sum_by_at_most_the_clip(name):
             [] if name != "Scaffold" else jax.tree.leaves(jax.tree.map(np.subtract, new.control, old.control))
         )
         if name == "Scaffold":  # its mean over all N, of which the server knows the expected share
-            control = [leaf * sum(n > 0 for n in size) for leaf in control]
+            control = [3 * leaf for leaf in control]
         sums.append(np.concatenate([np.ravel(leaf) for leaf in (*jax.tree.leaves(delta), *control)]))
     moved = np.linalg.norm(sums[0] - sums[1])
     assert 0.5 * bound < moved <= bound * (1 + 1e-4)
@@ -122,7 +129,7 @@ def test_one_hospital_moves_the_released_sum_by_at_most_the_clip(name):
 
 def test_without_noise_and_clipping_it_is_the_plain_mean():
     data = hospitals((6, 4, 7))
-    for algorithm in (UNIFORM["FedAvg"], UNIFORM["Scaffold"]):
+    for algorithm in (UNIFORM["Scaffold"],):
         plain = Lab(recipe(data, algorithm=algorithm), data).rounds(2)
         private = Lab(
             recipe(data, algorithm=algorithm, aggregator=road(clip=1e6, expected=3.0)), data
@@ -151,7 +158,7 @@ def test_a_round_without_hospitals_gets_noise_too():
 def test_local_noise_differs_between_hospitals_and_devices_change_nothing():
     data = hospitals((6, 4, 7))
     results = []
-    for devices, block in ((1, 1), (2, 2), (4, 1)):
+    for devices, block in ((1, 1), (4, 2)):
         parts = road(0.8, expected=3.0, where="local")
         lab = Lab(recipe(data, algorithm=UNIFORM["FedAvg"], aggregator=parts), data, devices, block)
         results.append(jax.tree.leaves(lab.rounds(1)[0].variables))

@@ -292,4 +292,4 @@ def test_the_command_that_trains(monkeypatch, tmp_path, capsys):
     assert max(record["privacy"]["epsilon"].values()) <= 3
     assert "FedAvg without privacy" in (tmp_path / "summary.csv").read_text()
     with pytest.raises(SystemExit, match="add --epsilon or --noise"):
-        command(monkeypatch, "run", "--clip", "2", "--out", str(tmp_path))
+        command(monkeypatch, "run", "--clip", "2", "--devices", "4", "--out", str(tmp_path))

@@ -53,7 +53,7 @@ def main() -> None:
         summary = table.groupby(["arm", "epsilon"])[["mean", "worst"]].mean()
         print(f"\n{name}\n{summary.to_string(float_format='{:.3f}'.format)}", flush=True)
         record["rows"][name] = json.loads(table.to_json(orient="records"))
-    (RESULTS / "privacy_utility.json").write_text(json.dumps(record, indent=1) + "\n")
+        (RESULTS / "privacy_utility.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

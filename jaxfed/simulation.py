@@ -19,6 +19,7 @@ from jaxfed.core.errors import InvalidInput, spelled
 from jaxfed.core.types import Variables
 from jaxfed.data.notices import warn_unmeasured
 from jaxfed.participation import Everyone
+from jaxfed.privacy import PatientDP
 from jaxfed.results.run import Run
 from jaxfed.results.sweep import Sweep
 from jaxfed.spec import paths
@@ -28,6 +29,7 @@ from jaxfed.spec.spec import Spec
 from jaxfed.sweep.halving import Halving
 from jaxfed.sweep.run import sweep
 from jaxfed.sweep.space import Mode
+from jaxfed.sweep.utility import privacy_utility
 from jaxfed.training.checks import check_checkpoint, check_run, warn_faded
 from jaxfed.training.hypergradient import Gradient, gradient
 from jaxfed.training.loop import train
@@ -75,7 +77,10 @@ class Simulation(Spec):
     def local_only(self) -> Simulation:
         """The baseline without a federation: every hospital trains alone, with the same settings."""
         alone: Any = LocalOnly() if self.models is None else ByGroup(LocalOnly())
-        return self.replace(algorithm=alone, participation=Everyone(), aggregator=WeightedMean())
+        unit = self.privacy if isinstance(self.privacy, PatientDP) else None  # nothing leaves a hospital
+        return self.replace(
+            privacy=unit, algorithm=alone, participation=Everyone(), aggregator=WeightedMean()
+        )
 
     def pooled(self) -> Simulation:
         """The baseline without privacy: all training rows in one place, evaluated per hospital.
@@ -100,6 +105,7 @@ class Simulation(Spec):
             evaluate_on=self.evaluate_on or self.hospitals,
             weights=None,
             aggregator=WeightedMean(),
+            privacy=self.privacy if isinstance(self.privacy, PatientDP) else None,
         )
 
     @spelled
@@ -150,6 +156,9 @@ class Simulation(Spec):
         warn_unmeasured(self.evaluation_hospitals, self.splits, stacklevel=4)
         total = int(rounds) + (0 if resume is None else len(resume.history.refused))
         warn_faded([self], total, stacklevel=4)
+        lasts = None if self.private is None else self.private.lasts
+        if lasts is not None:  # the whole run ends at its budget
+            rounds = max(min(total, lasts) - (total - int(rounds)), 0)
         return train(
             self.trainer,
             int(rounds),
@@ -238,6 +247,37 @@ class Simulation(Spec):
             keep=keep,
             progress=progress,
         )
+
+    @spelled
+    def privacy_utility(
+        self,
+        epsilons: Sequence[float],
+        rounds: int,
+        *,
+        seeds: int = 3,
+        metric: str | None = None,
+        progress: bool = True,
+    ) -> pd.DataFrame:
+        """What privacy costs: this federation, every hospital alone, and pooled data, for each epsilon.
+
+        Every epsilon and seed is a run of one sweep per arm, with the noise that ``rounds`` rounds need.
+        ``jaxfed.figures.privacy.utility_figure(table, "auroc")`` draws the result.
+
+        Args:
+            epsilons: of a patient, in each hospital.
+            rounds: communication rounds; the metrics are those after the last.
+            seeds: runs of each setting.
+            metric: None for the task's first one.
+            progress: show progress bars.
+
+        Raises:
+            InvalidInput: the simulation has no :class:`jaxfed.privacy.PatientDP`.
+
+        Returns:
+            A row for each arm, epsilon (infinite without privacy) and seed: ``mean`` and ``worst`` hospital.
+        """
+        arms = {self.name: self, "local-only": self.local_only(), "pooled": self.pooled()}
+        return privacy_utility(arms, epsilons, int(rounds), int(seeds), metric, progress=progress)
 
     def gradient(
         self, fields: Sequence[str], rounds: int, *, seed: int = 0, split: str = "validation"

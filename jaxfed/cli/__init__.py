@@ -1,4 +1,4 @@
-"""The command line: ``jaxfed run``, ``jaxfed sweep`` and ``jaxfed bench``."""
+"""The command line: ``jaxfed run``, ``jaxfed sweep``, ``jaxfed bench`` and ``jaxfed privacy``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from jaxfed.cli import toml
 from jaxfed.cli.bench import bench_command
 from jaxfed.cli.folders import check_names
 from jaxfed.cli.messages import line, show_warning
+from jaxfed.cli.privacy import privacy_command
 from jaxfed.cli.resume import typed
 from jaxfed.cli.run import run_command
 from jaxfed.cli.sweep import SweepOptions, sweep_command
@@ -46,6 +47,7 @@ def _run() -> None:
         "run": run_command,
         "sweep": sweep_command,
         "bench": bench_command,
+        "privacy": privacy_command,
     }
     description = f"{jaxfed.__doc__}\n\nWith --debug an error is shown with its traceback."
     tyro.extras.subcommand_cli_from_dict(commands, description=description)

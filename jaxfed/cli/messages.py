@@ -13,7 +13,7 @@ from jaxfed.storage.checkpoint import CheckpointError
 OPTIONS = (
     *("algorithm", "batch_size", "classes", "cohort", "decimal", "devices", "drop", "encoding", "epochs"),
     *("features", "hospital", "impute", "label", "learning_rate", "missing", "patient", "sep", "seed"),
-    *("split", "task"),
+    *("split", "task", "epsilon", "delta", "clip", "rate", "rounds"),
 )
 ARGUMENT = re.compile(rf"(?<![\w.-])({'|'.join(OPTIONS)})=(\[[^\]]*\]|'[^']*'|(?=[\s,;.)]|$))")
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import optax
 
 import jaxfed
@@ -50,6 +51,17 @@ class FederationOptions(TableOptions):
     """Rounds between evaluations."""
     devices: int | None = None
     """jax devices to use; on a CPU one per core where not given."""
+    epsilon: float | None = None
+    """Train with differential privacy of each patient (DP-SGD): what all rounds together may cost."""
+    delta: float = 1e-5
+    """Delta of differential privacy; well below 1 over the number of patients."""
+    noise: float | None = None
+    """Noise multiplier of differential privacy, instead of --epsilon."""
+    clip: float = 1.0
+    """The largest norm of a patient's gradient under differential privacy."""
+    rate: float | None = None
+    """A patient's probability to be in a step under differential privacy, the same in all hospitals; the
+    batch size over the median hospital's rows where not given."""
 
 
 def load(options: FederationOptions) -> jaxfed.Dataset:
@@ -85,7 +97,39 @@ def simulation_of(options: FederationOptions, hospitals: jaxfed.Dataset) -> jaxf
         batch_size=options.batch_size,
         participation=jaxfed.FixedCohort(options.cohort) if options.cohort is not None else jaxfed.Everyone(),
         devices=options.devices,
+        privacy=privacy_of(options, hospitals),
     )
+
+
+def privacy_of(options: FederationOptions, hospitals: jaxfed.Dataset) -> jaxfed.privacy.PatientDP | None:
+    """Differential privacy, if it is asked for.
+
+    Raises:
+        InvalidInput: options of privacy without --epsilon or --noise, or both of these.
+    """
+    if options.epsilon is None and options.noise is None:
+        given = [name for name in ("delta", "clip", "rate") if getattr(options, name) != _default(name)]
+        if given:
+            raise InvalidInput(f"--{given[0]}: that is for differential privacy; add --epsilon or --noise")
+        return None
+    if options.epsilon is not None and options.noise is not None:
+        raise InvalidInput("--epsilon and --noise: give one of them")
+    sizes = hospitals.counts[:, 0]
+    rate = options.rate
+    if rate is None:
+        rate = min(1.0, options.batch_size / max(float(np.median(sizes[sizes > 0])), 1.0))
+    return jaxfed.privacy.PatientDP(
+        clip=options.clip,
+        noise_multiplier=options.noise,
+        epsilon=options.epsilon,
+        rounds=options.rounds if options.epsilon is not None else None,
+        rate=rate,
+        delta=options.delta,
+    )
+
+
+def _default(name: str) -> Any:
+    return next(field.default for field in dataclasses.fields(FederationOptions) if field.name == name)
 
 
 def model_of(options: FederationOptions, name: str) -> Any:

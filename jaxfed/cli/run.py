@@ -43,6 +43,9 @@ def run_command(options: tyro.conf.OmitArgPrefixes[RunOptions]) -> None:
     arms = {type(simulation.algorithm).__name__: simulation}
     if options.baselines:
         arms |= {"local-only": simulation.local_only(), "pooled": simulation.pooled()}
+        if simulation.privacy is not None:
+            name = f"{type(simulation.algorithm).__name__} without privacy"
+            arms[name] = simulation.replace(privacy=None)
     check_evaluation(hospitals)
     check_writable("--checkpoint", options.checkpoint)
     claim(options.out, described(options, apart(options)), options.overwrite)
@@ -53,7 +56,7 @@ def run_command(options: tyro.conf.OmitArgPrefixes[RunOptions]) -> None:
                 options.rounds,
                 seed=options.seed,
                 eval_every=options.eval_every,
-                checkpoint=options.checkpoint and options.checkpoint / name.lower(),
+                checkpoint=options.checkpoint and options.checkpoint / name.lower().replace(" ", "-"),
                 every=options.every,
                 keep=options.keep,
                 progress=sys.stderr.isatty(),
@@ -71,7 +74,7 @@ def report(runs: dict[str, jaxfed.Run], hospitals: jaxfed.Dataset, out: Path) ->
     table = jaxfed.compare(runs, against=against)
     out.mkdir(parents=True, exist_ok=True)
     for name, run in runs.items():
-        run.save(out / name.lower())
+        run.save(out / name.lower().replace(" ", "-"))
     table.to_csv(out / "summary.csv", index_label="run")
     histories = {name: run.history for name, run in runs.items()}
     save_figure(convergence_figure(histories), out / "convergence.png")
@@ -82,6 +85,8 @@ def report(runs: dict[str, jaxfed.Run], hospitals: jaxfed.Dataset, out: Path) ->
     print(f"\nTest {history.primary} of the hospitals{positive}, at each run's best round on validation rows")
     print(table.to_string(formatters=_formats(table)))
     for name, run in runs.items():
+        if run.privacy is not None:
+            print(f"{name}: {run.privacy.short()}" if name != next(iter(runs)) else f"\n{run.privacy}\n")
         if run.trouble():
             print(f"{name}: {run.trouble().rstrip('; ')}")
     if hospitals.truth:

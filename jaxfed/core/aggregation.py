@@ -17,7 +17,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from jax import Array
@@ -140,6 +140,15 @@ class Streamed(Part, abc.ABC):
     """
 
     averages: ClassVar[bool] = False
+
+    @property
+    def public_count(self) -> Any:
+        """The number of hospitals that the server may know of, if who took part is not public.
+
+        The server then steps in every round, also in one without hospitals, and :class:`Cohort` tells the
+        expected cohort; None for the realised one.
+        """
+        return None
 
     def init(self, upload: Upload) -> PyTree:
         """The server's state, or ``()``."""

@@ -17,6 +17,7 @@ from jax import Array
 
 # Purposes. No number is used twice, so no two streams share a key.
 INIT, COHORT, CLIENT, EPOCH, STEP, ASK, ADAPT, ALGORITHM, DECODE, SERVER, TRANSFORM, ROAD = range(12)
+SAMPLE, NOISE = 12, 13  # of a private step
 
 
 def run_key(seed: int | Array) -> Array:

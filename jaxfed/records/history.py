@@ -39,7 +39,8 @@ class History:
         pooled: ``name: [E, S]``, metrics of all rows together, without the rows of those hospitals.
         training: ``name: [R, C]``, seen while training: ``loss`` (NaN where absent), ``present``,
             ``rejected`` (its upload was not finite and was left out), what the rule tells, such as
-            ``influence`` (the part of its upload in the aggregate, from 0 to 1).
+            ``influence`` (the part of its upload in the aggregate, from 0 to 1), and with differential
+            privacy ``epsilon``, what each hospital has spent after the round.
         refused: ``[R]`` bool, the server's new model was not finite and the old one stayed in use.
     """
 
@@ -165,7 +166,7 @@ class History:
         """One row per hospital: rows, prevalence and the metrics of one evaluation.
 
         For hospitals that trained, also the rounds they took part in and how many of their uploads were
-        not finite and left out.
+        not finite and left out, and what they have spent of their privacy in all rounds.
         """
         if split not in self.splits:
             raise InvalidInput(f"no split {split!r} was evaluated; there are {', '.join(self.splits)}")
@@ -185,6 +186,8 @@ class History:
         if self.training and self.trainees == self.hospitals:
             frame["rounds"] = self.training["present"].sum(0)
             frame["rejected"] = self.training["rejected"].sum(0)
+            if "epsilon" in self.training:
+                frame["epsilon"] = self.training["epsilon"][-1]
         return frame
 
     def rounds_frame(self) -> pd.DataFrame:
@@ -211,6 +214,10 @@ class History:
     def _training_between(self, before: int, done: int) -> dict[str, float]:
         if not self.training:
             return {}
+        spent = {}
+        if "epsilon" in self.training:
+            epsilon = self.training["epsilon"][done - 1] if done else np.zeros(1)
+            spent = {"epsilon": float(epsilon.max()), "epsilon_mean": float(epsilon.mean())}
         part = {name: values[before:done] for name, values in self.training.items()}
         rounds = max(done - before, 1)
         return {
@@ -219,6 +226,7 @@ class History:
             "rejected_uploads": int(part["rejected"].sum()),
             "rejected_rounds": int(self.refused[before:done].sum()),
             "empty_rounds": int((~part["present"].any(axis=1)).sum()),
+            **spent,
         }
 
 

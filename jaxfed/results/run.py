@@ -15,6 +15,7 @@ from jaxfed.core.metrics.metric import Scoring
 from jaxfed.core.tasks import as_task
 from jaxfed.core.types import State, Variables
 from jaxfed.records.history import At, History
+from jaxfed.records.statement import PrivacyStatement
 from jaxfed.results.detection import Detection, detect
 from jaxfed.results.prediction import Inputs, predict
 from jaxfed.storage.npz import load_arrays, load_tree, save_arrays, save_tree
@@ -59,6 +60,7 @@ class Run:
             earlier versions.
         state: for ``Simulation.run(resume=...)``; None after :meth:`load`.
         best: the model of the round with the lowest pooled validation loss.
+        privacy: what the run guarantees; None without differential privacy.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Run:
     best: Selected
     inputs: Inputs | None = None
     state: State | None = None
+    privacy: PrivacyStatement | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """One row per evaluated round and split; see :meth:`History.rounds_frame`."""
@@ -164,7 +167,10 @@ class Run:
             "parameters": leaves,
             "round": self.best.round,
             "inputs": None if self.inputs is None else self.inputs.to_json(),
+            "privacy": None if self.privacy is None else self.privacy.to_json(),
         }
+        if self.privacy is not None:
+            (folder / "privacy.txt").write_text(f"{self.privacy}\n")
         (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n")
         split = self.history.splits[-1]
         save_figure(convergence_figure({self.name: self.history}, split=split), folder / "convergence.png")
@@ -212,6 +218,7 @@ class Run:
             provenance=record["provenance"],
             inputs=Inputs.from_json(record["inputs"]) if record.get("inputs") else None,
             best=Selected(record.get("round", int(history.evaluated[-1])), best),
+            privacy=PrivacyStatement.from_json(record["privacy"]) if record.get("privacy") else None,
         )
 
     def summary(self) -> dict[str, Any]:
@@ -240,7 +247,8 @@ class Run:
         return (
             f"Run({self.name}: {len(self.history.hospitals)} hospitals, {positive}{self.history.at()}: "
             f"{split} {metric} mean {row[metric]:.3f}, worst {row[f'{metric}_worst']:.3f}, "
-            f"pooled {row[f'{metric}_pooled']:.3f}; {self.trouble()}{_seconds(self.provenance)})"
+            f"pooled {row[f'{metric}_pooled']:.3f}; {self.trouble()}{_seconds(self.provenance)}"
+            + (")" if self.privacy is None else f"; {self.privacy.short()})")
         )
 
     def _repr_html_(self) -> str:
@@ -255,6 +263,7 @@ class Run:
         return (
             f"<b>{self.name}</b>, {len(self.history.hospitals)} hospitals, {split}; {positive}"
             f"{self.history.at()}; {self.trouble()}{_seconds(self.provenance)}{table}"
+            + ("" if self.privacy is None else f"<pre>{self.privacy}</pre>")
         )
 
 

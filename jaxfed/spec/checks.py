@@ -8,6 +8,7 @@ from typing import Any, get_args
 import jax
 import numpy as np
 
+from jaxfed.aggregators import WeightedMean
 from jaxfed.core.aggregation import Chain, Part
 from jaxfed.core.algorithm import Algorithm
 from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
@@ -21,6 +22,8 @@ from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.optimizer import Optimizer, failure
 from jaxfed.core.participation import Participation
 from jaxfed.data.notices import warn_scales
+from jaxfed.privacy import HospitalDP, PatientDP
+from jaxfed.privacy.hospital import FEW
 from jaxfed.spec.groups import check_algorithm, check_groups
 from jaxfed.spec.metrics import check_metrics
 from jaxfed.spec.road import check_road, check_single_uploads
@@ -196,6 +199,10 @@ def _check_shapes(spec: Spec, problems: Problems) -> None:
         not differs(getattr(spec.algorithm, "server_optimizer", None)),
         "server_optimizer: per_hospital(...) is for the hospitals; give the server one number or a schedule",
     )
+    if spec.privacy is not None:
+        _check_privacy(spec, problems)
+        if problems.count > before:
+            return
     for model in variables.values():
         _check_optimizers(spec, model.params, problems)
     if problems.count > before:
@@ -203,6 +210,37 @@ def _check_shapes(spec: Spec, problems: Problems) -> None:
     check_algorithm(spec, variables, batch_of(spec.hospitals.x, 2), problems)
     if problems.count == before:
         check_single_uploads(spec, problems)
+
+
+def _check_privacy(spec: Spec, problems: Problems) -> None:
+    """Record why privacy cannot work with this simulation; a guarantee for few hospitals is warned of."""
+    if not isinstance(spec.privacy, PatientDP | HospitalDP):
+        problems.add(
+            f"privacy={spec.privacy!r}: give jaxfed.privacy.PatientDP(noise_multiplier=1.0), or None"
+        )
+        return
+    if isinstance(spec.privacy, HospitalDP):
+        problems.check(
+            isinstance(spec.aggregator, WeightedMean) and spec.aggregator.expected is None,
+            f"aggregator={spec.aggregator!r}: HospitalDP takes its place, because another rule or noise "
+            "has no epsilon here; leave it out",
+        )
+        problems.check(
+            spec.weights is None, "weights: under HospitalDP every hospital counts once; leave them out"
+        )
+    try:
+        private = spec.private
+    except InvalidInput as error:
+        problems.add(str(error))
+        return
+    assert private is not None
+    hospitals = int((spec.hospitals.counts[:, TRAIN] > 0).sum())
+    if isinstance(spec.privacy, HospitalDP) and hospitals < FEW:
+        warnings.warn(
+            f"HospitalDP with {hospitals} hospitals: noise that hides a whole hospital among so few hides "
+            "what they have learnt as well; PatientDP protects each patient",
+            stacklevel=7,
+        )
 
 
 def _check_optimizers(spec: Spec, params: Any, problems: Problems) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import optax
 
-from jaxfed.aggregators import WeightedMean, as_chain
+from jaxfed.aggregators import WeightedMean, as_chain, chain
 from jaxfed.algorithms import FedAvg
 from jaxfed.core import hyperparameters as values
 from jaxfed.core.aggregation import Chain, Part
@@ -28,6 +29,7 @@ from jaxfed.core.problem import Loss, Problem
 from jaxfed.core.task import Measure
 from jaxfed.models import mlp
 from jaxfed.participation import Everyone
+from jaxfed.spec.private import Privacy, Private, private_of
 
 ALL = "all"  # the group of every hospital if all have the same model
 
@@ -68,6 +70,7 @@ class Spec:
         metrics: further metrics besides those of the task, ``{"f2": f2}``: functions ``(outputs [N, ...],
             y [N, ...], mask [N]) -> scalar`` of which more is better, or a :class:`jaxfed.Metric`, which also
             says whether more is better.
+        privacy: :class:`jaxfed.privacy.PatientDP` or :class:`jaxfed.privacy.HospitalDP`; None for none.
     """
 
     hospitals: Dataset
@@ -90,6 +93,7 @@ class Spec:
     groups: Mapping[str, str] | Sequence[str] | None = None
     weights: PerHospital | None = None
     metrics: Mapping[str, Metric | Callable[..., Any]] | None = None
+    privacy: Privacy | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone; a copy computes again what is derived from them."""
@@ -158,13 +162,35 @@ class Spec:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe of a round, with per-hospital numbers in the data set's order."""
-        trainings = tuple(self.local_trainings.values())
-        algorithm = self.algorithm
-        if isinstance(algorithm, Algorithm):
-            algorithm = ByGroup(algorithm.for_model(trainings[0], self.hospitals.x))
-        chain = as_chain(self.aggregator)
-        recipe = Recipe(algorithm, trainings, chain, self.participation, self.weights)
+        trainings, participation = tuple(self.local_trainings.values()), self.participation
+        parts = as_chain(self.aggregator)
+        if self.private is not None:
+            trainings, participation = self.private.trainings, self.private.participation
+            parts = parts if self.private.road is None else chain(*self.private.road)
+        recipe = Recipe(self._algorithm, trainings, parts, participation, self.weights)
         return values.in_order(recipe, self.hospitals.hospitals)
+
+    @cached_property
+    def private(self) -> Private | None:
+        """What :attr:`privacy` makes of the recipe, and the ledger of what is spent; None without privacy.
+
+        Raises:
+            InvalidInput: privacy does not cover the simulation.
+        """
+        if self.privacy is None:
+            return None
+        names = list(self.local_trainings)
+        group = np.array([names.index(name) for name in self.group_of])
+        trainings = tuple(self.local_trainings.values())
+        return private_of(self.privacy, self.hospitals, self._algorithm, trainings, group, self.participation)
+
+    @cached_property
+    def _algorithm(self) -> GroupAlgorithm:
+        algorithm = self.algorithm
+        if isinstance(algorithm, GroupAlgorithm):
+            return algorithm
+        training = next(iter(self.local_trainings.values()))
+        return ByGroup(algorithm.for_model(training, self.hospitals.x))
 
     def _local_training(self, model: Any) -> LocalTraining:
         if getattr(model, "outputs", 0) is None:

@@ -62,6 +62,14 @@ def sweep(
     axes = axes_of(fields, mode, samples, seed, problems)
     check_results(len(axes), numbers, memory, problems)  # of values without a length too
     trials = trials_of(spec, axes, seed, data, problems) if not problems.count else []
+    for trial in trials:
+        lasts = None if trial.spec.private is None else trial.spec.private.lasts
+        problems.check(
+            lasts is None or lasts >= rounds,
+            f"rounds={rounds}: {axes.label(trial.number)} is at the end of its privacy budget after {lasts}; "
+            "give fewer rounds, or a larger budget",
+            kind="privacy",
+        )
     problems.raise_if_any()
     warn_faded((trial.spec for trial in trials), rounds, stacklevel=5)
     rungs = [rounds] if halving is None else halving.rungs(rounds)

@@ -17,6 +17,7 @@ from jaxfed.runtime.provenance import provenance
 from jaxfed.spec.spec import Spec
 from jaxfed.storage.fingerprint import canonical_text, settings
 from jaxfed.storage.folder import Checkpoints, Saver
+from jaxfed.training.privacy import accounted
 from jaxfed.training.progress import Progress
 from jaxfed.training.trainer import Trainer
 
@@ -64,9 +65,10 @@ def train(
         if not first:
             saver.save(0, now.checkpoint, always=True)
         _rounds(now, last, eval_every, saver, progress)
+    history, statement = accounted(spec, now.recorder.history)
     return Run(
         name=spec.name,
-        history=now.recorder.history,
+        history=history,
         variables=now.trainer.variables(now.slot.state),
         personal=spec.algorithm.personal,
         config={**spec.describe(), "seed": seed, "rounds": now.done, "eval_every": eval_every},
@@ -74,6 +76,7 @@ def train(
         state=now.slot.state,
         best=now.trainer.best(now.slot, now.earlier),
         inputs=_inputs(spec),
+        privacy=statement,
     )
 
 

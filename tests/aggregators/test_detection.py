@@ -23,8 +23,6 @@ from jaxfed.models import MLP, logistic
 from jaxfed.records.history import History
 from jaxfed.results.detection import detect
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def updates(seed=0):
     return np.random.default_rng(seed).normal(size=(9, 7)).astype(np.float32)

@@ -31,8 +31,6 @@ from jaxfed.aggregators import (
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.permutation import permute
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 N, D = 9, 7
 # the same cases every time, and no search for smaller ones
 QUICKLY = settings(max_examples=60, deadline=None, derandomize=True, phases=[Phase.generate])

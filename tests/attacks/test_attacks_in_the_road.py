@@ -6,7 +6,6 @@ All attacks and rules are branches of one program, see :mod:`jaxfed.bench.switch
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from federations import Lab, hospitals, recipe, same
 
 from jaxfed import attacks
@@ -16,8 +15,6 @@ from jaxfed.core.hyperparameters import per_hospital
 from jaxfed.core.uploads import Uploads
 from jaxfed.models import MLP
 from jaxfed.participation import Poisson
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 SIZES = (11, 4, 7, 1, 9, 6, 5, 8, 7)
 C, ROUNDS = len(SIZES), 2

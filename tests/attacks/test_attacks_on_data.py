@@ -109,7 +109,6 @@ def test_the_success_rate_is_the_share_of_rows_taken_for_the_target():
     assert not metric.higher_is_better
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_a_model_learns_a_backdoor_and_its_success_is_measured():
     hospitals = synthetic_ehr(3, n_med=200, s_n=0.1, prevalence=0.6)
     trigger = attacks.Trigger({"x00": 6.0})

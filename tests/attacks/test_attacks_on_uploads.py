@@ -12,8 +12,6 @@ from jaxfed.aggregators import NNM, Krum, Median, WeightedMean, chain
 from jaxfed.core.hyperparameters import per_hospital
 from jaxfed.core.uploads import Uploads
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 K, N, CASES = 9, 6, 12
 
 

@@ -15,7 +15,6 @@ from jaxfed.core.dataset import TRAIN
 from jaxfed.core.errors import InvalidInput
 from jaxfed.models import mlp
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 ROUNDS = 30
 
 

@@ -16,7 +16,6 @@ from jaxfed.core.dataset import TEST, TRAIN
 from jaxfed.core.errors import InvalidInput
 from jaxfed.models import logistic
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 DELTA = 1e-5
 
 

@@ -20,7 +20,6 @@ from jaxfed.models import MLP, logistic, mlp
 from jaxfed.privacy import SecureSum
 from jaxfed.transforms import Clip
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 RNG = np.random.default_rng(0)
 MEASURED = {
     name: (

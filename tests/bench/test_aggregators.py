@@ -17,8 +17,6 @@ from jaxfed.core import keys
 from jaxfed.data import synthetic_ehr
 from jaxfed.sweep.executor import ProgramRunner
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 TINY = {
     "rules": ("mean", "median", "centred clipping"),
     "before": ("none", "bucketing"),

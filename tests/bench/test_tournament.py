@@ -17,8 +17,6 @@ from jaxfed.bench.tournament import heterogeneity
 from jaxfed.models import logistic
 from jaxfed.transforms import Clip
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def far(updates, malicious, key):
     return jnp.full_like(updates, 1e6)

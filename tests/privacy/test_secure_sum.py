@@ -20,8 +20,6 @@ from jaxfed.participation import FixedCohort, Poisson
 from jaxfed.privacy import SecureSum, masks
 from jaxfed.transforms import Clip
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SIZES = (11, 4, 7, 1, 9, 6, 5, 8)
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 37)).astype(np.float32)

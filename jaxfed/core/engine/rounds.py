@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.core import hyperparameters, keys
+from jaxfed.core.aggregation import Streamed
 from jaxfed.core.engine.client import FIRST, MAIN, sent_shape, upload_shapes
 from jaxfed.core.engine.exchange import Exchanged, Group, exchange
 from jaxfed.core.engine.recipe import COPIED, STATE, ClientState, Plans, Recipe, RoundInfo
@@ -229,11 +230,16 @@ def _serve(
     algorithm: GroupAlgorithm = recipe.algorithm
     used = present & ~met.rejected
     sizes = sum((rows.sizes for rows in data[1:]), data[0].sizes)
+    public = recipe.chain.rule.public_count if isinstance(recipe.chain.rule, Streamed) else None
 
     def cohort(sizes: Array, weights: Array, everyone: Array, aux: PyTree, each: PyTree) -> Cohort:
+        count = (used & (sizes > 0)).sum(dtype=jnp.int32)
+        if public is not None:
+            hospitals = jnp.maximum((sizes > 0).sum(), 1)
+            count, weights = jnp.ceil(public).astype(jnp.int32), everyone * (public / hospitals)
         return Cohort(
             round=state.round,
-            present=(used & (sizes > 0)).sum(dtype=jnp.int32),
+            present=count,
             hospitals=(sizes > 0).sum(dtype=jnp.int32),
             weights=weights,
             everyone=everyone,

@@ -1,0 +1,294 @@
+"""Privacy as users meet it: simulations, statements, budgets, sweeps, commands and errors."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from catalogue import CATALOGUE, Normalised
+from federations import hospitals, same, with_validation
+
+import jaxfed
+from jaxfed import FixedCohort, InvalidInput, Poisson, Simulation, cli, per_hospital, schedule
+from jaxfed.aggregators import Median
+from jaxfed.algorithms import AFL, FedAvg, LocalOnly
+from jaxfed.core.group_algorithm import ByGroup
+from jaxfed.models import logistic
+from jaxfed.privacy import AdaptiveClip, HospitalDP, Mechanism, PatientDP, accounting, epsilon, noise_for
+from jaxfed.records.statement import PrivacyStatement
+from jaxfed.spec.private import shared_patients
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:HospitalDP with:UserWarning", "ignore:hospital:UserWarning"),
+]
+DATA = with_validation(hospitals((12, 9, 20), test=8))
+FIELDS = {"model": logistic(), "batch_size": 4, "splits": ("validation", "test")}
+
+
+def simulation(privacy=None, data=DATA, **changes):
+    return Simulation(data, **{**FIELDS, "privacy": privacy, **changes})
+
+
+@pytest.fixture(scope="module")
+def run():
+    return simulation(PatientDP(noise_multiplier=1.0, rate=0.25)).run(3, progress=False)
+
+
+def test_a_run_states_what_it_guarantees(run, tmp_path):
+    statement = run.privacy
+    expected = epsilon(Mechanism(1.0, 0.25), 12, 1e-5)
+    assert statement.unit == "patient"
+    assert {*statement.epsilon} == {*DATA.hospitals}
+    assert all(value == pytest.approx(expected) for value in statement.epsilon.values())
+    assert {*statement.compositions.values()} == {12}  # of 3 rounds with 4 steps each
+    assert statement.accountant == f"PLD of {accounting.version()}"
+    assert "protects nobody" in str(statement)
+    assert f"({expected:.3g}, 1e-05)-DP of a patient" in repr(run)
+    assert "metrics" in str(statement)
+    frame = run.to_frame()
+    curve = [0.0] + [epsilon(Mechanism(1.0, 0.25), 4 * r, 1e-5) for r in (1, 2, 3)]
+    np.testing.assert_allclose(frame[frame["split"] == "test"]["epsilon"], curve)
+    np.testing.assert_allclose(run.hospitals()["epsilon"], expected)
+    run.save(tmp_path)
+    loaded = jaxfed.Run.load(tmp_path)
+    assert loaded.privacy == statement
+    assert "epsilon" in pd.read_csv(tmp_path / "rounds.csv").columns
+    assert "protects nobody" in (tmp_path / "privacy.txt").read_text()
+    assert "epsilon" in loaded.history.training
+
+
+def test_an_infinite_epsilon_is_saved(run):
+    infinite = dataclasses.replace(run.privacy, epsilon={"a": math.inf}, shared_epsilon=math.inf)
+    text = json.dumps(infinite.to_json(), allow_nan=False)
+    assert PrivacyStatement.from_json(json.loads(text)) == infinite
+
+
+def test_noise_for_a_budget_and_the_end_of_it(run):
+    sim = simulation(PatientDP(epsilon=4.0, rounds=2, rate=0.25))
+    done = sim.run(4, progress=False)
+    assert done.history.training["present"].sum(1).tolist() == [3, 3, 0, 0]
+    assert done.privacy.worst <= 4.0
+    assert done.privacy.worst > 3.95
+    noise = [*done.privacy.noise_multiplier.values()]
+    assert noise == pytest.approx([noise_for(4.0, 8, 1e-5, rate=0.25)] * 3)
+    more = sim.run(2, progress=False)
+    again = sim.run(2, resume=more, progress=False)
+    same(again.variables, done.variables)
+    assert again.privacy == done.privacy
+
+
+def test_each_hospital_stops_when_its_own_budget_is_spent():
+    sim = simulation(PatientDP(noise_multiplier=1.0, until_epsilon=14.0))
+    limit = sim.private.ledger.limit
+    done = sim.run(int(max(limit)), eval_every=100, progress=False)
+    assert len({*limit.tolist()}) > 1
+    assert done.history.training["present"].sum(0).tolist() == limit.tolist()
+    spent = np.array([*done.privacy.epsilon.values()])
+    assert (spent <= 14.0).all()
+    for mechanism, steps, rounds in zip(
+        sim.private.ledger.mechanisms, sim.private.ledger.steps, limit, strict=True
+    ):
+        assert epsilon(mechanism, int(steps * (rounds + 1)), 1e-5) > 14.0
+
+
+def test_clip_and_noise_are_swept_as_numbers_of_one_program():
+    sim = simulation(PatientDP(noise_multiplier=1.0, rate=0.25))
+    swept = sim.sweep({"privacy.noise_multiplier": [0.5, 2.0], "privacy.clip": [0.1, 1.0]}, 2, progress=False)
+    assert swept.provenance["programs"] == 1
+    single = sim.replace(**{"privacy.noise_multiplier": 2.0, "privacy.clip": 0.1}).run(2, progress=False)
+    values = swept.data["log_loss"].sel(
+        {"privacy.noise_multiplier": 2.0, "privacy.clip": 0.1, "split": "test"}
+    )
+    np.testing.assert_allclose(values.isel(round=-1), single.history.single["log_loss"][-1, :, 1], rtol=1e-5)
+
+
+def test_the_cost_of_privacy_is_a_table():
+    sim = simulation(PatientDP(noise_multiplier=1.0, rate=0.5))
+    table = sim.privacy_utility([1.0, 10.0], 2, seeds=2, progress=False)
+    assert [*table.columns] == ["arm", "epsilon", "seed", "mean", "worst"]
+    assert table.groupby("arm").size().to_dict() == {"FedAvg": 6, "local-only": 6, "pooled": 6}
+    figure = jaxfed.figures.privacy.utility_figure(table, "AUROC")
+    assert len(figure.axes) == 2
+    with pytest.raises(InvalidInput, match="PatientDP"):
+        simulation().privacy_utility([1.0], 2)
+
+
+def test_patients_of_several_hospitals_and_rows():
+    data = hospitals((4, 3, 5))
+    ids = np.array(["a", "b", "c", "c", "b", "d", "e", "f", "g", "h", "b", "f"])
+    data = dataclasses.replace(data, patients=ids)
+    groups, several, most = shared_patients(data)
+    assert (groups, several, most) == ([(0, 1, 2)], 1, 2)
+    run = simulation(PatientDP(noise_multiplier=1.0, rate=0.5), data, splits=("train",)).run(
+        1, progress=False
+    )
+    assert run.privacy.shared_patients == 1
+    assert run.privacy.shared_epsilon > max(run.privacy.epsilon.values())
+    assert run.privacy.worst == run.privacy.shared_epsilon
+    assert "up to 2 rows" in str(run.privacy)
+
+
+def test_hospital_privacy_ends_the_whole_run():
+    privacy = HospitalDP(clip=0.5, noise_multiplier=2.0, until_epsilon=5.0)
+    sim = simulation(privacy, algorithm=FedAvg(weighting="uniform"), splits=("test",))
+    run = sim.run(50, eval_every=100, progress=False)
+    rounds = len(run.history.refused)
+    assert epsilon(Mechanism(2.0), rounds, 1e-5) <= 5.0 < epsilon(Mechanism(2.0), rounds + 1, 1e-5)
+    assert run.privacy.unit == "hospital"
+    assert run.privacy.worst == pytest.approx(epsilon(Mechanism(2.0), rounds, 1e-5))
+    with pytest.raises(InvalidInput, match="end of its privacy budget"):
+        sim.sweep({"seed": range(2)}, 50, progress=False)
+
+
+def test_sampled_hospitals_are_accounted_whether_they_were_drawn_or_not():
+    privacy = HospitalDP(clip=0.5, noise_multiplier=1.0)
+    sim = simulation(
+        privacy, algorithm=FedAvg(weighting="uniform"), participation=Poisson(0.3), splits=("test",)
+    )
+    run = sim.run(3, progress=False)
+    assert {*run.privacy.compositions.values()} == {3}
+    assert {*run.privacy.rate.values()} == {0.3}
+
+
+def test_few_hospitals_are_warned_of():
+    with pytest.warns(UserWarning, match="HospitalDP with 3 hospitals"):
+        simulation(HospitalDP(noise_multiplier=1.0), algorithm=FedAvg(weighting="uniform"))
+
+
+REASONS = {
+    "reads a hospital's rows outside": (
+        "AFL", "AdaptiveFedProx", "IFCA", "Mime", "MimeLite", "QFedAvg", "Scaffold, option I",
+    ),
+    "steps of its own": ("APFL", "PFedMe"),
+    "same random key": ("Ditto",),
+    "second gradient": ("FedSAM",),
+    "adapts the model": ("FedRep", "FineTuned", "PerFedAvg"),
+    "no local steps": ("FedSGD",),
+    "group norm": ("FedBN",),
+    "not the sum of its rows": ("FjORD",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("reason", "name"), [(r, n) for r, names in REASONS.items() for n in names])
+def test_algorithms_that_are_not_covered_are_refused_with_the_reason(reason, name):
+    case = CATALOGUE[name]
+    with pytest.raises(InvalidInput, match=reason):
+        simulation(PatientDP(noise_multiplier=1.0), algorithm=case.algorithm, model=case.model)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"noise_multiplier": math.nan}, "noise_multiplier=nan: give a number"),
+        ({"noise_multiplier": 1.0, "delta": 1.0}, "delta=1.0"),
+        ({"noise_multiplier": 1.0, "delta": 0.0}, "delta=0.0"),
+        ({"noise_multiplier": 1.0, "clip": 0.0}, "clip=0.0"),
+        ({"noise_multiplier": 1.0, "rate": 1.5}, "rate=1.5"),
+        ({"noise_multiplier": 1.0, "sampling": "shuffled"}, "shuffled and fixed batches have no accounting"),
+        ({"noise_multiplier": schedule(lambda r: 1.0)}, "schedule has no accounting"),
+        (
+            {"noise_multiplier": 1.0, "until_epsilon": 0.01},
+            "a budget of epsilon 0.01 is smaller than its first",
+        ),
+        ({"epsilon": 1.0}, "rounds=None"),
+        ({}, "give noise_multiplier, or epsilon"),
+        ({"noise_multiplier": 1.0, "epsilon": 1.0, "rounds": 2}, "give noise_multiplier, or epsilon"),
+        ({"noise_multiplier": 1.0, "layers": "each"}, "layers='each'"),
+        ({"noise_multiplier": 1.0, "microbatch": 0}, "microbatch=0"),
+        ({"noise_multiplier": 1.0, "accountant": "prv"}, "accountant='prv'"),
+    ],
+)
+def test_wrong_values_of_patient_privacy(changes, message):
+    with pytest.raises(InvalidInput, match=message):
+        simulation(PatientDP(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"algorithm": FedAvg()}, r"give FedAvg\(weighting='uniform'\)"),
+        ({"algorithm": AFL()}, "HospitalDP does not cover AFL"),
+        ({"algorithm": LocalOnly()}, "uploads nothing"),
+        ({"aggregator": Median()}, "HospitalDP takes its place"),
+        (
+            {"participation": FixedCohort(2)},
+            r"FixedCohort has no accounting for hospitals; give Poisson\(0.667\)",
+        ),
+        ({"weights": per_hospital([1.0, 2.0, 3.0])}, "every hospital counts once"),
+        (
+            {"privacy": HospitalDP(noise_multiplier=5.0, adaptive=AdaptiveClip(count_noise=1.0))},
+            "count_noise",
+        ),
+        ({"privacy": HospitalDP(noise_multiplier=1.0, where="local", adaptive=AdaptiveClip())}, "central"),
+        (
+            {"privacy": HospitalDP(noise_multiplier=1.0, until_epsilon=0.1)},
+            "the first round alone costs more",
+        ),
+        ({"privacy": "patient"}, "privacy='patient': give jaxfed.privacy.PatientDP"),
+        ({"model": Normalised()}, "batch statistics"),
+    ],
+)
+def test_wrong_uses_of_hospital_privacy(changes, message):
+    given = {"algorithm": FedAvg(weighting="uniform"), "privacy": HospitalDP(noise_multiplier=1.0), **changes}
+    with pytest.raises(InvalidInput, match=message):
+        simulation(**given)
+
+
+def test_per_hospital_noise_and_groups_of_models():
+    privacy = PatientDP(
+        noise_multiplier=per_hospital({"hospital 0": 1.0, "hospital 2": 2.0, "hospital 1": 3.0})
+    )
+    sim = simulation(
+        privacy,
+        algorithm=ByGroup(FedAvg()),
+        models={"a": logistic(), "b": logistic()},
+        groups=("a", "b", "a"),
+        splits=("test",),
+    )
+    run = sim.run(1, progress=False)
+    assert [*run.privacy.noise_multiplier.values()] == [1.0, 3.0, 2.0]
+
+
+def test_baselines_have_the_same_privacy():
+    sim = simulation(PatientDP(noise_multiplier=1.0, rate=0.5))
+    assert sim.local_only().privacy == sim.pooled().privacy == sim.privacy
+    whole = simulation(HospitalDP(noise_multiplier=1.0), algorithm=FedAvg(weighting="uniform"))
+    assert whole.local_only().privacy is None
+    assert whole.pooled().privacy is None
+
+
+def command(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["jaxfed", *arguments])
+    cli.main()
+
+
+def test_the_command_for_planning(monkeypatch, tmp_path, capsys):
+    command(monkeypatch, "privacy", "--noise", "1.0", "--rate", "0.01", "--rounds", "50", "--steps", "20",
+            "--delta", "1e-5", "--out", str(tmp_path))  # fmt: skip
+    assert "1.829" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "epsilon.csv", index_col="rounds")
+    assert table.iloc[-1, 0] == pytest.approx(1.828, abs=2e-3)
+    assert (tmp_path / "epsilon.png").stat().st_size > 0
+    for wrong, message in (
+        (["--noise", "1.0", "--delta", "2"], "delta"),
+        (["--noise", "nan"], "--noise=nan"),
+        ([], "give --noise 1.0 or --epsilon 3.0"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            command(monkeypatch, "privacy", *wrong, "--out", str(tmp_path))
+
+
+def test_the_command_that_trains(monkeypatch, tmp_path, capsys):
+    command(monkeypatch, "run", "--hospitals", "3", "--rounds", "2", "--eval-every", "1", "--model",
+            "logistic", "--devices", "4",
+            "--epsilon", "3", "--delta", "1e-5", "--out", str(tmp_path))  # fmt: skip
+    text = capsys.readouterr().out
+    assert "Differential privacy of a patient (add-or-remove): epsilon" in text
+    assert "FedAvg without privacy" in text
+    record = json.loads((tmp_path / "fedavg" / "run.json").read_text())
+    assert max(record["privacy"]["epsilon"].values()) <= 3
+    assert "FedAvg without privacy" in (tmp_path / "summary.csv").read_text()
+    with pytest.raises(SystemExit, match="add --epsilon or --noise"):
+        command(monkeypatch, "run", "--clip", "2", "--devices", "4", "--out", str(tmp_path))

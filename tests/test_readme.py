@@ -24,6 +24,8 @@ SMALL = {
     "hospitals, 500": "hospitals, 50",
     "[0, 10, 20]": "[0, 1]",
     "f=20": "f=2",
+    "f=40": "f=2",
+    "malicious(hospitals, 0.2)": "malicious(hospitals, 0.25)",
 }
 
 
@@ -65,3 +67,11 @@ def test_the_road_runs_and_the_aggregator_is_that_of_the_package():
     runs = [sim.replace(aggregator=a).run(2, progress=False) for a in (theirs, aggregators.Krum(f=2))]
     np.testing.assert_array_equal(*(r.history.training["selected"] for r in runs))
     np.testing.assert_array_equal(*(r.history.pooled["log_loss"] for r in runs))
+
+
+def test_attacks_and_privacy_run():
+    names = run(BLOCKS[0].split("run = ")[0], {})
+    for word in ("jaxfed.chain(Clip", "ALIE(who)", "PatientDP("):
+        run(next(b for b in BLOCKS if word in b), names)
+    assert names["mistaken"].hospitals.hospitals == names["hospitals"].hospitals
+    assert max(names["run"].privacy.epsilon.values()) <= 3

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.errors import InvalidInput, did_you_mean
+from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.records.history import History
 
 if TYPE_CHECKING:
@@ -62,12 +63,12 @@ class Detection:
         )
 
 
-def detect(history: History, malicious: Iterable[str] = ()) -> Detection:
+def detect(history: History, malicious: Iterable[str] | PerHospital = ()) -> Detection:
     """Compare the rule's choices with who was malicious.
 
     Args:
         history: of a run whose rule tells how much each hospital counts.
-        malicious: names of the hospitals that were malicious.
+        malicious: names of the malicious hospitals, or marks as :func:`jaxfed.attacks.malicious` gives.
 
     Raises:
         InvalidInput: the rule does not tell, or there is no such hospital.
@@ -77,6 +78,9 @@ def detect(history: History, malicious: Iterable[str] = ()) -> Detection:
             "detection: the aggregator of this run tells nothing of single hospitals; take a rule that "
             "leaves hospitals out or weighs them, such as Krum(f), TrimmedMean(...) or GeometricMedian()"
         )
+    if isinstance(malicious, PerHospital):
+        marks = np.broadcast_to(np.asarray(malicious.values), len(history.trainees))
+        malicious = [name for name, mark in zip(history.trainees, marks, strict=True) if mark]
     names = [malicious] if isinstance(malicious, str) else [*malicious]
     for name in names:
         if name not in history.trainees:

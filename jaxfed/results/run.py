@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from jaxfed.core.errors import InvalidInput
+from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.core.metrics.metric import Scoring
 from jaxfed.core.tasks import as_task
 from jaxfed.core.types import State, Variables
@@ -113,11 +114,12 @@ class Run:
         owners = self.history.trainees if self.personal else None
         return predict(self.inputs, self.best.variables, owners, rows, model, hospital)
 
-    def detection(self, malicious: Iterable[str] = ()) -> Detection:
+    def detection(self, malicious: Iterable[str] | PerHospital = ()) -> Detection:
         """Which hospitals the rule left out, against those that were malicious.
 
         Args:
-            malicious: names of hospitals; without them the table says whom the rule silences.
+            malicious: names of hospitals, or marks as :func:`jaxfed.attacks.malicious` gives; without them
+                the table says whom the rule silences.
 
         Raises:
             InvalidInput: the aggregator tells nothing of single hospitals, or there is no such hospital.

@@ -26,6 +26,8 @@ from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Metrics, PyTree, Upload
 from jaxfed.core.uploads import Aggregate, Uploads
 
+INFLUENCE = "influence"  # the metric of a rule that says how much each hospital counts
+
 
 class Sender(NamedTuple):
     """The information that a transform has about the client whose upload it sees.
@@ -126,6 +128,7 @@ class Rule(Part, abc.ABC):
     def reduce(self, uploads: Uploads, state: PyTree, key: Array) -> tuple[Aggregate, PyTree, Metrics]:
         """The aggregate, the new state, and metrics: arrays ``[M]``, such as which uploads were selected.
 
+        The metric ``influence`` is ``[C]``, of hospitals and not of uploads; see :meth:`Uploads.influence`.
         A rule that has no answer returns an aggregate that is not finite; the server then keeps its state.
         """
 

@@ -6,7 +6,7 @@ from federations import Lab, hospitals, recipe
 from matplotlib.figure import Figure
 from roads import aggregate
 
-from jaxfed import InvalidInput, Simulation
+from jaxfed import InvalidInput, Simulation, attacks
 from jaxfed.aggregators import (
     NNM,
     Bucketing,
@@ -91,6 +91,11 @@ def test_a_run_tells_whom_its_rule_left_out():
     assert found.silenced  # Krum takes a single hospital
     assert "honest hospitals silenced: " in repr(found)
     assert isinstance(found.plot(), Figure)
+    marks = attacks.malicious(data, names=bad)
+    assert run.detection(marks).table.equals(found.table)
+    shuffled = sim.replace(aggregator=chain(Bucketing(1), Krum(1))).run(1, progress=False).history.training
+    assert "selected" not in shuffled  # upload k is not that of hospital k
+    assert shuffled["influence"].sum() == pytest.approx(1)
     with pytest.raises(InvalidInput, match="malicious='nowhere' is no hospital"):
         run.detection(["nowhere"])
     plain = sim.replace(aggregator=WeightedMean()).run(1, progress=False)

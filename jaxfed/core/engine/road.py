@@ -16,7 +16,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from jaxfed.core import hyperparameters
-from jaxfed.core.aggregation import Attack, Chain, ChainState, Rule, Sender, Streamed
+from jaxfed.core.aggregation import INFLUENCE, Attack, Chain, ChainState, Rule, Sender, Streamed
 from jaxfed.core.layout.plan import DEVICES, Plan
 from jaxfed.core.types import Metrics, PyTree, Upload
 from jaxfed.core.uploads import Uploads
@@ -179,6 +179,8 @@ class Channel:
         rule = chain.rule
         if isinstance(rule, Rule):
             aggregate, new, metrics = rule.reduce(uploads, self._state.rule, key)
+            if any(mixer.reorders for mixer in chain.mixers):  # upload k is not that of hospital k
+                metrics = {name: metrics[name] for name in (INFLUENCE,) if name in metrics}
             whole, aux = uploads.whole(aggregate.update), aggregate.aux
             upload = Upload(_like(whole, self._shape.update), _like(aux, self._shape.aux))
             return upload, new, metrics

@@ -13,6 +13,7 @@ import aggregation_page
 import kernels_page
 import numpy as np
 import pandas as pd
+import robustness_page
 import speed_page
 import sweep_page
 from heart_disease import PUBLISHED
@@ -33,6 +34,8 @@ Made by `python benchmarks/make_readme.py` from `results/*.json`; edit that.
 | `python benchmarks/mixed.py` | what do hospitals with different models cost, beside federations of one model? | `mixed.json` |
 | `python benchmarks/sweep.py` | is one sweep cheaper than the runs it is made of? | `sweep.json` |
 | `python benchmarks/aggregators.py` | what do the kernels of robust rules cost, beside NumPy and torch? | `aggregator_kernels.json` |
+| `python benchmarks/robustness.py` | which rule holds under which attack, when hospitals differ? | `robustness.json`, `robustness.png` |
+| `python benchmarks/privacy.py` | what do private rounds cost? | `privacy.json` |
 | `python benchmarks/first_run.py` | the picture in the README, made by the README's code | `first_run.png` |
 """
 
@@ -81,6 +84,9 @@ def main() -> None:
     if (RESULTS / "sweep.json").exists():
         record = json.loads((RESULTS / "sweep.json").read_text())
         parts.append(sweep_page.section(record, _machine(record["provenance"])))
+    if (RESULTS / "robustness.json").exists():
+        record = json.loads((RESULTS / "robustness.json").read_text())
+        parts.append(robustness_page.section(record, _machine(record["presets"]["provenance"])))
     if (RESULTS / "aggregator_kernels.json").exists():
         parts.append(kernels_page.section(json.loads((RESULTS / "aggregator_kernels.json").read_text())))
     (HERE / "README.md").write_text("\n".join(parts))

@@ -9,7 +9,7 @@ HEAD = """## Aggregators under attack
 AUROC (digits: accuracy) over honest hospitals, test rows, under the attack that is worst for a defence; each
 rule's own numbers are chosen on validation rows against its worst attack. **Bold**: within .03 of the mean
 without attackers. B² is the measured heterogeneity of the honest updates; from the share 1/(2 + B²) of
-attackers on, no rule has a guarantee (Allouah et al. 2023, arXiv:2309.13591). `python benchmarks/robustness.py`.
+attackers on, no rule has a guarantee (Allouah et al. 2023, arXiv:2309.13591).
 
 ![Every rule under every attack, by preset](results/robustness.png)
 """

@@ -72,7 +72,7 @@ class DnC(Rule):
         """The mean of those left; metrics ``selected``, ``[M]`` bool, and ``influence``, ``[K]``."""
         present, f = uploads.present, limits.whole(self.f)
         count, everyone = present.sum(), present.astype(uploads.weights.dtype)
-        remaining = count - jnp.floor(self.factor * f + 1e-4).astype(jnp.int32)
+        remaining = count - jnp.floor(self.factor * f.astype(everyone.dtype) + 1e-4).astype(jnp.int32)
         size, selected = min(self.size, uploads.size), present
         for i in range(self.draws):
             index = permute(key, jnp.arange(size), uploads.size, i)

@@ -29,5 +29,6 @@ def by_coordinate(uploads: Uploads, used: Callable[[Array], Array]) -> Array:
     size = uploads.size
     count = min(size, max(LEAST, min(MOST, size // SHARE)))
     inside = used(uploads.columns(jnp.arange(count) * (size // max(count, 1)))) & uploads.present[:, None]
+    inside = inside.astype(uploads.weights.dtype)
     share = inside / jnp.maximum(inside.sum(0), 1)
     return uploads.influence(share.sum(1))

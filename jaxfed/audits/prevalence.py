@@ -121,7 +121,7 @@ def prevalence(
             if bias is not None:
                 row["bias"] = _mean_probability(sim, start, others) - bias
         if shadows:
-            row["regression"] = _regressed(sim, start, step, c, len(y), shadows, seed)
+            row.update(regression=_regressed(sim, start, step, c, len(y), shadows, seed))
         row["guess"] = float(others.y[others.split == TRAIN].mean())
         rows[name] = row
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("hospital")

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.errors import InvalidInput, did_you_mean
-from jaxfed.core.hyperparameters import PerHospital
+from jaxfed.core.hyperparameters import PerHospital, in_order
 from jaxfed.records.history import History
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def detect(history: History, malicious: Iterable[str] | PerHospital = ()) -> Det
             "leaves hospitals out or weighs them, such as Krum(f), TrimmedMean(...) or GeometricMedian()"
         )
     if isinstance(malicious, PerHospital):
-        marks = np.broadcast_to(np.asarray(malicious.values), len(history.trainees))
+        marks = in_order(malicious, history.trainees).values
         malicious = [name for name, mark in zip(history.trainees, marks, strict=True) if mark]
     names = [malicious] if isinstance(malicious, str) else [*malicious]
     for name in names:

@@ -93,6 +93,8 @@ def test_a_run_tells_whom_its_rule_left_out():
     assert isinstance(found.plot(), Figure)
     marks = attacks.malicious(data, names=bad)
     assert run.detection(marks).table.equals(found.table)
+    turned = attacks.malicious(data.select(data.hospitals[::-1]), names=bad)  # marks go by name
+    assert run.detection(turned).table.equals(found.table)
     shuffled = sim.replace(aggregator=chain(Bucketing(1), Krum(1))).run(1, progress=False).history.training
     assert "selected" not in shuffled  # upload k is not that of hospital k
     assert shuffled["influence"].sum() == pytest.approx(1)

@@ -79,8 +79,8 @@ def detect(history: History, malicious: Iterable[str] | PerHospital = ()) -> Det
             "leaves hospitals out or weighs them, such as Krum(f), TrimmedMean(...) or GeometricMedian()"
         )
     if isinstance(malicious, PerHospital):
-        marks = in_order(malicious, history.trainees).values
-        malicious = [name for name, mark in zip(history.trainees, marks, strict=True) if mark]
+        marks: PerHospital = in_order(malicious, history.trainees)
+        malicious = [name for name, mark in zip(history.trainees, marks.values, strict=True) if mark]
     names = [malicious] if isinstance(malicious, str) else [*malicious]
     for name in names:
         if name not in history.trainees:

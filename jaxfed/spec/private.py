@@ -24,7 +24,7 @@ from jaxfed.privacy.coverage import Uncovered, trainings_of, uncovered_upload
 from jaxfed.privacy.ledger import Ledger, limits, noise_of
 
 Privacy = PatientDP | HospitalDP
-_KNOWN: dict[tuple[str, ...], Any] = {}  # the trainings of an algorithm, or why it is not covered
+_KNOWN: dict[tuple[Any, ...], Any] = {}  # the trainings of an algorithm, or why it is not covered
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -131,7 +131,15 @@ def _trainings(
 ) -> tuple[LocalTraining, ...]:
     """The trainings of a round; a problem if the algorithm is not covered."""
     alone = dataclasses.replace(local, problem=dataclasses.replace(local.problem, l2=None))
-    key = (repr(algorithm), repr(alone), repr(jax.tree.map(lambda leaf: leaf.shape[1:], data.x)))
+    # by classes and functions themselves and by all numbers: texts are the same for a class that was written
+    # again, and leave out the middle of a long array
+    numbers, structure = jax.tree.flatten((algorithm, alone))
+    arrays = [np.asarray(number) for number in numbers]
+    key = (
+        structure,
+        tuple((array.shape, array.dtype.str, array.tobytes()) for array in arrays),
+        repr(jax.tree.map(lambda leaf: leaf.shape[1:], data.x)),
+    )
     if key not in _KNOWN:
         try:
             _KNOWN[key] = trainings_of(algorithm.algorithm, local, _shapes(local, data))

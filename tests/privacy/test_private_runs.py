@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -176,6 +177,31 @@ def test_algorithms_that_are_not_covered_are_refused_with_the_reason(reason, nam
     case = CATALOGUE[name]
     with pytest.raises(InvalidInput, match=reason):
         simulation(PatientDP(noise_multiplier=1.0), algorithm=case.algorithm, model=case.model)
+
+
+def written(leaks):
+    """Versions of an algorithm under one name, as a notebook's cell that is edited makes them."""
+
+    @jaxfed.pytree
+    @dataclasses.dataclass(frozen=True)
+    class Written(FedAvg):
+        def client_update(self, local, server, client, shard, key):
+            upload, client, metrics = super().client_update(local, server, client, shard, key)
+            more = shard.x.mean() if leaks else 0.0
+            return (
+                upload._replace(update=jax.tree.map(lambda leaf: leaf + more, upload.update)),
+                client,
+                metrics,
+            )
+
+    return Written()
+
+
+def test_an_edited_algorithm_is_judged_anew():
+    privacy = PatientDP(noise_multiplier=1.0, rate=0.25)
+    simulation(privacy, algorithm=written(False))
+    with pytest.raises(InvalidInput, match="PatientDP does not cover Written"):
+        simulation(privacy, algorithm=written(True))
 
 
 @pytest.mark.parametrize(

@@ -153,9 +153,9 @@ class Simulation(Spec):
         """
         check_run(self, rounds, seed, eval_every, initial, resume)
         check_checkpoint(checkpoint, every, keep, resume)
-        warn_unmeasured(self.evaluation_hospitals, self.splits, stacklevel=4)
+        warn_unmeasured(self.evaluation_hospitals, self.splits)
         total = int(rounds) + (0 if resume is None else len(resume.history.refused))
-        warn_faded([self], total, stacklevel=4)
+        warn_faded([self], total)
         lasts = None if self.private is None else self.private.lasts
         if lasts is not None:  # the whole run ends at its budget
             rounds = max(min(total, lasts) - (total - int(rounds)), 0)
@@ -229,7 +229,7 @@ class Simulation(Spec):
             InvalidInput: lists everything that is wrong, before anything is compiled.
             CheckpointError: the folder is of another sweep, or none of its checkpoints can be read.
         """
-        warn_unmeasured(self.evaluation_hospitals, self.splits, stacklevel=4)
+        warn_unmeasured(self.evaluation_hospitals, self.splits)
         return sweep(
             self,
             fields,

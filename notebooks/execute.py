@@ -6,6 +6,7 @@ Files that a notebook saves go to a temporary folder.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +16,9 @@ import tyro
 from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
+WHERE = re.compile(
+    r"^\S*/ipykernel_\d+/\d+\.py:\d+: ", re.MULTILINE
+)  # the file of a cell, another one in each kernel
 
 
 def main(only: list[str] | None = None) -> None:
@@ -30,6 +34,9 @@ def main(only: list[str] | None = None) -> None:
             NotebookClient(notebook, timeout=1800, kernel_name="python3", resources=resources).execute()
         for cell in notebook.cells:
             cell.metadata.pop("execution", None)  # times of each cell, which change without a reason
+            for output in cell.get("outputs", []):
+                if output.get("name") == "stderr":
+                    output.text = WHERE.sub("", output.text)
         nbformat.write(notebook, path)
         print(f"{path.name}: {time.perf_counter() - began:.0f} s")
 

@@ -6,6 +6,7 @@ import difflib
 import functools
 import inspect
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
@@ -125,10 +126,18 @@ def did_you_mean(given: object, known: Iterable[str]) -> str:
     return f"choose from {every}" if len(every) <= SHOWN else f"choose from {listed(every)}"
 
 
+def warn(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warn of a line of the user: the innermost that is not in jaxfed."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "jaxfed":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, category, stacklevel=level)
+
+
 def spelled(function: F, name: str | None = None) -> F:
     """The function, with an InvalidInput that suggests a name where a keyword argument does not exist.
 
-    Its signature is the same for editors. A warning's ``stacklevel`` has to count one frame more.
+    Its signature is the same for editors.
 
     Args:
         function: any function; a method or ``__init__`` too.

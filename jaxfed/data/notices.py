@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
 from jaxfed.core.dataset import SPLITS, Dataset
-from jaxfed.core.errors import listed
+from jaxfed.core.errors import listed, warn
 
 
 class DataWarning(UserWarning):
@@ -19,7 +18,7 @@ FAR = 30.0  # times 1, the scale for which models are initialised and step sizes
 SEEN = 10_000  # rows that are looked at
 
 
-def warn_scales(dataset: Dataset, stacklevel: int) -> None:
+def warn_scales(dataset: Dataset) -> None:
     """Warn where columns of a matrix, or targets, are so large that steps of usual size diverge."""
     x, step = dataset.x, max(1, len(dataset.y) // SEEN)
     large = []
@@ -28,41 +27,37 @@ def warn_scales(dataset: Dataset, stacklevel: int) -> None:
         names = dataset.features or [f"feature {j}" for j in range(x.shape[1])]
         large = [f"{names[j]!r} ({size[j]:.3g})" for j in np.argsort(-size)[:4] if size[j] > FAR]
     if large:
-        warnings.warn(
+        warn(
             f"features {', '.join(large)} are far from 1 (in brackets their root mean square), and steps of "
             "usual size may not train a model; pass the data through jaxfed.data.standardize first",
             DataWarning,
-            stacklevel=stacklevel,
         )
     target = float(np.sqrt(np.square(dataset.y[::step], dtype=np.float64).mean()))
     if not dataset.task.has_classes and target > FAR:
-        warnings.warn(
+        warn(
             f"labels are far from 1 (their root mean square is {target:.3g}), and steps of usual size may "
             "diverge; predict a multiple of them, such as y / y.std()",
             DataWarning,
-            stacklevel=stacklevel,
         )
 
 
-def warn_unmeasured(data: Dataset, splits: Sequence[str], stacklevel: int) -> None:
+def warn_unmeasured(data: Dataset, splits: Sequence[str]) -> None:
     """Warn where all metrics would be NaN, or the AUROC of every hospital."""
     inside = np.isin(data.split, [SPLITS.index(name) for name in splits])
     which = " or ".join(splits)
     if not inside.any():
-        warnings.warn(
+        warn(
             f"no hospital has {which} rows, so that nothing is measured; give jaxfed.data.resplit(hospitals, "
-            "(0.7, 0.1, 0.2)), or splits=('train',)",
-            stacklevel=stacklevel,
+            "(0.7, 0.1, 0.2)), or splits=('train',)"
         )
     elif data.task.two_classes:
         cell = data.owner[inside] * len(SPLITS) + data.split[inside]
         rows = np.bincount(cell, minlength=len(data) * len(SPLITS))
         positive = np.bincount(cell, data.y[inside], minlength=len(rows))
         if not ((positive > 0) & (positive < rows)).any():
-            warnings.warn(
+            warn(
                 f"no hospital has {which} rows of both classes, so that no AUROC is defined; give a "
-                "split with more of these rows, or larger hospitals",
-                stacklevel=stacklevel,
+                "split with more of these rows, or larger hospitals"
             )
 
 
@@ -77,8 +72,8 @@ class Notices:
         """Record one notice; notices of one ``kind`` become one warning."""
         self._found.setdefault(kind, []).extend([] if hospital is None else [hospital])
 
-    def emit(self, stacklevel: int = 3) -> None:
-        """Warn; ``stacklevel`` 3 points at the caller of the function that calls this."""
+    def emit(self) -> None:
+        """Warn, once for each kind."""
         for kind, hospitals in self._found.items():
             whose = f" (hospital {listed(hospitals)})" if hospitals else ""
-            warnings.warn(f"{self._where}: {kind}{whose}", DataWarning, stacklevel=stacklevel)
+            warn(f"{self._where}: {kind}{whose}", DataWarning)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import warnings
 
 import jax
 
 from jaxfed.core.devices import available_devices
+from jaxfed.core.errors import warn
 from jaxfed.runtime.cache import keep_compiled_programs
 
 
@@ -39,10 +39,9 @@ def use_cpu_devices(count: int | None = None) -> int:
             os.environ["XLA_FLAGS"] = f"{flags} --xla_disable_hlo_passes=cpu-parallel-task-assigner".strip()
     except RuntimeError:
         if len(available_devices()) != wanted:
-            warnings.warn(
+            warn(
                 f"jax is already running with {len(available_devices())} device(s), {wanted} wanted: restart "
-                "the kernel and call jaxfed.use_cpu_devices() first",
-                stacklevel=2,
+                "the kernel and call jaxfed.use_cpu_devices() first"
             )
     keep_compiled_programs()
     return len(available_devices())

@@ -6,11 +6,12 @@ import datetime
 import functools
 import importlib.metadata
 import platform
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import jax
+
+from jaxfed.core.errors import warn
 
 PACKAGES = ("jaxfed", "jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -42,8 +43,7 @@ def compare_versions(there: Mapping[str, Any]) -> None:
         if there[name] != here[name]
     ]
     if differ:
-        warnings.warn(
+        warn(
             f"the checkpoint was made with other versions ({'; '.join(differ)}): "
-            "the run goes on, but its result may not be bit for bit that of an uninterrupted one",
-            stacklevel=4,
+            "the run goes on, but its result may not be bit for bit that of an uninterrupted one"
         )

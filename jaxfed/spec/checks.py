@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, get_args
 
 import jax
@@ -13,7 +12,7 @@ from jaxfed.core.aggregation import Chain, Part
 from jaxfed.core.algorithm import Algorithm
 from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
 from jaxfed.core.devices import available_devices
-from jaxfed.core.errors import InvalidInput, Problems
+from jaxfed.core.errors import InvalidInput, Problems, warn
 from jaxfed.core.group_algorithm import GroupAlgorithm
 from jaxfed.core.hyperparameters import PerHospital, Schedule, differs
 from jaxfed.core.local import LocalTraining
@@ -95,7 +94,7 @@ def check_spec(spec: Spec, like: Spec | None = None) -> None:
     if like is None or spec.client_optimizer is not like.client_optimizer:
         _warn_restarts(spec)
     if like is None or spec.hospitals is not like.hospitals:
-        warn_scales(spec.hospitals, stacklevel=6)
+        warn_scales(spec.hospitals)
     if like is None or spec.evaluation_hospitals is not like.evaluation_hospitals:
         _warn_untested(spec)
 
@@ -147,10 +146,9 @@ def _check_evaluation_hospitals(spec: Spec, problems: Problems) -> None:
         problems.add(f"evaluate_on={type(spec.evaluate_on).__name__}: give a Dataset, or None")
         return
     if spec.hospitals.steps and [*map(id, spec.hospitals.steps)] != [*map(id, spec.evaluate_on.steps)]:
-        warnings.warn(
+        warn(
             "evaluate_on: the training rows were imputed or standardised, these not with the same numbers; "
-            "give jaxfed.data.transform_like(rows, hospitals)",
-            stacklevel=6,
+            "give jaxfed.data.transform_like(rows, hospitals)"
         )
     if spec.evaluate_on.x is not spec.hospitals.x:
         _check_features(spec.evaluate_on, problems)
@@ -236,10 +234,9 @@ def _check_privacy(spec: Spec, problems: Problems) -> None:
     assert private is not None
     hospitals = int((spec.hospitals.counts[:, TRAIN] > 0).sum())
     if isinstance(spec.privacy, HospitalDP) and hospitals < FEW:
-        warnings.warn(
+        warn(
             f"HospitalDP with {hospitals} hospitals: noise that hides a whole hospital among so few hides "
-            "what they have learnt as well; PatientDP protects each patient",
-            stacklevel=7,
+            "what they have learnt as well; PatientDP protects each patient"
         )
 
 
@@ -261,10 +258,9 @@ def _warn_restarts(spec: Spec) -> None:
     """Warn of a schedule of optax in the hospitals' optimiser, whose state is new in every round."""
     optimizer = spec.client_optimizer
     if isinstance(optimizer, Optimizer) and callable(dict(optimizer.options).get("learning_rate")):
-        warnings.warn(
+        warn(
             "client_optimizer: this learning_rate counts the steps of a round and starts anew in each round; "
-            "learning_rate=jaxfed.schedule(...) counts rounds",
-            stacklevel=6,
+            "learning_rate=jaxfed.schedule(...) counts rounds"
         )
 
 
@@ -305,8 +301,7 @@ def _warn_untested(spec: Spec) -> None:
     for name in spec.splits:
         none = [h for h, n in zip(hospitals, counts[:, SPLITS.index(name)], strict=True) if not n]
         if none and len(none) < len(counts):
-            warnings.warn(
+            warn(
                 f"{len(none)} hospitals have no {name} rows and no {name} metrics: {', '.join(none[:5])}"
-                + (" ..." if len(none) > 5 else ""),
-                stacklevel=6,
+                + (" ..." if len(none) > 5 else "")
             )

@@ -6,12 +6,12 @@ import dataclasses
 import json
 import re
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from jaxfed.core.errors import warn
 from jaxfed.storage.checkpoint import Checkpoint, CheckpointError, config_hash, read, read_config, write
 
 CODE = re.compile(r"(\S+) code:([0-9a-f]{16})")  # as the fingerprint of a setting has it
@@ -75,7 +75,7 @@ class Checkpoints:
                 continue
             check_config(checkpoint.config, self.config, str(path))
             for worse in bad:
-                warnings.warn(f"{worse}; going on from {path.name}", stacklevel=2)
+                warn(f"{worse}; going on from {path.name}")
             return checkpoint
         if bad:
             raise bad[0]

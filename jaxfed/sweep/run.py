@@ -71,7 +71,7 @@ def sweep(
             kind="privacy",
         )
     problems.raise_if_any()
-    warn_faded((trial.spec for trial in trials), rounds, stacklevel=5)
+    warn_faded((trial.spec for trial in trials), rounds)
     rungs = [rounds] if halving is None else halving.rungs(rounds)
     marks = np.union1d(np.arange(0, rounds + 1, eval_every), [0, *rungs])
     driver = Driver(axes, trials, programs_of(trials, together, memory), rungs, halving)

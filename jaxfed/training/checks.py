@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxfed.core.errors import Problems
+from jaxfed.core.errors import Problems, warn
 from jaxfed.core.hyperparameters import Schedule
 from jaxfed.spec.checks import check_count
 from jaxfed.spec.shapes import variables_of
@@ -58,7 +57,7 @@ def check_run(spec: Spec, rounds: Any, seed: Any, eval_every: Any, initial: Any,
     problems.raise_if_any()
 
 
-def warn_faded(specs: Iterable[Spec], rounds: int, stacklevel: int) -> None:
+def warn_faded(specs: Iterable[Spec], rounds: int) -> None:
     """Warn where hospitals adapt models before use with a scheduled step size that has almost fallen to 0.
 
     Adapting has the step size of the last of ``rounds`` rounds.
@@ -72,11 +71,10 @@ def warn_faded(specs: Iterable[Spec], rounds: int, stacklevel: int) -> None:
             known.add((rate.function, argument))
             first, last = (float(rate.function(jnp.asarray(r, jnp.int32))) for r in (0, rounds - 1))
             if abs(last) < FADED * abs(first):
-                warnings.warn(
+                warn(
                     f"models adapt before use with the step size of the last round, {last:.3g}, which "
                     f"began at {first:.3g}: they hardly change; give adapting a step size of its own, "
-                    f"{argument}",
-                    stacklevel=stacklevel,
+                    f"{argument}"
                 )
 
 

@@ -16,9 +16,8 @@ import tyro
 from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
-WHERE = re.compile(
-    r"^\S*/ipykernel_\d+/\d+\.py:\d+: ", re.MULTILINE
-)  # the file of a cell, another one in each kernel
+# the file of a cell before its warning, another one in each kernel
+WHERE = re.compile(r"^\S*/ipykernel_\d+/\d+\.py:\d+: ", re.MULTILINE)
 
 
 def main(only: list[str] | None = None) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import jax
 import numpy as np
-from jax import Array
 
+from jaxfed.core import tree
 from jaxfed.core.dataset import TEST, TRAIN, Dataset
 from jaxfed.core.engine.runs import SlotCommand
-from jaxfed.core.types import State, Variables
+from jaxfed.core.types import Variables
 from jaxfed.spec.spec import Spec
 from jaxfed.sweep.programs import programs_of
 from jaxfed.sweep.trials import Trial
@@ -55,14 +54,9 @@ def final_models(
             filled = chosen + chosen[-1:] * (width - len(chosen))
             slots, _ = program.advance(program.inputs(filled), slots, command)
             for w, k in enumerate(chosen):
-                state = _slot(slots.state, w)
+                state = tree.entry(slots.state, w)
                 models[k] = deployed(program.members[k].spec, program.placed.placements[0], state)
     return [models[k] for k in range(len(trials))]
-
-
-@jax.jit  # one small program, where indexing leaf by leaf is one for each shape
-def _slot(state: State, w: Array | int) -> State:
-    return jax.tree.map(lambda leaf: leaf[w], state)
 
 
 def redrawn(hospitals: Dataset, seed: int) -> Dataset:

@@ -192,7 +192,16 @@ def aggregators(
         cells = cells_of(grid, family)
         spec = spec_of(cells, grid)
         folder = None if checkpoint is None else Path(checkpoint) / str(number)
-        result = _sweep(spec, cells, grid, folder, progress)
+        result = sweep(
+            spec,
+            cells.fields,
+            grid.rounds,
+            mode="zip",
+            eval_every=grid.eval_every,
+            checkpoint=folder,
+            keep=2,
+            progress=progress,
+        )
         done = np.where(np.isnan(result.data["diverged"]), result.data["rounds_done"], grid.rounds)
         if (done < grid.rounds).any():
             how = "the same call goes on" if checkpoint else "give checkpoint=folder to be able to go on"
@@ -248,23 +257,3 @@ def floor_of(spec: Spec) -> float:
     """The metric of a model that knows nothing."""
     classes = max(len(spec.hospitals.classes), 2)
     return NO_SKILL.get(spec.hospitals.task.scoring.first, 1 / classes)
-
-
-def _sweep(spec: Spec, cells: Cells, grid: Grid, folder: Path | None, progress: bool) -> Any:
-    return sweep(
-        spec,
-        cells.fields,
-        grid.rounds,
-        mode="zip",
-        eval_every=grid.eval_every,
-        seed=0,
-        samples=None,
-        data=None,
-        halving=None,
-        together=None,
-        memory=None,
-        checkpoint=folder,
-        every=None,
-        keep=2,
-        progress=progress,
-    )

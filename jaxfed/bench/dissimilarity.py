@@ -57,10 +57,19 @@ def dissimilarity(spec: Spec, honest: np.ndarray, seed: int = 0) -> Dissimilarit
         seed: of the initial model.
     """
     spread, norm = (np.asarray(values, float) for values in _trajectory(spec, honest, seed))
-    variance = np.square(norm - norm.mean()).sum()
-    slope = float(((norm - norm.mean()) * (spread - spread.mean())).sum() / variance) if variance > 0 else 0.0
-    b_squared = max(slope, 0.0)
-    return Dissimilarity(b_squared, max(float((spread - b_squared * norm).max()), 0.0))
+    return Dissimilarity(*line(spread, norm))
+
+
+def line(spread: np.ndarray, norm: np.ndarray) -> tuple[float, float]:
+    """B^2, the slope of the least-squares line but at least 0, and the least G^2 that holds everywhere.
+
+    Args:
+        spread: ``[T]`` mean squared distances from the mean; norm: ``[T]`` squared norms of the mean.
+    """
+    away = norm - norm.mean()
+    variance = away @ away
+    slope = max(float(away @ (spread - spread.mean()) / variance), 0.0) if variance > 0 else 0.0
+    return slope, max(float((spread - slope * norm).max()), 0.0)
 
 
 def _trajectory(spec: Spec, honest: np.ndarray, seed: int) -> tuple[Array, Array]:

@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 
 from jaxfed.aggregators import as_chain, chain
+from jaxfed.core import tree
 from jaxfed.core.aggregation import ChainState, Rule
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.pytree import pytree
@@ -110,4 +111,4 @@ def _kept(aggregator: PyTree) -> tuple[Array, Array]:
     """The state of the rule in the only slot, among those of the channels, of which the others are empty."""
     states = jax.tree.leaves(aggregator, is_leaf=lambda node: isinstance(node, ChainState))
     (state,) = (node.rule for node in states if isinstance(node, ChainState))
-    return jax.tree.map(lambda leaf: leaf[0], state)
+    return tree.entry(state, 0)

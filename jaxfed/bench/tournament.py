@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from jaxfed import aggregators as rules_of
+from jaxfed.bench.dissimilarity import line
 from jaxfed.bench.matches import Attack, program_of
 from jaxfed.core.aggregation import Chain, Part, Rule
 from jaxfed.core.errors import InvalidInput
@@ -134,8 +135,7 @@ class Tournament:
 def heterogeneity(updates: np.ndarray) -> Heterogeneity:
     """The constants of ``updates [T, n, N]``: of one round B^2 with G = 0, of several from a line.
 
-    B^2 is the slope of the least-squares line, at least 0, and G^2 the least number with which the inequality
-    holds in all rounds.
+    The line is that of :func:`jaxfed.bench.dissimilarity.line`.
     """
     mean = updates.mean(1, dtype=np.float64)
     spread = np.square(updates - mean[:, None]).sum(2).mean(1)
@@ -143,8 +143,8 @@ def heterogeneity(updates: np.ndarray) -> Heterogeneity:
     away = norm - norm.mean()
     if not (away**2).sum() > 1e-12 * (norm**2).sum():
         return Heterogeneity(0.0, float((spread / norm).max()))
-    slope = max(float(away @ (spread - spread.mean()) / (away @ away)), 0.0)
-    return Heterogeneity(max(float((spread - slope * norm).max()), 0.0), slope)
+    slope, g_squared = line(spread, norm)
+    return Heterogeneity(g_squared, slope)
 
 
 def tournament(

@@ -53,3 +53,9 @@ def squared_norm(a: PyTree) -> Array:
 def pull(strength: Array | float, a: PyTree, center: PyTree, grads: PyTree) -> PyTree:
     """grads + strength * (a - center): the gradient with a proximal term strength/2 ||a - center||^2."""
     return jax.tree.map(lambda g, x, c: g + strength * (x - c), grads, a, center)
+
+
+@jax.jit  # one small program, where indexing leaf by leaf is one for each shape
+def entry(stacked: PyTree, number: Array | int) -> PyTree:
+    """The entry with a number (may be traced) of a tree ``[N, ...]``: a slot's run, or a hospital's state."""
+    return jax.tree.map(lambda leaf: leaf[number], stacked)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import jax
 import numpy as np
 
+from jaxfed.core import tree
 from jaxfed.core.engine import runs, slots
 from jaxfed.core.types import State
 from jaxfed.runtime.timings import Timings
@@ -101,7 +102,7 @@ class ProgramRunner:
             if self._finished(k):
                 progress.holding[w] = -1
                 if self.suspend and not diverged[w]:
-                    progress.suspended[k] = jax.tree.map(lambda leaf: leaf[w], progress.slots.state)  # noqa: B023
+                    progress.suspended[k] = tree.entry(progress.slots.state, w)
 
     def _finished(self, k: int) -> bool:
         record = self.progress.record

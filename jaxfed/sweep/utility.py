@@ -49,23 +49,7 @@ def privacy_utility(
 def _rows(
     arm: str, spec: Spec, fields: dict[str, Any], rounds: int, metric: str | None, options: dict[str, Any]
 ) -> pd.DataFrame:
-    done = sweep(
-        spec,
-        fields,
-        rounds,
-        mode="grid",
-        eval_every=rounds,
-        seed=0,
-        samples=None,
-        data=None,
-        halving=None,
-        together=None,
-        memory=None,
-        checkpoint=None,
-        every=None,
-        keep=1,
-        **options,
-    )
+    done = sweep(spec, fields, rounds, eval_every=rounds, **options)
     metric = metric or done.primary
     frame = done.to_frame()
     last = frame[(frame["round"] == rounds) & (frame["split"] == spec.splits[-1])]

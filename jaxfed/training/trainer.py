@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.stages import Traced
 
-from jaxfed.core import hyperparameters
+from jaxfed.core import hyperparameters, tree
 from jaxfed.core.engine import runs, slots
 from jaxfed.core.engine.recipe import RoundInfo
 from jaxfed.core.group_algorithm import Parts
@@ -194,7 +194,7 @@ class Trainer:
 
     def variables(self, state: State) -> Variables:
         """The model of a state ``[1, ...]``; see :func:`deployed`."""
-        return deployed(self.spec, self.placed.placements[0], _first(state))
+        return deployed(self.spec, self.placed.placements[0], tree.entry(state, 0))
 
 
 def deployed(spec: Spec, placements: Sequence[Placement], state: State) -> Variables:
@@ -215,7 +215,7 @@ def deployed(spec: Spec, placements: Sequence[Placement], state: State) -> Varia
         server = Parts(state.server.common, state.server.group[g])
         clients = state.clients[g].algorithm
         if not algorithm.personal:
-            by_group[name] = jax.tree.map(np.asarray, algorithm.variables(server, _first(clients)))
+            by_group[name] = jax.tree.map(np.asarray, algorithm.variables(server, tree.entry(clients, 0)))
             continue
         at = placements[g].position
         members = members_of(spec.group_of, spec)[g]
@@ -231,11 +231,6 @@ def deployed(spec: Spec, placements: Sequence[Placement], state: State) -> Varia
     return Variables(
         {name: v.params for name, v in by_group.items()}, {name: v.stats for name, v in by_group.items()}
     )
-
-
-@jax.jit  # one small program, where indexing leaf by leaf is one for each shape
-def _first(stacked: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf[0], stacked)
 
 
 NOTHING = Stretch(np.zeros(SEGMENTS, np.int32), np.zeros(SEGMENTS, bool), [])

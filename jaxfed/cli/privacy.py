@@ -11,7 +11,7 @@ import pandas as pd
 from jaxfed.core.errors import Problems
 from jaxfed.figures.privacy import epsilon_figure
 from jaxfed.figures.runs import save_figure
-from jaxfed.privacy import Mechanism, accounting, noise_for
+from jaxfed.privacy import Mechanism, accounting, arguments, noise_for
 
 
 def privacy_command(
@@ -39,12 +39,12 @@ def privacy_command(
         out: folder for the table (epsilon.csv) and the figure (epsilon.png).
     """
     problems = Problems("privacy")
-    problems.extend(accounting.whole("rounds", rounds))
-    problems.extend(accounting.whole("steps", steps))
-    problems.extend(accounting.share("delta", delta))
+    problems.extend(arguments.whole("rounds", rounds))
+    problems.extend(arguments.whole("steps", steps))
+    problems.extend(arguments.share("delta", delta))
     for name, values in (("noise", noise), ("epsilon", epsilon)):
         for value in values:
-            problems.extend(accounting.real(f"--{name}", value, 0, np.inf, above=name == "epsilon"))
+            problems.extend(arguments.real(f"--{name}", value, 0, np.inf, above=name == "epsilon"))
     problems.check(bool(noise) != bool(epsilon), "give --noise 1.0 or --epsilon 3.0, one or several")
     problems.raise_if_any()
     total = rounds * steps

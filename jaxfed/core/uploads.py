@@ -15,12 +15,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxfed.core.products import FURTHEST, Products, multiply, sum_over
+
 FAR = 1e9  # distances above this are only known to be large
-_FURTHEST = 1e12  # differences of coordinates are clipped to this, so that products do not overflow
-_SAMPLED = 64  # coordinates per device from which a central upload is chosen
-_CHUNK = 2**18  # numbers in a chunk of columns on a CPU: a copy of it stays in the second-level cache
-_NARROWEST = 2048  # columns of a chunk, at least: with fewer, adding up the products costs too much
-_BLOCK = 256  # rows of a block of products
 
 
 class Aggregate(NamedTuple):
@@ -28,36 +25,6 @@ class Aggregate(NamedTuple):
 
     update: Array
     aux: Array
-
-
-class _Products:
-    """Inner products of the stored uploads; computed at the first access and then reused.
-
-    The first access must be outside of jax loops: a value traced inside a loop cannot be used after it.
-    """
-
-    def __init__(self, matrix: Array, present: Array, axis: str | None) -> None:
-        self._matrix, self._present, self._axis = matrix, present, axis
-        self._centre: Array | None = None
-        self._known: Array | None = None
-
-    @property
-    def centre(self) -> Array:
-        """``[n]``: an upload that lies in the middle of the others.
-
-        Distances of nearly equal uploads cancel in float32, so a point near them is subtracted first. The
-        point is not their mean, which a single upload can move arbitrarily far.
-        """
-        if self._centre is None:
-            self._centre = self._matrix[_central(self._matrix, self._present, self._axis)]
-        return self._centre
-
-    def centred(self) -> Array:
-        """``[K + 1, K + 1]``: products of the uploads minus the centre, and (last) of the centre itself."""
-        if self._known is None:
-            products = _centred_products(self._matrix, self._present, self.centre)
-            self._known = _sum_over(products, self._axis)
-        return self._known
 
 
 class Uploads:
@@ -85,7 +52,7 @@ class Uploads:
         self.size, self.axis = matrix.shape[1] if size is None else size, axis
         self.mixture: Array | None = None
         self._stored = weights > 0
-        self._products = _Products(matrix, self._stored, axis)
+        self._products = Products(matrix, self._stored, axis)
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -98,7 +65,7 @@ class Uploads:
     @property
     def update(self) -> Array:
         """``[M, n]``: this device's share of each update; reads all of them if they were mixed."""
-        return self._matrix if self.mixture is None else _multiply(self.mixture, self._matrix)
+        return self._matrix if self.mixture is None else multiply(self.mixture, self._matrix)
 
     def gram(self) -> Array:
         """``[M, M]`` inner products of whole updates."""
@@ -111,7 +78,7 @@ class Uploads:
     def squared_norms(self) -> Array:
         """``[M]`` squared norms of whole updates; products of all pairs are only needed after mixing."""
         if self.mixture is None:
-            return _sum_over(jnp.square(self._matrix).sum(1), self.axis)
+            return sum_over(jnp.square(self._matrix).sum(1), self.axis)
         return jnp.maximum(jnp.diagonal(self.gram()), 0)
 
     def squared_distances(self) -> Array:
@@ -129,26 +96,26 @@ class Uploads:
         A distance that overflows is infinite.
         """
         if self.mixture is None:
-            return _sum_over(jnp.square(self._matrix - point).sum(1), self.axis)
-        moved = jnp.clip(point - self._products.centre, -_FURTHEST, _FURTHEST)
-        along = _multiply(jnp.clip(self._matrix - self._products.centre, -_FURTHEST, _FURTHEST), moved)
+            return sum_over(jnp.square(self._matrix - point).sum(1), self.axis)
+        moved = jnp.clip(point - self._products.centre, -FURTHEST, FURTHEST)
+        along = multiply(jnp.clip(self._matrix - self._products.centre, -FURTHEST, FURTHEST), moved)
         along = jnp.append(jnp.where(self._stored, along, 0), self._products.centre @ moved)
-        inner = _multiply(self._affine(self.mixture, 1), _sum_over(along, self.axis))
-        moved_by = _sum_over(moved @ moved, self.axis)
+        inner = multiply(self._affine(self.mixture, 1), sum_over(along, self.axis))
+        moved_by = sum_over(moved @ moved, self.axis)
         squares = jnp.maximum(jnp.diagonal(self.centred_gram()) - 2 * inner + moved_by, 0)
         return jnp.where(squares < FAR**2, squares, jnp.inf)
 
     def dot(self, point: Array) -> Array:
         """``[M]`` inner products with ``point [n]``, which is distributed over devices like the updates."""
-        inner = _sum_over(_multiply(self._matrix, point), self.axis)
-        return inner if self.mixture is None else _multiply(self.mixture, inner)
+        inner = sum_over(multiply(self._matrix, point), self.axis)
+        return inner if self.mixture is None else multiply(self.mixture, inner)
 
     def mix(self, matrix: Array, weights: Array) -> Uploads:
         """``matrix [M', M]`` times the uploads, with new weights ``[M']``."""
         matrix = matrix.astype(self._matrix.dtype)
         new = copy.copy(self)
-        new.mixture = matrix if self.mixture is None else _multiply(matrix, self.mixture)
-        new.aux, new.weights = _multiply(matrix, self.aux), weights
+        new.mixture = matrix if self.mixture is None else multiply(matrix, self.mixture)
+        new.aux, new.weights = multiply(matrix, self.aux), weights
         return new
 
     def scale(self, factors: Array) -> Uploads:
@@ -163,20 +130,20 @@ class Uploads:
         Of those an upload that is not finite is rejected: it has weight 0 and a row of zeros.
         """
         matrix = jnp.where(malicious[:, None], update, self.update)
-        finite = _sum_over((~jnp.isfinite(matrix)).sum(1), self.axis) == 0
+        finite = sum_over((~jnp.isfinite(matrix)).sum(1), self.axis) == 0
         matrix = jnp.where(finite[:, None], matrix, 0)
         return Uploads(matrix, self.aux, jnp.where(finite, self.weights, 0), self.size, self.axis)
 
     def mean(self, weights: Array) -> Aggregate:
         """The mean with other weights ``[M]``; 0 where they are all 0."""
         share = _shares(weights).astype(self._matrix.dtype)
-        stored = share if self.mixture is None else _multiply(share, self.mixture)
-        return Aggregate(_multiply(stored, self._matrix), _multiply(share, self.aux))
+        stored = share if self.mixture is None else multiply(share, self.mixture)
+        return Aggregate(multiply(stored, self._matrix), multiply(share, self.aux))
 
     def influence(self, weights: Array) -> Array:
         """``[K]``: the part of each stored upload in the mean with weights ``[M]``, whatever the mixers."""
         share = _shares(weights).astype(self._matrix.dtype)
-        return share if self.mixture is None else _multiply(share, self.mixture)
+        return share if self.mixture is None else multiply(share, self.mixture)
 
     def columns(self, index: Array) -> Array:
         """``[M, b]``: the coordinates with the numbers ``index [b]`` of N, the same on every device."""
@@ -187,8 +154,8 @@ class Uploads:
             place = index - jax.lax.axis_index(self.axis) * n
             here = (place >= 0) & (place < n)
             part = jnp.where(here, self._matrix[:, jnp.clip(place, 0, n - 1)], 0)
-            part = _sum_over(part, self.axis)
-        return part if self.mixture is None else _multiply(self.mixture, part)
+            part = sum_over(part, self.axis)
+        return part if self.mixture is None else multiply(self.mixture, part)
 
     def share(self, vector: Array) -> Array:
         """``[n]``: this device's coordinates of a whole vector ``[N]``."""
@@ -222,7 +189,7 @@ class Uploads:
 
     def sum_over_devices(self, partial: Array) -> Array:
         """The sum over devices of partial results that each computed from its coordinates."""
-        return _sum_over(partial, self.axis)
+        return sum_over(partial, self.axis)
 
     def _affine(self, rows: Array, shift: int) -> Array:
         """``[M, K + 1]``: the mixtures minus ``shift`` centres, by centred uploads and the centre."""
@@ -239,65 +206,10 @@ class Uploads:
             both = self._stored[:, None] & self._stored[None, :]
             return jnp.where(both, products[:-1, :-1] + along[:, None] + along + products[-1, -1], 0)
         rows = self._affine(self.mixture, shift)
-        return self.by_columns(lambda columns: _multiply(rows, _multiply(products, columns)), rows.T)
-
-
-def _central(matrix: Array, present: Array, axis: str | None) -> Array:
-    """The number of the upload nearest to the median, judged by a sample of each device's coordinates."""
-    n = matrix.shape[1]
-    width = min(n, _SAMPLED)
-    sample = matrix[:, jnp.arange(width) * (n // max(width, 1))]
-    ordered = jnp.sort(jnp.where(present[:, None], sample, jnp.inf), axis=0)
-    middle = ordered[jnp.maximum(present.sum() - 1, 0) // 2]
-    far = _sum_over(jnp.square(jnp.clip(sample - middle, -_FURTHEST, _FURTHEST)).sum(1), axis)
-    return jnp.argmin(jnp.where(present, far, jnp.inf))
-
-
-def _centred_products(matrix: Array, present: Array, centre: Array) -> Array:
-    """Products over this device's coordinates; on a CPU in chunks of columns that fit into the cache."""
-    rows, columns = matrix.shape
-
-    def products(part: Array, middle: Array) -> Array:
-        middle = jnp.clip(middle, -_FURTHEST, _FURTHEST)
-        centred = jnp.where(present[:, None], jnp.clip(part - middle, -_FURTHEST, _FURTHEST), 0)
-        centred = jax.lax.optimization_barrier(centred)  # one copy, for all blocks
-        along = _multiply(centred, middle)
-        inside = jnp.concatenate([_squared(centred), along[None]])
-        return jnp.concatenate([inside, jnp.append(along, middle @ middle)[:, None]], axis=1)
-
-    width = max(_NARROWEST, _CHUNK // max(rows, 1) // 64 * 64)
-    if jax.default_backend() != "cpu" or columns <= width:
-        return products(matrix, centre)
-    whole = columns // width
-
-    def add(c: Array, total: Array) -> Array:
-        part = jax.lax.dynamic_slice_in_dim(matrix, c * width, width, 1)
-        return total + products(part, jax.lax.dynamic_slice_in_dim(centre, c * width, width))
-
-    total = jax.lax.fori_loop(0, whole, add, jnp.zeros((rows + 1, rows + 1), matrix.dtype))
-    rest = columns - whole * width
-    return total + products(matrix[:, whole * width :], centre[whole * width :]) if rest else total
-
-
-def _squared(a: Array) -> Array:
-    """``a a'``; with many rows only the blocks on and below the diagonal are computed."""
-    rows = len(a)
-    if rows < 2 * _BLOCK:
-        return _multiply(a, a.T)
-    lower = [jnp.pad(_multiply(a[i:], a[i : i + _BLOCK].T), ((i, 0), (0, 0))) for i in range(0, rows, _BLOCK)]
-    half = jnp.concatenate(lower, axis=1)
-    return jnp.where(jnp.tri(rows, dtype=bool), half, half.T)
+        return self.by_columns(lambda columns: multiply(rows, multiply(products, columns)), rows.T)
 
 
 def _shares(weights: Array) -> Array:
     """The weights over their sum; 0 where they are all 0."""
     total = weights.sum()
     return weights / jnp.where(total > 0, total, 1)
-
-
-def _multiply(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-
-
-def _sum_over(partial: Array, axis: str | None) -> Array:
-    return partial if axis is None else jax.lax.psum(partial, axis)

@@ -17,7 +17,6 @@ import functools
 import importlib.metadata
 import logging
 import math
-import numbers
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -25,6 +24,7 @@ import numpy as np
 
 from jaxfed.core.errors import Problems, did_you_mean
 from jaxfed.core.optional import needs
+from jaxfed.privacy import arguments
 
 Sampling = Literal["poisson", "truncated", "fixed"]
 Adjacency = Literal["add-or-remove", "replace-one"]
@@ -60,9 +60,9 @@ class Mechanism:
 
     def __post_init__(self) -> None:
         problems = Problems("accounting")
-        problems.extend(real("noise_multiplier", self.noise_multiplier, 0, math.inf))
-        problems.extend(real("rate", self.rate, 0, 1))
-        problems.extend(choice("adjacency", self.adjacency, Adjacency))
+        problems.extend(arguments.real("noise_multiplier", self.noise_multiplier, 0, math.inf))
+        problems.extend(arguments.real("rate", self.rate, 0, 1))
+        problems.extend(arguments.choice("adjacency", self.adjacency, Adjacency))
         if self.sampling not in get_args(Sampling):
             hint = (
                 "shuffled batches have no accounting here; draw them by Poisson sampling, sampling='poisson'"
@@ -71,9 +71,9 @@ class Mechanism:
             )
             problems.add(f"sampling={self.sampling!r}: {hint}")
         if self.sampling in ("truncated", "fixed"):
-            problems.extend(whole("rows", self.rows))
+            problems.extend(arguments.whole("rows", self.rows))
         if self.sampling == "truncated":
-            problems.extend(whole("capacity", self.capacity))
+            problems.extend(arguments.whole("capacity", self.capacity))
         problems.check(
             self.sampling != "fixed" or self.adjacency == "replace-one",
             "sampling='fixed' is accounted for a replaced contributor; give adjacency='replace-one', or "
@@ -93,9 +93,9 @@ def epsilon(mechanism: Mechanism, steps: int, delta: float, *, accountant: Accou
         ImportError: dp-accounting is not installed.
     """
     problems = Problems("epsilon")
-    problems.extend(whole("steps", steps, 0))
-    problems.extend(share("delta", delta))
-    problems.extend(choice("accountant", accountant, Accountant))
+    problems.extend(arguments.whole("steps", steps, 0))
+    problems.extend(arguments.share("delta", delta))
+    problems.extend(arguments.choice("accountant", accountant, Accountant))
     problems.extend(_covered(mechanism, accountant))
     problems.raise_if_any()
     if steps == 0 or mechanism.rate == 0:
@@ -123,9 +123,9 @@ def noise_for(
         InvalidInput: a number out of range.
     """
     problems = Problems("noise_for")
-    problems.extend(real("epsilon", epsilon, 0, math.inf, above=True))
-    problems.extend(whole("steps", steps))
-    problems.extend(share("delta", delta))
+    problems.extend(arguments.real("epsilon", epsilon, 0, math.inf, above=True))
+    problems.extend(arguments.whole("steps", steps))
+    problems.extend(arguments.share("delta", delta))
     problems.raise_if_any()
     Mechanism(1.0, rate, adjacency=adjacency)  # its checks
     if rate == 0:
@@ -141,8 +141,8 @@ def steps_for(
     0 if not even one unit fits; at most 2**24 steps, also for a mechanism that costs nothing.
     """
     problems = Problems("steps_for")
-    problems.extend(real("budget", budget, 0, math.inf, above=True))
-    problems.extend(whole("unit", unit))
+    problems.extend(arguments.real("budget", budget, 0, math.inf, above=True))
+    problems.extend(arguments.whole("unit", unit))
     problems.raise_if_any()
 
     def fits(units: int) -> bool:
@@ -197,35 +197,6 @@ def library() -> Any:
     needs("dp_accounting.pld", "privacy", "the accounting of privacy")
     needs("dp_accounting.rdp", "privacy", "the accounting of privacy")
     return needs("dp_accounting", "privacy", "the accounting of privacy")
-
-
-def real(name: str, value: Any, least: float, most: float, *, above: bool = False) -> list[str]:
-    """A problem unless ``value`` is a finite number from ``least`` (or above it) to ``most``."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-    if number and (value > least if above else value >= least) and value <= most:
-        return []
-    wanted = f"{'>' if above else '>='} {least:g}" + ("" if most == math.inf else f" and <= {most:g}")
-    return [f"{name}={value!r}: give a finite number {wanted}"]
-
-
-def share(name: str, value: Any) -> list[str]:
-    """A problem unless ``value`` lies strictly between 0 and 1."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 < float(value) < 1:
-        return []
-    return [f"{name}={value!r}: give a number above 0 and below 1, well below 1 over the number of patients"]
-
-
-def whole(name: str, value: Any, least: int = 1) -> list[str]:
-    """A problem unless ``value`` is a whole number of at least ``least``."""
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least:
-        return []
-    return [f"{name}={value!r}: give a whole number >= {least}"]
-
-
-def choice(name: str, value: Any, kinds: Any) -> list[str]:
-    """A problem unless ``value`` is a member of a Literal."""
-    names = get_args(kinds)
-    return [] if value in names else [f"{name}={value!r}: {did_you_mean(value, names)}"]
 
 
 def _covered(mechanism: Mechanism, accountant: str) -> list[str]:

@@ -28,7 +28,7 @@ from jaxfed.core.aggregation import Sender, Streamed, Transform
 from jaxfed.core.hyperparameters import Number
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Metrics, PyTree, Upload
-from jaxfed.privacy import accounting
+from jaxfed.privacy import arguments
 from jaxfed.privacy.accounting import Accountant, Adjacency
 from jaxfed.privacy.noise import noisy
 from jaxfed.privacy.patient import budget_problems
@@ -101,7 +101,7 @@ class HospitalDP:
         for name in ("noise_multiplier", "epsilon", "until_epsilon"):
             if getattr(self, name) is not None:
                 found += checks.shared(name, getattr(self, name))
-        found += accounting.choice("where", self.where, Where)
+        found += arguments.choice("where", self.where, Where)
         if self.adaptive is not None:
             found += self.adaptive.problems()
             if self.where == "local":

@@ -135,7 +135,7 @@ def limits(
 
 @functools.lru_cache(maxsize=4096)
 def _limit(budget: float, mechanism: Mechanism, delta: float, unit: int, accountant: Accountant) -> int:
-    return min(accounting.steps_for(budget, mechanism, delta, unit=unit, accountant=accountant), 2**30)
+    return accounting.steps_for(budget, mechanism, delta, unit=unit, accountant=accountant)
 
 
 def _up(number: float) -> float:

@@ -14,7 +14,7 @@ from jaxfed.core import checks
 from jaxfed.core.hyperparameters import Number, Schedule
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
-from jaxfed.privacy import accounting
+from jaxfed.privacy import arguments
 from jaxfed.privacy.accounting import Accountant, Adjacency, Mechanism
 from jaxfed.privacy.training import PrivateTraining
 
@@ -70,8 +70,8 @@ class PatientDP:
         for name in ("noise_multiplier", "rate"):
             if isinstance(getattr(self, name), Schedule):
                 found.append(f"{name}: a schedule has no accounting here; give one number")
-        found += accounting.choice("layers", self.layers, Layers)
-        found += accounting.whole("microbatch", self.microbatch)
+        found += arguments.choice("layers", self.layers, Layers)
+        found += arguments.whole("microbatch", self.microbatch)
         if self.sampling != "poisson":
             found.append(
                 f"sampling={self.sampling!r}: hospitals draw rows by Poisson sampling, which is what the "
@@ -113,12 +113,12 @@ def budget_problems(privacy: Any) -> list[str]:
         if value is not None:
             found += checks.number(name, value, above=True)
     if privacy.epsilon is not None:
-        found += accounting.whole("rounds", privacy.rounds)
+        found += arguments.whole("rounds", privacy.rounds)
     if privacy.epsilon is not None and privacy.until_epsilon is not None:
         found.append("epsilon and until_epsilon: give one; with epsilon a run stops there too")
-    found += accounting.share("delta", privacy.delta)
-    found += accounting.choice("adjacency", privacy.adjacency, Adjacency)
-    found += accounting.choice("accountant", privacy.accountant, Accountant)
+    found += arguments.share("delta", privacy.delta)
+    found += arguments.choice("adjacency", privacy.adjacency, Adjacency)
+    found += arguments.choice("accountant", privacy.accountant, Accountant)
     if privacy.adjacency == "replace-one" and privacy.accountant == "rdp":
         found.append("adjacency='replace-one': give accountant='pld'")
     return found

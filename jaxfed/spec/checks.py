@@ -22,9 +22,9 @@ from jaxfed.core.optimizer import Optimizer, failure
 from jaxfed.core.participation import Participation
 from jaxfed.data.notices import warn_scales
 from jaxfed.privacy import HospitalDP, PatientDP
-from jaxfed.privacy.hospital import FEW
 from jaxfed.spec.groups import check_algorithm, check_groups
 from jaxfed.spec.metrics import check_metrics
+from jaxfed.spec.notices import warn_few, warn_restarts, warn_untested
 from jaxfed.spec.road import check_road, check_single_uploads
 from jaxfed.spec.shapes import batch_of, outline
 from jaxfed.spec.spec import Spec
@@ -92,11 +92,11 @@ def check_spec(spec: Spec, like: Spec | None = None) -> None:
     _check_shapes(spec, problems)
     problems.raise_if_any()
     if like is None or spec.client_optimizer is not like.client_optimizer:
-        _warn_restarts(spec)
+        warn_restarts(spec)
     if like is None or spec.hospitals is not like.hospitals:
         warn_scales(spec.hospitals)
     if like is None or spec.evaluation_hospitals is not like.evaluation_hospitals:
-        _warn_untested(spec)
+        warn_untested(spec)
 
 
 def check_count(problems: Problems, name: str, value: Any, least: int, *, optional: bool = False) -> None:
@@ -227,17 +227,11 @@ def _check_privacy(spec: Spec, problems: Problems) -> None:
             spec.weights is None, "weights: under HospitalDP every hospital counts once; leave them out"
         )
     try:
-        private = spec.private
+        spec.private  # noqa: B018 - raises
     except InvalidInput as error:
         problems.add(str(error))
         return
-    assert private is not None
-    hospitals = int((spec.hospitals.counts[:, TRAIN] > 0).sum())
-    if isinstance(spec.privacy, HospitalDP) and hospitals < FEW:
-        warn(
-            f"HospitalDP with {hospitals} hospitals: noise that hides a whole hospital among so few hides "
-            "what they have learnt as well; PatientDP protects each patient"
-        )
+    warn_few(spec)
 
 
 def _check_optimizers(spec: Spec, params: Any, problems: Problems) -> None:
@@ -251,16 +245,6 @@ def _check_optimizers(spec: Spec, params: Any, problems: Problems) -> None:
             why is None,
             f"{name}={optimizer!r}: {why}; give one that needs no loss, such as optax.sgd or optax.adam "
             "(with learning_rate=jaxfed.schedule(...) it can fall over rounds)",
-        )
-
-
-def _warn_restarts(spec: Spec) -> None:
-    """Warn of a schedule of optax in the hospitals' optimiser, whose state is new in every round."""
-    optimizer = spec.client_optimizer
-    if isinstance(optimizer, Optimizer) and callable(dict(optimizer.options).get("learning_rate")):
-        warn(
-            "client_optimizer: this learning_rate counts the steps of a round and starts anew in each round; "
-            "learning_rate=jaxfed.schedule(...) counts rounds"
         )
 
 
@@ -293,15 +277,3 @@ def _check_model(spec: Spec, name: str, local: LocalTraining, problems: Problems
         f"{which}: batch statistics need mini-batches; give batch_size, or use group norm",
     )
     return variables
-
-
-def _warn_untested(spec: Spec) -> None:
-    evaluated = spec.evaluation_hospitals
-    hospitals, counts = evaluated.hospitals, evaluated.counts
-    for name in spec.splits:
-        none = [h for h, n in zip(hospitals, counts[:, SPLITS.index(name)], strict=True) if not n]
-        if none and len(none) < len(counts):
-            warn(
-                f"{len(none)} hospitals have no {name} rows and no {name} metrics: {', '.join(none[:5])}"
-                + (" ..." if len(none) > 5 else "")
-            )

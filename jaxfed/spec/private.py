@@ -193,9 +193,8 @@ def _hospitals(
     every = tuple(mechanism if n else None for n in sizes)
     limit = None
     if privacy.until_epsilon is not None:
-        lasts = min(
-            steps_for(float(privacy.until_epsilon), mechanism, privacy.delta, accountant=privacy.accountant),
-            2**30,
+        lasts = steps_for(
+            float(privacy.until_epsilon), mechanism, privacy.delta, accountant=privacy.accountant
         )
         problems.check(
             lasts > 0,

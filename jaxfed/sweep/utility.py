@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.errors import InvalidInput
-from jaxfed.privacy import PatientDP, accounting
+from jaxfed.privacy import PatientDP, arguments
 from jaxfed.spec.spec import Spec
 from jaxfed.sweep.run import sweep
 
@@ -27,7 +27,7 @@ def privacy_utility(
     """See :meth:`jaxfed.Simulation.privacy_utility`; ``arms`` are specifications with :class:`PatientDP`."""
     parts = []
     for value in epsilons:
-        for problem in accounting.real("epsilons", value, 0, math.inf, above=True):
+        for problem in arguments.real("epsilons", value, 0, math.inf, above=True):
             raise InvalidInput(f"privacy_utility: {problem}")
     for name, spec in arms.items():
         if not isinstance(spec.privacy, PatientDP):

@@ -201,9 +201,9 @@ def test_inner_products():
 @pytest.mark.parametrize("block", [2, 4, 256])
 def test_products_by_parts(monkeypatch, block):
     """Some columns at a time, with and without a rest, and blocks of rows."""
-    monkeypatch.setattr("jaxfed.core.uploads._CHUNK", 9 * 64)
-    monkeypatch.setattr("jaxfed.core.uploads._NARROWEST", 64)
-    monkeypatch.setattr("jaxfed.core.uploads._BLOCK", block)
+    monkeypatch.setattr("jaxfed.core.products._CHUNK", 9 * 64)
+    monkeypatch.setattr("jaxfed.core.products._NARROWEST", 64)
+    monkeypatch.setattr("jaxfed.core.products._BLOCK", block)
     for size in (63, 128, 200):
         x = updates(size, size=size)
         expected = roads.squared_distances(x)

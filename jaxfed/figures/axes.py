@@ -15,11 +15,21 @@ NO_SKILL = {"auroc": 0.5, "r2": 0.0}  # the value of a model that knows nothing
 
 def subplots(count: int, width: float = 6.0, height: float = 4.0) -> tuple[Figure, list[Axes]]:
     """A row of panels of ``width`` inches."""
+    figure, (panels,) = grid(1, count, width, height)
+    return figure, panels
+
+
+def grid(
+    rows: int, columns: int, width: float, height: float, margin: float = 0.0
+) -> tuple[Figure, list[list[Axes]]]:
+    """Rows of panels of ``width`` and ``height`` inches, with so many more for what is beside them."""
     from jaxfed.figures.canvas import Canvas
 
-    figure = Canvas(width * count, height)
-    panels = [figure.add_subplot(1, count, i + 1) for i in range(count)]
-    for axes in panels:
+    figure = Canvas(width * columns + margin, height * rows + margin)
+    panels = [
+        [figure.add_subplot(rows, columns, r * columns + c + 1) for c in range(columns)] for r in range(rows)
+    ]
+    for axes in (axes for row in panels for axes in row):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, lw=0.6)
     return figure, panels

@@ -7,25 +7,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures.canvas import Canvas
+from jaxfed.figures.axes import COLOURS, legend_below, plain_ticks, subplots, whole_rounds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-
 
 def epsilon_figure(table: pd.DataFrame, delta: float) -> Figure:
     """Epsilon over rounds; ``table`` has a row for each number of rounds and a column for each noise."""
-    figure = Canvas(6, 4)
-    axes = figure.subplots()
+    figure, (axes,) = subplots(1)
     for column, colour in zip(table.columns, COLOURS * len(table.columns), strict=False):
         axes.plot(table.index, table[column], marker="o", ms=3, color=colour, label=str(column))
-    finite = np.isfinite(table.to_numpy(float)).any() and (table.to_numpy(float) > 0).any()
-    axes.set(xlabel="rounds", ylabel=f"epsilon at delta {delta:g}", yscale="log" if finite else "linear")
-    axes.legend(frameon=False)
-    axes.grid(alpha=0.25)
+    axes.set_ylabel(f"epsilon at delta {delta:g}")
+    whole_rounds(axes)
+    if np.isfinite(table.to_numpy(float)).any() and (table.to_numpy(float) > 0).any():
+        axes.set_yscale("log")
+        plain_ticks(axes, "y")
+    legend_below(axes)
     return figure
 
 
@@ -38,8 +37,8 @@ def utility_figure(table: pd.DataFrame, metric: str, title: str = "") -> Figure:
         metric: its name.
         title: of the figure.
     """
-    figure = Canvas(10, 4)
-    panels = figure.subplots(1, 2, sharey=True)
+    figure, panels = subplots(2, width=5.0)
+    panels[1].sharey(panels[0])
     arms = [*dict.fromkeys(table["arm"])]
     for axes, column, what in zip(
         panels, ("mean", "worst"), ("mean hospital", "worst hospital"), strict=True
@@ -50,9 +49,8 @@ def utility_figure(table: pd.DataFrame, metric: str, title: str = "") -> Figure:
         ticks = sorted({e for e in table["epsilon"] if np.isfinite(e)})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
         axes.minorticks_off()
-        axes.grid(alpha=0.25)
+        legend_below(axes)
     panels[0].set_ylabel(metric)
-    panels[1].legend(frameon=False)
     figure.suptitle(title)
     return figure
 

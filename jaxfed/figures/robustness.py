@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures.axes import whole_rounds
+from jaxfed.figures.axes import COLOURS, grid, whole_rounds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,11 +31,10 @@ def heatmaps(final: pd.DataFrame, metric: Mapping[str, str]) -> Figure:
     figure, panels = _wrapped(len(settings), width, height, margin=1.6)
     for number, (axes, setting) in enumerate(zip(panels, settings, strict=True)):
         part = final[final["setting"] == setting]
-        grid = part.pivot_table(index="defence", columns="attack", values="score", sort=False)
-        grid = grid.reindex(index=defences)
-        grid[WORST] = grid.min(axis=1)
-        grid = grid[attacks]
-        values = grid.to_numpy()
+        scores = part.pivot_table(index="defence", columns="attack", values="score", sort=False)
+        scores = scores.reindex(index=defences)
+        scores[WORST] = scores.min(axis=1)
+        values = scores[attacks].to_numpy()
         top = np.nanmax(values)
         low = max(min(np.nanmin(values), top - 0.05), top - RANGE)
         image = axes.imshow(values, cmap="viridis", vmin=low, vmax=top, aspect="auto")
@@ -66,7 +65,7 @@ def curves(chosen: pd.DataFrame, metric: Mapping[str, str]) -> Figure:
     """
     settings, attacks = chosen["setting"].unique(), chosen["attack"].unique()
     styles = _styles(chosen["defence"].unique())
-    figure, panels = _grid(len(settings), len(attacks))
+    figure, panels = grid(len(settings), len(attacks), 2.9, 2.3, margin=0.6)
     for row, setting in enumerate(settings):
         inside = chosen[chosen["setting"] == setting]
         reference = inside[(inside["defence"] == "mean") & (inside["attack"] == "none")]
@@ -79,7 +78,7 @@ def curves(chosen: pd.DataFrame, metric: Mapping[str, str]) -> Figure:
                 mean = group.mean()
                 axes.plot(mean.index, mean, lw=1.5, label=defence, **style)
                 axes.fill_between(mean.index, group.min(), group.max(), color=style["color"], alpha=0.1, lw=0)
-            dashed = {"color": "black", "lw": 1.2, "ls": (0, (4, 3)), "zorder": 5}
+            dashed: dict[str, Any] = {"color": "black", "lw": 1.2, "ls": (0, (4, 3)), "zorder": 5}
             axes.plot(best.index, best, label="mean, no attackers", **dashed)
             low = min(inside["score"].quantile(0.02), reference["score"].min())
             axes.set_ylim(low - 0.02, inside["score"].max() + 0.02)
@@ -113,10 +112,10 @@ def costs(worst: pd.DataFrame, metric: Mapping[str, str]) -> Figure:
         shown = part["lost"].clip(upper=limit)
         axes.hlines(places, part["costs"], shown, color="#b8b8b8", lw=1.5, zorder=1)
         axes.scatter(
-            part["costs"], places, s=36, facecolor="white", edgecolor="#0b6e99", lw=1.6, zorder=3,
+            part["costs"], places, s=36, facecolor="white", edgecolor=COLOURS[0], lw=1.6, zorder=3,
             label="without attackers",
         )  # fmt: skip
-        axes.scatter(shown, places, s=36, color="#d1495b", label="under the worst attack", zorder=2)
+        axes.scatter(shown, places, s=36, color=COLOURS[1], label="under the worst attack", zorder=2)
         for place, row in enumerate(part.to_dict("records")):
             beyond = f": {row['lost']:.2f} →" if row["lost"] > limit else ""
             axes.annotate(
@@ -153,23 +152,8 @@ def _styles(defences: Any) -> dict[str, dict[str, Any]]:
 def _wrapped(count: int, width: float, height: float, margin: float) -> tuple[Figure, list[Any]]:
     """Panels of this size, at most ``ROW`` beside each other."""
     columns = min(count, ROW)
-    figure, rows = _grid(-(-count // columns), columns, width, height, margin)
+    figure, rows = grid(-(-count // columns), columns, width, height, margin)
     panels = [axes for row in rows for axes in row]
     for axes in panels[count:]:
         axes.remove()
     return figure, panels[:count]
-
-
-def _grid(
-    rows: int, columns: int, width: float = 2.9, height: float = 2.3, margin: float = 0.6
-) -> tuple[Figure, list[list[Any]]]:
-    from jaxfed.figures.canvas import Canvas
-
-    figure = Canvas(width * columns + margin, height * rows + margin)
-    panels = []
-    for row in range(rows):
-        panels.append([figure.add_subplot(rows, columns, row * columns + c + 1) for c in range(columns)])
-        for axes in panels[-1]:
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.grid(alpha=0.25, lw=0.6)
-    return figure, panels

@@ -36,6 +36,7 @@ Made by `python benchmarks/make_readme.py` from `results/*.json`; edit that.
 | `python benchmarks/aggregators.py` | what do the kernels of robust rules cost, beside NumPy and torch? | `aggregator_kernels.json` |
 | `python benchmarks/robustness.py` | which rule holds under which attack, when hospitals differ? | `robustness.json`, `robustness.png` |
 | `python benchmarks/privacy.py` | what do private rounds cost? | `privacy.json` |
+| `python benchmarks/privacy_utility.py` | what does an epsilon cost in AUROC? | `privacy_utility.json`, `privacy_utility_*.png` |
 | `python benchmarks/first_run.py` | the picture in the README, made by the README's code | `first_run.png` |
 """
 

@@ -21,7 +21,7 @@ def truth_table(dataset: Dataset, split: str | None = None) -> pd.DataFrame:
     """Bayes-optimal scores of a binary dataset that carries ``truth["p"]``.
 
     Args:
-        dataset: as from :func:`~jaxfed.data.synthetic.synthetic_ehr`.
+        dataset: as from :func:`~jaxfed.data.ehr.synthetic.synthetic_ehr`.
         split: ``"train"``, ``"validation"``, ``"test"``, or None for all rows.
 
     Returns:

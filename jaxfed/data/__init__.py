@@ -1,8 +1,12 @@
 """Hospitals' data: from your own arrays and tables, loaders, partitioners, synthetic hospitals."""
 
 from jaxfed.data.arrays import from_arrays as from_arrays
+from jaxfed.data.ehr.diagnoses import synthetic_diagnoses as synthetic_diagnoses
 from jaxfed.data.ehr.population import PRESETS as PRESETS
+from jaxfed.data.ehr.survival import oracle_concordance as oracle_concordance
+from jaxfed.data.ehr.survival import synthetic_survival as synthetic_survival
 from jaxfed.data.ehr.synthetic import synthetic_ehr as synthetic_ehr
+from jaxfed.data.ehr.table import synthetic_table as synthetic_table
 from jaxfed.data.examples import breast_cancer as breast_cancer
 from jaxfed.data.examples import digits as digits
 from jaxfed.data.examples import from_partition as from_partition
@@ -19,6 +23,7 @@ from jaxfed.data.partition import dirichlet_by_class as dirichlet_by_class
 from jaxfed.data.partition import gamma_similarity as gamma_similarity
 from jaxfed.data.partition import iid as iid
 from jaxfed.data.partition import shards as shards
+from jaxfed.data.periods import split_by_period as split_by_period
 from jaxfed.data.preparation import transform_like as transform_like
 from jaxfed.data.quantity import dirichlet_sizes as dirichlet_sizes
 from jaxfed.data.quantity import lognormal_sizes as lognormal_sizes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import betaincinv  # type: ignore[import-untyped]
 
 # What a random stream is for; a new purpose gets a new number, so that old draws never move.
 (
@@ -27,8 +28,6 @@ def beta_quantile(mean: float, spread: float, u: float) -> float:
     ``spread = 1 / (k + 1)`` for ``Beta(k mean, k (1 - mean))``: the intraclass correlation. Quantiles move
     smoothly with the mean and the spread, where draws from the distribution would jump.
     """
-    from scipy.special import betaincinv
-
     if spread == 0 or mean in (0.0, 1.0):
         return mean
     k = 1 / spread - 1

@@ -14,6 +14,7 @@ doi 10.1162/089976602753284446): ``eta_h = a + s + logit pi_h - logit pi_0``, ``
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import logit, ndtr  # type: ignore[import-untyped]
 
 from jaxfed.data.ehr.draws import sigmoid
 
@@ -37,8 +38,6 @@ def shift_labels(
     Returns:
         ``[n]`` scores with the distribution given y, and what is added to the log-odds ``a + s``.
     """
-    from scipy.special import logit, ndtr
-
     risk = sigmoid(a + mu + sigma * NODES)
     u = ndtr((s - mu) / sigma)
     moved = np.empty_like(s)

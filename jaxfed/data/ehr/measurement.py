@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from scipy.special import ndtr  # type: ignore[import-untyped]
 
 from jaxfed.core.errors import Problems
 from jaxfed.data.ehr.checks import check_number, check_share
@@ -36,8 +37,6 @@ class Measurement:
 
         ``sign [d]`` turns columns round.
         """
-        from scipy.special import ndtr
-
         if not self.units and self.s_gain == self.s_offset == 0:
             return z, np.zeros(len(columns), bool)
         # Drawn feature by feature, so that more features do not move the draws of the first.

@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from scipy.special import ndtri  # type: ignore[import-untyped]
 
 from jaxfed.core.errors import Problems
 from jaxfed.data.ehr.checks import check_real, check_share
@@ -74,8 +75,6 @@ class Missingness:
             columns: of the record.
             seed: of the draws.
         """
-        from scipy.special import ndtri
-
         e = keyed(seed, MISSING, h).standard_normal((len(age), len(columns)), dtype=np.float32)
         score = (self.mar * age - self.mnar * risk)[:, None]
         mnar = self.mnar if risk.any() else 0.0
@@ -91,5 +90,5 @@ class Missingness:
             check_real(key, value, problems)
             problems.check(
                 value == 0 or not self.complete,
-                f"{key}={value}: that says in whom cells are missing, and none are; give mcar=0.2 or coverage=1",
+                f"{key}={value}: it says in whom values are missing, and none are; give mcar=0.2 or coverage=1",
             )

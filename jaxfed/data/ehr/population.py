@@ -108,8 +108,8 @@ class Population:
         given = [key for key, value in others.items() if value]
         problems.check(
             not (self.label_shift and given),
-            f"label_shift={self.label_shift} with {', '.join(given)}: patients given their label are known for "
-            "a linear risk only; leave out one or the other",
+            f"label_shift={self.label_shift} with {', '.join(given)}: patients given their label are known "
+            "for a linear risk only; leave out one or the other",
         )
 
 

@@ -235,9 +235,9 @@ def _missing(missingness: Missingness, h: int, patients: Patients, risk: Risk, s
 
 
 def _orientation(risk: Risk) -> np.ndarray:
-    """``[d]`` of 1 and -1: columns are turned round where risk would fall on the dangerous side."""
+    """``[d]`` of 1 and -1: columns are turned round that would be lower where risk is high, or higher."""
     side = np.array([column.risk for column in columns_of(len(risk.b))])
-    return np.where(side * risk.b < 0, -1.0, 1.0)
+    return np.where(side * (risk.R @ risk.b) < 0, -1.0, 1.0)
 
 
 def _with(part: T, given: Mapping[str, Any]) -> T:

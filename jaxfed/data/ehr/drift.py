@@ -8,14 +8,10 @@ each period. The population's ``prevalence`` is that of period 0.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from jaxfed.data.ehr.draws import DRIFT, keyed
-
-if TYPE_CHECKING:
-    from jaxfed.data.ehr.population import Population
+from jaxfed.data.ehr.population import Population
 
 
 def drift_effects(population: Population, seed: int) -> tuple[np.ndarray, np.ndarray]:

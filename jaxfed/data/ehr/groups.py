@@ -9,14 +9,10 @@ common model fits less well.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from jaxfed.data.ehr.draws import GROUPS, keyed, mixture
-
-if TYPE_CHECKING:
-    from jaxfed.data.ehr.population import Population
+from jaxfed.data.ehr.population import Population
 
 
 def group_shares(groups: int) -> np.ndarray:

@@ -2,7 +2,7 @@ r"""Part 4: hospitals that differ in their prevalence, while patients with and w
 
 The prevalence of hospital h is ``pi_h ~ Beta(k pi, k (1 - pi))``. Its patients are drawn label first,
 ``y ~ Bernoulli(pi_h)`` and then ``z ~ p(z | y)``, the distributions that the linear model of
-:mod:`~jaxfed.data.ehr.population` implies. Only ``s = z^T w`` depends on y there:
+:mod:`~jaxfed.data.ehr.risk` implies. Only ``s = z^T w`` depends on y there:
 
     p(s | y = 1) ~ N(s; mu, sigma^2) sigmoid(a + s),   p(s | y = 0) ~ N(s; mu, sigma^2) sigmoid(-a - s)
 

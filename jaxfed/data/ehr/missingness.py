@@ -90,5 +90,5 @@ class Missingness:
             check_real(key, value, problems)
             problems.check(
                 value == 0 or not self.complete,
-                f"{key}={value}: it says in whom values are missing, and none are; give mcar=0.2 or coverage=1",
+                f"{key}={value}: it says in whom values are missing; none are without mcar=0.2 or coverage=1",
             )

@@ -22,7 +22,8 @@ from jaxfed.data.ehr.coding import Coding
 from jaxfed.data.ehr.features import AGE, SEX, columns_of
 from jaxfed.data.ehr.measurement import Measurement
 from jaxfed.data.ehr.missingness import Missingness
-from jaxfed.data.ehr.population import PRESETS, Patients, Population, Risk
+from jaxfed.data.ehr.population import PRESETS, Population
+from jaxfed.data.ehr.risk import Patients, Risk
 from jaxfed.data.ehr.sizes import Sizes
 from jaxfed.data.splits import Split, split_hospitals
 

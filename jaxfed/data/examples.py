@@ -21,6 +21,7 @@ RULES: dict[str, Callable[..., np.ndarray]] = {
         rules.iid,
         rules.dirichlet,
         rules.dirichlet_by_class,
+        rules.dirichlet_lognormal,
         rules.shards,
         rules.classes_per_hospital,
         rules.gamma_similarity,

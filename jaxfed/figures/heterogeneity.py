@@ -53,8 +53,9 @@ def heterogeneity_figure(table: pd.DataFrame, title: str = "") -> Figure:
 
 def _sizes(axes: Axes, table: pd.DataFrame) -> None:
     rows = np.sort(table["n"].to_numpy())[::-1]
-    axes.bar(np.arange(1, len(rows) + 1), rows, width=1.0, color=COLOURS[0], edgecolor="white", lw=0.2)
-    axes.set(xlabel="hospitals, by size", ylabel="rows", title="Sizes", xlim=(0.5, len(rows) + 0.5))
+    axes.stairs(rows, np.arange(len(rows) + 1) + 0.5, fill=True, color=COLOURS[0])
+    axes.set(xlabel="hospitals, by size", ylabel="rows", title="Sizes")
+    _whole(axes, len(rows))
     if rows.max() >= 20 * rows.min():
         axes.set_yscale("log")
         plain_ticks(axes, "y")
@@ -85,8 +86,9 @@ def _classes(axes: Axes, table: pd.DataFrame) -> None:
         below += shares[column].to_numpy()
     axes.set(
         xlabel="hospitals, by their labels", ylabel="share of the rows", title="Labels",
-        xlim=(0.5, len(shares) + 0.5), ylim=(0, 1),
+        ylim=(0, 1),
     )  # fmt: skip
+    _whole(axes, len(shares))
     legend_below(axes, columns=5)
 
 
@@ -104,8 +106,24 @@ def _ruler(table: pd.DataFrame) -> np.ndarray:
     return np.geomspace(max(table["n"].min() * 0.8, 1), table["n"].max() * 1.2, 200)
 
 
+def _whole(axes: Axes, hospitals: int) -> None:
+    """An ``x`` axis of hospitals, with ticks at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlim(0.5, hospitals + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+
+
 def _finish(axes: Axes) -> None:
-    axes.set_xscale("log")
-    plain_ticks(axes, "x")
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    low, high = axes.get_xlim()
+    if high > 4 * low:
+        axes.set_xscale("log")
+        plain_ticks(axes, "x")
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if high > 60 * low:
+        axes.xaxis.set_major_locator(LogLocator())
     axes.set_xlabel("rows of the hospital")
     legend_below(axes, columns=2)

@@ -28,6 +28,12 @@ def check_share(key: str, value: Any, problems: Problems, example: str, below: b
     problems.check(fine, f"{key}={value!r}: give a number {limit}, as {example}")
 
 
+def check_between(key: str, value: Any, low: float, high: float, problems: Problems, more: str = "") -> None:
+    """A number between two that it may not reach."""
+    fine = _is_number(value) and bool(low < value < high)
+    problems.check(fine, f"{key}={value!r}: give a number between {low:g} and {high:g}{more}")
+
+
 def check_count(key: str, value: Any, least: int, problems: Problems) -> None:
     """A whole number, ``least`` or more."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)

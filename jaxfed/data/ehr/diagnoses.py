@@ -16,7 +16,7 @@ import numpy as np
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import Problems, spelled
 from jaxfed.core.tasks import MULTICLASS
-from jaxfed.data.ehr.checks import check_count, check_number, check_share
+from jaxfed.data.ehr.checks import check_between, check_count, check_number, check_share
 from jaxfed.data.ehr.draws import CASE_MIX, DIAGNOSES, GLOBAL, LABEL_SHIFT, PATIENTS, keyed, mixture
 from jaxfed.data.ehr.sizes import Sizes
 from jaxfed.data.splits import Split, split_hospitals
@@ -77,7 +77,7 @@ def synthetic_diagnoses(
     check_share("label_shift", label_shift, problems, "0.1", below=True)
     check_number("s_x", s_x, problems)
     check_number("signal", signal, problems)
-    problems.check(-1 < rho < 1, f"rho={rho!r}: give a number between -1 and 1")
+    check_between("rho", rho, -1, 1, problems)
     problems.raise_if_any()
 
     lag = np.abs(np.subtract.outer(np.arange(features), np.arange(features)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from jaxfed.core.errors import Problems
-from jaxfed.data.ehr.checks import check_count, check_number, check_real, check_share
+from jaxfed.data.ehr.checks import check_between, check_count, check_number, check_real, check_share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +59,8 @@ class Population:
             check_share(key, getattr(self, key), problems, example, below=True)
         for key, least in (("features", 1), ("types", 0), ("interactions", 0), ("groups", 0), ("periods", 1)):
             check_count(key, getattr(self, key), least, problems)
-        rho, prevalence = self.rho, self.prevalence
-        problems.check(-1 < rho < 1, f"rho={rho!r}: give a number between -1 and 1")
-        problems.check(
-            0 < prevalence < 1, f"prevalence={prevalence!r}: give a number between 0 and 1, as .09"
-        )
+        check_between("rho", self.rho, -1, 1, problems)
+        check_between("prevalence", self.prevalence, 0, 1, problems, ", as .09")
         if problems.count > before:
             return
         pairs = self.features * (self.features - 1) // 2

@@ -18,7 +18,7 @@ import pandas as pd
 
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, Problems
-from jaxfed.data.ehr.checks import check_number
+from jaxfed.data.ehr.checks import check_between, check_number
 from jaxfed.data.ehr.draws import TIMES, keyed
 from jaxfed.data.ehr.synthetic import synthetic_ehr
 
@@ -56,8 +56,7 @@ def synthetic_survival(
     ['site', 'x00', 'x01', 'time', 'event']
     """
     problems = Problems("synthetic_survival")
-    fine = isinstance(censoring, (int, float)) and 0 < censoring < 1
-    problems.check(fine, f"censoring={censoring!r}: give a number between 0 and 1, as 0.7")
+    check_between("censoring", censoring, 0, 1, problems, ", as 0.7")
     for key, value in (("shape", shape), ("follow_up", follow_up)):
         check_number(key, value, problems, np.finfo(float).tiny)
     for key in NOT_HERE:

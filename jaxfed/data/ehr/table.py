@@ -13,7 +13,7 @@ from jaxfed.data.ehr.synthetic import synthetic_ehr
 LIKE_A_RECORD = {
     "units": True, "s_gain": 0.03, "s_offset": 0.1, "swap": 0.05, "coverage": 1.0, "periods": 4, "groups": 4,
 }  # fmt: skip
-FIRST_DAY, DAYS = "2019-01-01", 365  # of a period
+FIRST_YEAR, DAYS = 2019, 365  # a period is a year
 
 
 def synthetic_table(hospitals: int = 8, **options: Any) -> pd.DataFrame:
@@ -45,9 +45,9 @@ def synthetic_table(hospitals: int = 8, **options: Any) -> pd.DataFrame:
     table["patient"] = [f"{name}-{i:05d}" for name, i in zip(site, place, strict=True)]
     if "period" in dataset.truth:
         periods = int(options.get("periods", LIKE_A_RECORD["periods"]))
-        share = place / np.maximum(np.repeat(dataset.size, dataset.size), 1)
-        days = np.floor(share * periods * DAYS)
-        table["admitted"] = pd.Timestamp(FIRST_DAY) + pd.to_timedelta(days, unit="D")
+        days = place * periods * DAYS // np.repeat(dataset.size, dataset.size)
+        year = (FIRST_YEAR + days // DAYS).astype(str).astype("datetime64[Y]")
+        table["admitted"] = year.astype("datetime64[D]") + days % DAYS
     for j, feature in enumerate(dataset.features):
         table[feature] = dataset.x[:, j].astype(float)
     if len(dataset.features) > SEX:

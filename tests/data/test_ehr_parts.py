@@ -357,7 +357,7 @@ def test_a_dataset_without_periods_is_refused():
     [
         ({"label_shift": 1.0}, "label_shift=1.0: give a number from 0 to below 1"),
         ({"label_shift": 0.1, "interactions": 2}, "label_shift=0.1 with interactions"),
-        ({"label_shift": 0.1, "groups": 2, "periods": 2}, "with groups, periods"),
+        ({"label_shift": 0.1, "groups": 2, "periods": 2, "drift": 1.0}, "with groups, drift"),
         ({"swap": 0.1}, "give units=True"),
         ({"swap": 1.1, "units": True}, "swap=1.1"),
         ({"units": "SI"}, "units='SI': give True or False"),
@@ -390,9 +390,7 @@ def test_the_table_holds_the_patients_of_the_generator():
     record = {"units": True, "s_gain": 0.03, "s_offset": 0.1, "swap": 0.05, "coverage": 1, "periods": 4}
     data = synthetic_ehr(3, sizes=[300, 200, 100], seed=1, groups=4, **record)
     assert table["patient"].is_unique
-    np.testing.assert_array_equal(
-        table["creatinine"], data.x[:, data.features.index("creatinine")].astype(float)
-    )
+    np.testing.assert_allclose(table["creatinine"], data.x[:, data.features.index("creatinine")], rtol=1e-6)
     np.testing.assert_array_equal(table["admitted"].dt.year - 2019, data.truth["period"])
     np.testing.assert_array_equal(table["sex"] == "male", data.truth["sex"] == 1)
     np.testing.assert_array_equal(table["ethnicity"], [f"group {g}" for g in data.truth["group"]])

@@ -68,10 +68,12 @@ class Population:
             self.interactions <= pairs,
             f"interactions={self.interactions}: {self.features} features have {pairs} pairs",
         )
-        moving = [key for key in ("drift", "s_t", "s_bt") if getattr(self, key) and self.periods == 1]
-        problems.check(not moving, f"{', '.join(moving)}: there is one period; give periods=2 or more")
-        others = {"interactions": self.interactions, "groups": self.groups, "periods": self.periods > 1}
-        given = [key for key, value in others.items() if value]
+        moving = [key for key in ("drift", "s_t", "s_bt") if getattr(self, key)]
+        problems.check(
+            self.periods > 1 or not moving,
+            f"{', '.join(moving)}: there is one period; give periods=2 or more",
+        )
+        given = [key for key in ("interactions", "groups") if getattr(self, key)] + moving
         problems.check(
             not (self.label_shift and given),
             f"label_shift={self.label_shift} with {', '.join(given)}: patients given their label are known "

@@ -1,8 +1,8 @@
 """R2, RMSE and MAE with their intervals, for many hospitals at once; averaged over the outputs.
 
-    R2     1 - MSE / variance of y, with the hospital's mean of y; interval by the delta method
-    RMSE   the root of the MSE, whose interval is Student's on the log scale
-    MAE    with Student's interval
+R2     1 - MSE / variance of y, with the hospital's mean of y; interval by the delta method
+RMSE   the root of the MSE, whose interval is Student's on the log scale
+MAE    with Student's interval
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def regression_estimates(
     relative = se / jnp.where(mse > 0, mse, jnp.nan)
     factor = jnp.exp(student_quantile(level, rows - 1) * relative / 2)
     rmse = jnp.sqrt(mse)
-    root = Estimate(rmse, rmse / factor, rmse * factor, jnp.log(jnp.where(rmse > 0, rmse, jnp.nan)), relative / 2)
+    root = Estimate(
+        rmse, rmse / factor, rmse * factor, jnp.log(jnp.where(rmse > 0, rmse, jnp.nan)), relative / 2
+    )
     mae = mean_of(jnp.abs(outputs - y).mean(1), segment, segments, level, 0)
     return {"r2": r2, "rmse": root, "mae": mae}, {"broken": jnp.isnan(mse) & (rows > 0)}

@@ -7,8 +7,8 @@ q-quantile of y given x. Quantiles that cross are put in order, which brings non
 (Chernozhukov, Fernandez-Val and Galichon 2010, doi 10.3982/ECTA7880).
 
 Metrics: pinball, coverage (share of labels from the lowest to the highest quantile, both included; a good
-model has the difference of the two, such as .8 for .1 and .9), width (the mean distance of the two), and mae of
-the median where it is among the quantiles.
+model has the difference of the two, such as .8 for .1 and .9), width (the mean distance of the two), and mae
+of the median where it is among the quantiles.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from jaxfed.core.metrics.auroc import auroc_by_segment
 from jaxfed.core.metrics.metric import Metric
 from jaxfed.core.task import Task
-from jaxfed.core.tasks import BINARY, MULTICLASS, REGRESSION
+from jaxfed.core.tasks import BINARY, MULTICLASS, REGRESSION, multilabel, quantiles
 from jaxfed.evaluation.across import across
 from jaxfed.evaluation.auroc import auroc, auroc_difference
 from jaxfed.evaluation.binary import average_precision, binary_estimates
@@ -38,7 +38,9 @@ __all__ = [
     "decision_curve",
     "histogram",
     "multiclass_estimates",
+    "multilabel",
     "pool_auroc",
+    "quantiles",
     "random_effects",
     "regression_estimates",
     "variance_components",

@@ -32,6 +32,7 @@ from jaxfed.data.quantity import dirichlet_sizes as dirichlet_sizes
 from jaxfed.data.quantity import lognormal_sizes as lognormal_sizes
 from jaxfed.data.quantity import zipf_sizes as zipf_sizes
 from jaxfed.data.reading import read_table as read_table
+from jaxfed.data.row_weights import weigh_rows as weigh_rows
 from jaxfed.data.scaling import standardize as standardize
 from jaxfed.data.splits import resplit as resplit
 from jaxfed.data.unlabelled import unlabelled as unlabelled

@@ -5,7 +5,7 @@ python benchmarks/robust_peers.py [OUT.json] [--repeats 5]
 Uploads are gradients of 20 hospitals, of which 3 send what the others' spread can hide; ByzFL runs in an
 environment that is made beside them. Where ByzFL's rule is not the formula of its paper, the settings or the
 note say so: its Krum counts n - f - 1 neighbours (the paper n - f - 2, so jaxfed gets f - 1), and its CAF and
-SMEA take one power iteration from a random vector for the largest eigenvector, so that two of its calls differ.
+SMEA take one power iteration from a random vector for the largest eigenvector, so that two calls differ.
 """
 
 from __future__ import annotations

@@ -7,8 +7,10 @@ from scipy import stats
 from jaxfed.core.errors import InvalidInput
 from jaxfed.data import DataWarning, from_frame, split_by_period, synthetic_ehr, synthetic_table
 from jaxfed.data.ehr.draws import beta_quantile
+from jaxfed.data.ehr.drift import drift_effects
 from jaxfed.data.ehr.features import FEATURES, columns_of
 from jaxfed.data.ehr.missingness import CLASSES, Missingness
+from jaxfed.data.ehr.population import Population
 
 EVERYTHING = {
     "units": True, "s_gain": 0.03, "s_offset": 0.1, "swap": 0.3, "coverage": 1.0, "mcar": 0.1,
@@ -118,6 +120,15 @@ def test_missing_at_random_follows_age_and_not_at_random_follows_risk(large):
         assert within(rate(rows, **more), expected, n)
 
 
+def test_the_rate_holds_where_age_and_risk_go_together():
+    rng = np.random.default_rng(0)
+    age, other = rng.standard_normal((2, 40_000))
+    risk = 0.8 * age + 0.6 * other
+    for mar, mnar in ((1.5, 1.5), (1.5, -1.5)):
+        missing = Missingness(mcar=0.3, mar=mar, mnar=mnar).draw(0, age, risk, 0.8, columns_of(5), 0)
+        assert all(within(share, 0.3, 40_000) for share in missing[:, 1:].mean(0))
+
+
 def test_more_missing_values_are_the_same_and_more():
     few, many = (np.isnan(synthetic_ehr(**FOUR, mcar=share).x) for share in (0.1, 0.4))
     assert few.sum() < many.sum()
@@ -197,6 +208,15 @@ def test_devices_have_a_gain_and_an_offset_of_the_stated_spread():
     assert np.log(gain[:, 1:]).std() == pytest.approx(0.3, rel=0.1)
     assert offset[:, 1:].std() == pytest.approx(0.5, rel=0.1)
     assert abs(np.log(gain[:, 1:]).mean()) < 4 * 0.3 / np.sqrt(4 * C)
+
+
+def test_a_gain_multiplies_the_physical_value():
+    C = 300
+    options = {"hospitals": C, "sizes": [3] * C, "split": None, "features": 7, "units": True}
+    plain, moved = (synthetic_ehr(**options, s_gain=gain).x.reshape(C, 3, 7)[..., 6] for gain in (0, 0.1))
+    gain = (moved / plain).mean(1)  # of sodium, which is 138 on average and rounded to 1
+    np.testing.assert_allclose(moved, gain[:, None] * plain, atol=1.5)
+    assert np.log(gain).std() == pytest.approx(0.1, rel=0.15)
 
 
 # Labels.
@@ -288,6 +308,14 @@ def test_drift_adds_a_line_and_steps(base):
         v = np.linalg.lstsq(base.x[period == t], bent[period == t], rcond=None)[0]
         np.testing.assert_allclose(base.x[period == t] @ v, bent[period == t], atol=1e-3)
         assert v.std() == pytest.approx(spread, rel=0.5)
+
+
+def test_drift_is_a_random_walk():
+    walks = [drift_effects(Population(periods=4, s_t=0.5, s_bt=2.0, features=3), seed) for seed in range(400)]
+    W, V = (np.stack(part) for part in zip(*walks, strict=True))
+    for t in range(4):
+        assert W[:, t].var() == pytest.approx(0.25 * t, rel=0.25)
+        assert V[:, t].var() == pytest.approx(4 * t, rel=0.15)
 
 
 def test_steps_of_many_periods_begin_as_those_of_few():

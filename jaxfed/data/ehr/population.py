@@ -41,18 +41,8 @@ class Population:
     def check(self, problems: Problems) -> None:
         """Record what cannot be used."""
         before = problems.count
-        for key in (
-            "signal",
-            "s_a",
-            "s_b",
-            "s_x",
-            "s_sc",
-            "interaction_signal",
-            "s_g",
-            "s_gb",
-            "s_t",
-            "s_bt",
-        ):
+        spreads = ("s_a", "s_b", "s_x", "s_sc", "s_g", "s_gb", "s_t", "s_bt")
+        for key in ("signal", "interaction_signal", *spreads):
             check_number(key, getattr(self, key), problems)
         check_real("drift", self.drift, problems)
         for key, example in (("label_shift", "0.05"), ("group_shift", "0.05")):

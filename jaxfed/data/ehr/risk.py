@@ -31,7 +31,7 @@ from jaxfed.data.ehr.draws import (
     beta_quantile,
     keyed,
     sigmoid,
-)  # fmt: skip
+)
 from jaxfed.data.ehr.drift import draw_periods, drift_effects
 from jaxfed.data.ehr.groups import draw_groups, group_effects, typical_groups
 from jaxfed.data.ehr.label_shift import RAREST, shift_labels

@@ -19,6 +19,9 @@ from jaxfed.data.partition import iid as iid
 from jaxfed.data.partition import shards as shards
 from jaxfed.data.population import PRESETS as PRESETS
 from jaxfed.data.preparation import transform_like as transform_like
+from jaxfed.data.preparation_report import preparation_report as preparation_report
+from jaxfed.data.preparing import prepare as prepare
+from jaxfed.data.quantiles import quantiles as quantiles
 from jaxfed.data.quantity import dirichlet_sizes as dirichlet_sizes
 from jaxfed.data.quantity import lognormal_sizes as lognormal_sizes
 from jaxfed.data.quantity import zipf_sizes as zipf_sizes
@@ -27,3 +30,4 @@ from jaxfed.data.scaling import standardize as standardize
 from jaxfed.data.splits import resplit as resplit
 from jaxfed.data.synthetic import synthetic_ehr as synthetic_ehr
 from jaxfed.data.unlabelled import unlabelled as unlabelled
+from jaxfed.data.winsorising import winsorise as winsorise

@@ -28,7 +28,7 @@ REMEDIES = {
     "dates": "turn them into numbers, such as days since admission, or leave them out with drop={columns}",
     "numbers as text": "turn them into numbers, df[column] = pd.to_numeric(df[column])",
     "codes": "if they mean that a value is missing, pass missing={values}",
-    "text": "give the table to jaxfed.data.prepare, which one-hots them, or leave them out with drop={columns}",
+    "text": "one-hot them, which jaxfed.data.prepare does, or leave them out with drop={columns}",
 }
 
 

@@ -15,14 +15,26 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.errors import Problems, did_you_mean, listed
-from jaxfed.data.columns import as_numbers, as_written, codes_of, is_blank, is_number, numeric_text, without_codes
+from jaxfed.data.columns import (
+    as_numbers,
+    as_written,
+    codes_of,
+    is_blank,
+    is_number,
+    numeric_text,
+    without_codes,
+)
 from jaxfed.data.notices import Notices
 
 FIRST = "first"  # as a reference: the first day of the hospital's training rows
 Kind = Literal["number", "true/false", "ordinal", "date", "category"]
 DAY = pd.Timedelta(days=1)
 EPOCH = pd.Timestamp("1970-01-01")
-TRUTHS = {text: number for pair in ("false true", "no yes", "n y", "f t") for number, text in enumerate(pair.split())}
+TRUTHS = {
+    text: number
+    for pair in ("false true", "no yes", "n y", "f t")
+    for number, text in enumerate(pair.split())
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +142,9 @@ class Encoding:
     def from_json(cls, read: Mapping[str, Any]) -> Encoding:
         """Read what :meth:`to_json` wrote."""
         columns = tuple(
-            Column(**{key: tuple(value) if isinstance(value, list) else value for key, value in column.items()})
+            Column(
+                **{key: tuple(value) if isinstance(value, list) else value for key, value in column.items()}
+            )
             for column in read["columns"]
         )
         return cls(columns, tuple(read["missing"]), tuple(read["hospitals"]), read["rows"])
@@ -152,7 +166,9 @@ def cleaned(table: pd.DataFrame, missing: Sequence[Any]) -> pd.DataFrame:
 
 def level_texts(values: pd.Series) -> np.ndarray:
     """``[n]`` levels as text, None if missing."""
-    return np.array([None if is_blank(value) else as_written(value) for value in values.astype(object)], object)
+    return np.array(
+        [None if is_blank(value) else as_written(value) for value in values.astype(object)], object
+    )
 
 
 def day_of(text: str) -> float | None:
@@ -173,14 +189,16 @@ def days(values: pd.Series, problems: Problems) -> np.ndarray:
     bad = values[dates.isna().to_numpy() & values.notna().to_numpy()]
     problems.check(
         not len(bad),
-        f"column {values.name!r} has dates such as {listed(map(str, bad.unique()[:2]))} that are not written as "
-        "2020-04-03; turn them into dates first, df[column] = pd.to_datetime(df[column], dayfirst=True)",
+        f"column {values.name!r} has dates such as {listed(map(str, bad.unique()[:2]))} that are not written "
+        "as 2020-04-03; turn them into dates first, df[column] = pd.to_datetime(df[column], dayfirst=True)",
     )
     return ((dates - EPOCH) / DAY).to_numpy(float)
 
 
 def _iso_text(values: pd.Series) -> pd.Series:
-    return pd.Series([None if is_blank(value) else str(value) for value in values], values.index, dtype=object)
+    return pd.Series(
+        [None if is_blank(value) else str(value) for value in values], values.index, dtype=object
+    )
 
 
 def _floats(values: pd.Series) -> np.ndarray:
@@ -192,7 +210,9 @@ def _one_hot(column: Column, values: pd.Series, place: np.ndarray) -> np.ndarray
     texts = level_texts(values)
     lacking = texts == None  # noqa: E711
     if column.fill:
-        texts = np.where(lacking, np.array(column.fill, object)[place if len(column.fill) > 1 else 0 * place], texts)
+        texts = np.where(
+            lacking, np.array(column.fill, object)[place if len(column.fill) > 1 else 0 * place], texts
+        )
     number = {level: k for k, level in enumerate(column.levels)}
     rest = len(column.levels)
     code = np.array([-1 if text is None else number.get(text, rest) for text in texts], np.int64)
@@ -206,11 +226,15 @@ def _ranked(column: Column, values: pd.Series, problems: Problems) -> np.ndarray
         known = "true and false, yes and no"
         texts = [None if text is None else text.lower() for text in level_texts(values)]
     else:
-        number, known = {level: k for k, level in enumerate(column.levels)}, f"its levels {listed(column.levels)}"
+        number, known = (
+            {level: k for k, level in enumerate(column.levels)},
+            f"its levels {listed(column.levels)}",
+        )
         texts = level_texts(values).tolist()
     strange = list(dict.fromkeys(text for text in texts if text is not None and text not in number))
     problems.check(
-        not strange, f"column {column.name!r} has {listed(strange, 3)}; give one of {known}, or count it as missing"
+        not strange,
+        f"column {column.name!r} has {listed(strange, 3)}; give one of {known}, or count it as missing",
     )
     return np.array([np.nan if text is None else number.get(text, np.nan) for text in texts], float)
 

@@ -44,7 +44,13 @@ def fit_column(
 
 
 def _category(
-    name: str, texts: np.ndarray, rows: Dataset, settings: Settings, lacking: int, problems: Problems, notices: Notices
+    name: str,
+    texts: np.ndarray,
+    rows: Dataset,
+    settings: Settings,
+    lacking: int,
+    problems: Problems,
+    notices: Notices,
 ) -> Column:
     train = rows.split == TRAIN
     known = train & (texts != None)  # noqa: E711
@@ -58,8 +64,8 @@ def _category(
     rare = bool((~np.isin(levels, kept)).any())
     problems.check(
         len(kept) <= MOST,
-        f"column {name!r} has {len(kept)} levels in {settings.min_count} or more training rows; raise min_count=, "
-        f"name the levels that matter, categories={{{name!r}: [...]}}, or leave it out, drop=[{name!r}]",
+        f"column {name!r} has {len(kept)} levels in {settings.min_count} or more training rows; raise "
+        f"min_count=, name the levels that matter, categories={{{name!r}: [...]}}, or leave it out, drop=[{name!r}]",
     )
     if len(kept) < 2 and not (kept and rare):
         few = f"only the level {kept[0]!r}" if kept else f"no level in {settings.min_count} training rows"
@@ -75,7 +81,7 @@ def _category(
 
 
 def _modes(levels: np.ndarray, counts: np.ndarray, local: bool) -> tuple[str, ...]:
-    """The most frequent level of all hospitals or, with ``local``, of each that has any; the first of equals."""
+    """The most frequent level of all hospitals or, ``local``, of each that has any; the first of equals."""
     everyone = str(levels[counts.sum(axis=0).argmax()])
     if not local:
         return (everyone,)
@@ -93,8 +99,8 @@ def _date(values: pd.Series, rows: Dataset, reference: str, lacking: int, proble
         known = mine[np.isfinite(mine)]
         problems.hospital(hospital).check(
             bool(len(known)) or not rows.size[c],
-            f"column {name!r} has no date in training rows to count from; give dates={{{name!r}: '2020-01-01'}}, "
-            "or the name of another column with a date",
+            f"column {name!r} has no date in training rows to count from; give "
+            f"dates={{{name!r}: '2020-01-01'}}, or the name of another column with a date",
         )
         first.append(float(known.min()) if len(known) else np.nan)
     return Column(name, "date", reference=FIRST, first=tuple(first), lacking=lacking)

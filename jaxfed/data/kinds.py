@@ -15,14 +15,12 @@ HINTS = {
     **REMEDIES,
     "dates": "say what days are counted from, dates={first!r} or another column, or leave them out with "
     "drop={columns}",
-    "numbers as text": "turn them into numbers, df[column] = pd.to_numeric(df[column]), or, if they are codes, "
-    "pass categories={columns}",
+    "numbers as text": "turn them into numbers, df[column] = pd.to_numeric(df[column]), or, if they are "
+    "codes, pass categories={columns}",
 }
 
 
-def kinds_of(
-    table: pd.DataFrame, settings: Settings, problems: Problems
-) -> dict[str, Kind]:
+def kinds_of(table: pd.DataFrame, settings: Settings, problems: Problems) -> dict[str, Kind]:
     """``{column: kind}`` of training rows, whose missing values are NaN.
 
     Text is a category, but for two that mean true and false; what is none of that (dates that are not in
@@ -80,7 +78,7 @@ def _check_text(values: pd.Series, problems: Problems) -> None:
     levels = values.nunique()
     problems.check(
         levels <= FREE or levels <= values.notna().sum() / 4,
-        f"column {values.name!r} has {levels} different texts in {int(values.notna().sum())} training rows, such "
-        f"as {listed(values.dropna().unique()[:2])}: an id, or free text; leave it out with "
+        f"column {values.name!r} has {levels} different texts in {int(values.notna().sum())} training rows, "
+        f"such as {listed(values.dropna().unique()[:2])}: an id, or free text; leave it out with "
         f"drop=[{str(values.name)!r}], or name it in categories=[{str(values.name)!r}] if it is a category",
     )

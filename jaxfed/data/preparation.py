@@ -90,9 +90,7 @@ def transform_like(dataset: Dataset, like: Dataset) -> Dataset:
     return prepare_like("transform_like", dataset, like.features, like.steps)
 
 
-def prepare_like(
-    caller: str, dataset: Dataset, features: tuple[str, ...], steps: tuple[Any, ...]
-) -> Dataset:
+def prepare_like(caller: str, dataset: Dataset, features: tuple[str, ...], steps: tuple[Any, ...]) -> Dataset:
     """:func:`transform_like` with the features and the steps of the other data, for errors of ``caller``.
 
     Rows of a table that was encoded are encoded already, and have the features of the encoding.

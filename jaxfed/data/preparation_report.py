@@ -18,7 +18,7 @@ LEVELS = 6  # of a category that are listed
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class PreparationReport:
-    """A row per column; printed, and shown in notebooks, in full.
+    """A row per column; printed in two lines each, and shown in notebooks as a table.
 
     Attributes:
         table: ``kind``, ``missing`` (share of training rows), ``done`` (what was done), ``numbers`` and
@@ -28,8 +28,14 @@ class PreparationReport:
     table: pd.DataFrame
 
     def __repr__(self) -> str:
-        shown = self.table.to_string(formatters={"missing": "{:.1%}".format}, max_colwidth=None)
-        return str(shown)
+        name, kind = (max(map(len, [*texts, ""])) for texts in (self.table.index, self.table["kind"]))
+        lines = []
+        for column, row in self.table.iterrows():
+            missing = "" if np.isnan(row["missing"]) else f"{row['missing']:.1%} missing"
+            start = f"{column:{name}}  {row['kind']:{kind}}  {missing:>13}  "
+            lines.append(f"{start}{row['done']}".rstrip())
+            lines += [f"{'':{len(start)}}{row['numbers']}"] if row["numbers"] else []
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         with pd.option_context("display.max_colwidth", None):

@@ -1,4 +1,4 @@
-"""A table with categories, dates and missing values as a dataset: encoded, imputed, scaled, and noted down."""
+"""A table with categories, dates and missing values as a dataset: encoded, imputed and scaled."""
 
 from __future__ import annotations
 
@@ -55,22 +55,22 @@ def prepare(
 ) -> Dataset:
     """:func:`~jaxfed.data.frame.from_frame` for a table whose columns are not all complete numbers.
 
-    The rows are split first; everything is then fitted to training rows only, from counts, sums and histograms
-    that hospitals can add up, so that the numbers are those of the pooled training rows. They are kept in
-    ``Dataset.steps`` and saved with a run: :meth:`jaxfed.Run.predict` takes the table of new patients as it is,
-    and so does ``prepare(new, like=hospitals)``. :func:`~jaxfed.data.preparation_report.preparation_report`
+    The rows are split first; everything is then fitted to training rows only, from counts, sums and
+    histograms that hospitals can add up, so that the numbers are those of the pooled training rows. They are
+    kept in ``Dataset.steps`` and saved with a run: :meth:`jaxfed.Run.predict` takes the table of new patients
+    as it is, and so does ``prepare(new, like=hospitals)``. :func:`~jaxfed.data.preparation_report.preparation_report`
     shows what was done to each column.
 
     In this order:
 
     * Text, and the columns in ``categories``, are one-hot: a feature ``sex=female`` for each level that has
-      ``min_count`` training rows in all hospitals together. Rarer levels share ``sex=other``, and so do levels
-      that training rows never had; without rare levels these are ``sex=unseen``, 0 in all training rows.
-      A missing category is a level too, ``sex missing``.
+      ``min_count`` training rows in all hospitals together. Rarer levels share ``sex=other``, and so do
+      levels that training rows never had; without rare levels these are ``sex=unseen``, 0 in all training
+      rows. A missing category is a level too, ``sex missing``.
     * Columns in ``ordinal`` become 0, 1, ...; text that means true and false (yes and no) 1 and 0; columns in
       ``dates`` a number of days.
-    * Numbers and dates are winsorised if ``winsorise`` is given. Then missing values are imputed, with a feature
-      ``bmi missing`` of flags. Then numbers, dates and ordinals are scaled; all other features are 0 and 1.
+    * Numbers and dates are winsorised if ``winsorise`` is given. Then missing values are imputed, with a
+      feature ``bmi missing`` of flags. Then numbers, dates and ordinals are scaled; all other features are 0 and 1.
 
     Args:
         df, hospital, label, features, drop, patient, split, seed, missing, task, classes, name: as in
@@ -89,8 +89,8 @@ def prepare(
         winsorise: two quantiles, as ``(0.01, 0.99)``: values beyond them are set to them.
         scale: ``"standard"``: to mean 0 and standard deviation 1; ``"robust"``: by the median and the
             interquartile range; ``"none"``.
-        how: ``"federated"``: the same numbers for everyone; ``"local"``: each hospital imputes, winsorises and
-            scales with numbers of its own. Levels are those of all hospitals in any case.
+        how: ``"federated"``: the same numbers for everyone; ``"local"``: each hospital imputes, winsorises
+            and scales with numbers of its own. Levels are those of all hospitals in any case.
         min_count: see above; a level that fewer patients have is told to nobody.
         min_rows: hospitals with fewer training rows share nothing (default 1) or, with ``"local"``, use the
             federated numbers (default 10).
@@ -157,8 +157,7 @@ def prepare(
         names = [str(column) for column in chosen]
         data = _fitted(rows, table, names, missing, settings, problems, notices)
         notice_columns(df[chosen], patient, notices)
-        if patient is None:
-            notice_rows(data.x, rows.owner, rows.hospitals, None, notices)
+        notice_rows(_codes(table[names]), rows.owner, rows.hospitals, rows.patients, notices)
     x = narrow(data.x, lambda j: f"feature {data.features[j]!r}", problems, notices)
     problems.raise_if_any()
     notices.emit()
@@ -181,9 +180,7 @@ def _fitted(
     train = rows.split == TRAIN
     kinds = kinds_of(clean[train], settings, problems)
     problems.raise_if_any()
-    columns = tuple(
-        fit_column(clean[name], kinds[name], rows, settings, problems, notices) for name in names
-    )
+    columns = tuple(fit_column(clean[name], kinds[name], rows, settings, problems, notices) for name in names)
     problems.raise_if_any()
     own = any(len(column.fill) > 1 or column.first for column in columns)
     encoding = Encoding(columns, codes, rows.hospitals if own else (), int(train.sum()))
@@ -197,8 +194,8 @@ def _fitted(
     for j in np.flatnonzero(bad.any(0)):
         problems.check(
             methods[j] is not None,
-            f"column {single[data.features[j]].name!r} has {bad[:, j].sum()} missing values; pass impute='median' "
-            "(or 'mean', 'most_frequent', 'zero'), or drop these rows",
+            f"column {single[data.features[j]].name!r} has {bad[:, j].sum()} missing values; pass "
+            "impute='median' (or 'mean', 'most_frequent', 'zero'), or drop these rows",
         )
     problems.raise_if_any()
     _notice_lacking(rows, clean, settings.masks, notices)
@@ -219,7 +216,9 @@ def _encoding_of(
     like: Dataset, features: Sequence[str] | None, drop: Sequence[str], problems: Problems
 ) -> Encoding | None:
     """How the columns of other data were encoded."""
-    problems.check(features is None and not len(drop), "features and drop: they come from like=; leave them out")
+    problems.check(
+        features is None and not len(drop), "features and drop: they come from like=; leave them out"
+    )
     if like.steps and isinstance(like.steps[0], Encoding):
         return like.steps[0]
     problems.add("like: these data were not made by prepare; use from_frame and jaxfed.data.transform_like")
@@ -244,6 +243,12 @@ def _encoded(rows: Dataset, table: pd.DataFrame, encoding: Encoding, problems: P
     x = encoding.encode(table, owners, problems)
     problems.raise_if_any()
     return rows.replace(x=x, features=encoding.features, steps=(encoding,))
+
+
+def _codes(table: pd.DataFrame) -> np.ndarray:
+    """``[n, d]`` numbers of the different values of each column, NaN if missing."""
+    codes = np.column_stack([pd.factorize(table[name])[0] for name in table.columns]).astype(float)
+    return np.where(codes < 0, np.nan, codes)
 
 
 def _notice_lacking(rows: Dataset, table: pd.DataFrame, masks: bool, notices: Notices) -> None:

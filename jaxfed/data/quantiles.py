@@ -36,8 +36,8 @@ def quantiles(
         min_rows: hospitals with fewer training rows take no part.
 
     Raises:
-        InvalidInput: a ``q`` outside of [0, 1], fewer than 2 bins, ``x`` that is no matrix, or no hospital with
-            enough rows.
+        InvalidInput: a ``q`` outside of [0, 1], fewer than 2 bins, ``x`` that is no matrix, or no hospital
+            with enough rows.
 
     >>> from jaxfed.data import from_arrays
     >>> data = from_arrays({"a": ([[1.0], [2.0]], [0, 1]), "b": ([[3.0]], [1])}, split=None)
@@ -48,7 +48,8 @@ def quantiles(
     problems = Problems("quantiles")
     wanted = np.atleast_1d(np.asarray(q, float))
     problems.check(
-        bool(wanted.size) and bool(((wanted >= 0) & (wanted <= 1)).all()), f"q={q!r}: give numbers from 0 to 1"
+        bool(wanted.size) and bool(((wanted >= 0) & (wanted <= 1)).all()),
+        f"q={q!r}: give numbers from 0 to 1",
     )
     problems.check(bins >= 2, f"bins={bins!r}: give 2 or more")
     problems.check(min_rows >= 1, f"min_rows={min_rows!r}: give a positive number")

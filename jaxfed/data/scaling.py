@@ -87,7 +87,9 @@ def standardize(
         divisor = _divisor(dataset, used, how, label, notices, chosen)
         centre = np.array(used.mean)
         if robust:
-            centre, divisor = _robust(dataset, leaf, enough, used.n, divisor, least if how == "federated" else 1)
+            centre, divisor = _robust(
+                dataset, leaf, enough, used.n, divisor, least if how == "federated" else 1
+            )
         if chosen is not None:
             left = ~np.isin(np.arange(len(label)), chosen)
             centre, divisor = np.where(left, 0.0, centre), np.where(left, 1.0, divisor)

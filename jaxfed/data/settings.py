@@ -95,11 +95,13 @@ def settings_of(
     counted = {str(name): str(reference) for name, reference in counted.items()}
     _check_columns("dates", counted, names, problems)
     for name, reference in counted.items():
-        fine = reference == FIRST or day_of(reference) is not None or (reference in every and reference != name)
+        fine = (
+            reference == FIRST or day_of(reference) is not None or (reference in every and reference != name)
+        )
         problems.check(
             fine,
-            f"dates[{name!r}]={reference!r}: give 'first' (of the hospital), a day as '2020-01-31', or another "
-            f"column with a date; {did_you_mean(reference, every)}",
+            f"dates[{name!r}]={reference!r}: give 'first' (of the hospital), a day as '2020-01-31', or "
+            f"another column with a date; {did_you_mean(reference, every)}",
         )
     uses = [*levels, *order, *counted]
     twice = sorted({name for name in uses if uses.count(name) > 1})

@@ -34,13 +34,13 @@ def winsorise(
         limits: the two quantiles.
         how: ``"federated"``: of all hospitals' training rows, from histograms
             (:func:`~jaxfed.data.quantiles.quantiles`); ``"local"``: of each hospital's own.
-        min_rows: hospitals with fewer training rows take no part (default 1) or, ``"local"``, use the federated
-            quantiles (default 10), as does a hospital for a feature it never measured.
+        min_rows: hospitals with fewer training rows take no part (default 1) or, ``"local"``, use the
+            federated quantiles (default 10), as does a hospital for a feature it never measured.
         columns: of a matrix with names, the features to winsorise; None for all.
 
     Raises:
-        InvalidInput: limits that are no two quantiles, an unknown ``how`` or column, or no hospital with enough
-            rows.
+        InvalidInput: limits that are no two quantiles, an unknown ``how`` or column, or no hospital with
+            enough rows.
     """
     problems = Problems("winsorise")
     problems.check(how in WAYS, f"how={how!r}: {did_you_mean(how, WAYS)}")

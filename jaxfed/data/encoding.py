@@ -141,13 +141,11 @@ class Encoding:
     @classmethod
     def from_json(cls, read: Mapping[str, Any]) -> Encoding:
         """Read what :meth:`to_json` wrote."""
-        columns = tuple(
-            Column(
-                **{key: tuple(value) if isinstance(value, list) else value for key, value in column.items()}
-            )
-            for column in read["columns"]
-        )
-        return cls(columns, tuple(read["missing"]), tuple(read["hospitals"]), read["rows"])
+        columns = []
+        for column in read["columns"]:
+            known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in column.items()}
+            columns.append(Column(**known))
+        return cls(tuple(columns), tuple(read["missing"]), tuple(read["hospitals"]), read["rows"])
 
 
 def cleaned(table: pd.DataFrame, missing: Sequence[Any]) -> pd.DataFrame:

@@ -92,7 +92,7 @@ def impute_columns(
             own = _values(dataset.select([dataset.hospitals[c]]), columns[rows], method)
             values[c, same] = np.where(np.isnan(own), values[c, same], own)
     problems = Problems("impute")
-    for j in np.flatnonzero(np.isnan(values).any(0)):
+    for j in map(int, np.flatnonzero(np.isnan(values).any(0))):
         problems.check(
             how[j] is None, f"feature {dataset.features[j]!r} has no value in training rows; leave it out"
         )

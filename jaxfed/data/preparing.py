@@ -256,7 +256,7 @@ def _notice_lacking(rows: Dataset, table: pd.DataFrame, masks: bool, notices: No
     known = np.zeros((len(rows), len(table.columns)), np.int64)
     np.add.at(known, rows.owner, table.notna().to_numpy())
     lacks = (known == 0) & (rows.size > 0)[:, None]
-    names = [str(table.columns[j]) for j in np.flatnonzero(lacks.any(0))]
+    names = [str(name) for name in table.columns[lacks.any(0)]]
     how = "and flagged" if masks else "with the values of other hospitals; masks=True tells the model so"
     for c in np.flatnonzero(lacks.any(1)):
         notices.add(f"{listed(names)} are not measured everywhere; they are imputed {how}", rows.hospitals[c])

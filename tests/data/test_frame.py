@@ -254,7 +254,7 @@ def test_codes_for_missing_values():
         (pd.to_datetime(["2020-01-01", "2021-12-31"] * 20), "(dates, as '2020-01-01"),
         (["5", "6"] * 20, "(numbers as text, as '5', '6'); turn them into numbers, df[column] ="),
         (["icu", "er"] * 20,
-         "(text, as 'icu', 'er'); one-hot them, which jaxfed.data.prepare does, or leave them out with drop="),
+         "(text, as 'icu', 'er'); one-hot them, which jaxfed.data.prepare does, or leave"),
     ],
 )  # fmt: skip
 def test_columns_that_are_no_numbers_are_shown_with_a_remedy(values, words):

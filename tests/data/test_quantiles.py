@@ -16,10 +16,10 @@ Q = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 def dataset(x, sizes, split=None):
     N = sum(sizes)
     names = tuple(f"h{c}" for c in range(len(sizes)))
-    return Dataset(
-        np.asarray(x, float), np.arange(N) % 2, np.array(sizes),
-        np.zeros(N, np.int8) if split is None else split, names, "binary", ("0", "1"), tuple(f"f{j}" for j in range(np.shape(x)[1])),
-    )  # fmt: skip
+    features = tuple(f"f{j}" for j in range(np.shape(x)[1]))
+    parts = np.zeros(N, np.int8) if split is None else split
+    y, classes = np.arange(N) % 2, ("0", "1")
+    return Dataset(np.asarray(x, float), y, np.array(sizes), parts, names, "binary", classes, features)
 
 
 @given(

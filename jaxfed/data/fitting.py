@@ -65,7 +65,8 @@ def _category(
     problems.check(
         len(kept) <= MOST,
         f"column {name!r} has {len(kept)} levels in {settings.min_count} or more training rows; raise "
-        f"min_count=, name the levels that matter, categories={{{name!r}: [...]}}, or leave it out, drop=[{name!r}]",
+        f"min_count=, name the levels that matter, categories={{{name!r}: [...]}}, or leave it out, "
+        f"drop=[{name!r}]",
     )
     if len(kept) < 2 and not (kept and rare):
         few = f"only the level {kept[0]!r}" if kept else f"no level in {settings.min_count} training rows"

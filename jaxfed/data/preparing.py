@@ -58,8 +58,8 @@ def prepare(
     The rows are split first; everything is then fitted to training rows only, from counts, sums and
     histograms that hospitals can add up, so that the numbers are those of the pooled training rows. They are
     kept in ``Dataset.steps`` and saved with a run: :meth:`jaxfed.Run.predict` takes the table of new patients
-    as it is, and so does ``prepare(new, like=hospitals)``. :func:`~jaxfed.data.preparation_report.preparation_report`
-    shows what was done to each column.
+    as it is, and so does ``prepare(new, like=hospitals)``. What was done to each column is told by
+    :func:`~jaxfed.data.preparation_report.preparation_report`.
 
     In this order:
 
@@ -70,7 +70,8 @@ def prepare(
     * Columns in ``ordinal`` become 0, 1, ...; text that means true and false (yes and no) 1 and 0; columns in
       ``dates`` a number of days.
     * Numbers and dates are winsorised if ``winsorise`` is given. Then missing values are imputed, with a
-      feature ``bmi missing`` of flags. Then numbers, dates and ordinals are scaled; all other features are 0 and 1.
+      feature ``bmi missing`` of flags. Then numbers, dates and ordinals are scaled; other features are 0 and
+      1.
 
     Args:
         df, hospital, label, features, drop, patient, split, seed, missing, task, classes, name: as in

@@ -143,7 +143,7 @@ def test_other_rows_than_training_rows_change_no_number(how, scale):
     frame, asked = table(), {"split": "part", "how": how, "scale": scale, "winsorise": (0.05, 0.95), **ASKED}
     changed = frame.copy()
     others = changed["part"] != "train"
-    changed.loc[others, "bmi"] = 1e6 + changed.index
+    changed.loc[others, "bmi"] = 1e6 + np.arange(300)[others]
     changed.loc[others, ["sex", "race"]] = "unheard of"
     changed.loc[others, ["admitted", "discharged"]] = "1990-01-01"
     changed.loc[others & (frame.index % 2 == 0), ["crp", "sex", "asa", "diabetic"]] = None
@@ -216,7 +216,7 @@ def test_a_column_that_a_hospital_does_not_have():
 
 
 def test_new_rows_are_prepared_alike(tmp_path):
-    """By ``like=``, from the files of a run, from a file that was read again; predictions are the measured."""
+    """By ``like=``, from the files of a run, from a file that was read again; predictions are as measured."""
     frame = table()
     data = prepare(frame, split="part", how="local", winsorise=(0.05, 0.95), classes=["0", "1"], **ASKED)
     new = prepare(frame, split="part", like=data)

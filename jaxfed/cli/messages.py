@@ -21,6 +21,8 @@ PAIR = re.compile(r"'([^']*)': '?([^'},\]]*|\[[^\]]*\])")
 PYTHON = {
     " to jaxfed.data.read_table": "",
     " to read_table": "",
+    "turn them into days since another date, which jaxfed.data.prepare does": "add --prepare and --dates, to "
+    "turn them into days since another date",
     "one-hot them, which jaxfed.data.prepare does": "add --prepare, which one-hots them",
 }
 

@@ -86,8 +86,8 @@ def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
         name, equals, reference = text.partition("=")
         if not equals or not reference:
             raise InvalidInput(
-                f"--{option} {text}: say what days are counted from, as {name}=first (the hospital's first day), "
-                f"{name}=2020-01-31, or {name}=the name of another column"
+                f"--{option} {text}: say what days are counted from, as {name}=first (the hospital's first "
+                f"day), {name}=2020-01-31, or {name}=the name of another column"
             )
         made[name] = reference
     return made

@@ -7,6 +7,11 @@ from jaxfed.data.examples import from_partition as from_partition
 from jaxfed.data.frame import from_frame as from_frame
 from jaxfed.data.heart import heart_disease as heart_disease
 from jaxfed.data.heterogeneity import heterogeneity as heterogeneity
+from jaxfed.data.loaders.biosilo import from_biosilo as from_biosilo
+from jaxfed.data.loaders.diabetes import diabetes_130 as diabetes_130
+from jaxfed.data.loaders.eicu import eicu as eicu
+from jaxfed.data.loaders.medmnist import medmnist as medmnist
+from jaxfed.data.loaders.sepsis import physionet_sepsis as physionet_sepsis
 from jaxfed.data.missing import impute as impute
 from jaxfed.data.notices import DataWarning as DataWarning
 from jaxfed.data.oracle import oracle_auroc as oracle_auroc

@@ -58,7 +58,7 @@ def breast_cancer(
     (569, 30)
     """
     raw = needs_sklearn("datasets").load_breast_cancer()
-    assignment = _assign(raw.target, hospitals, partition, seed, options)
+    assignment = assign(raw.target, hospitals, partition, seed, options)
     dataset, _ = _gather(
         raw.data,
         # scikit-learn counts malignant as 0; here 1 is the event, as everywhere else.
@@ -89,7 +89,7 @@ def digits(
     """
     raw = needs_sklearn("datasets").load_digits()
     x = (raw.data / 16).astype(np.float32)
-    assignment = _assign(raw.target, hospitals, partition, seed, options)
+    assignment = assign(raw.target, hospitals, partition, seed, options)
     dataset, _ = _gather(
         x if flat else x.reshape(-1, 8, 8, 1),
         raw.target,
@@ -145,9 +145,10 @@ def _gather(
     return gather(name, pairs, split, seed, None, classes, features, None, name)
 
 
-def _assign(
+def assign(
     y: np.ndarray, hospitals: int, partition: Partition, seed: int, options: dict[str, Any]
 ) -> np.ndarray:
+    """``[N]`` hospital numbers by a rule that is named or given."""
     if isinstance(partition, str):
         if partition not in RULES:
             raise InvalidInput(f"partition={partition!r}: {did_you_mean(partition, list(RULES))}")

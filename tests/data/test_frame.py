@@ -250,7 +250,7 @@ def test_codes_for_missing_values():
         (["1,234", "12,345"] * 20, "(thousands, as '1,234', '12,345'); take the commas away"),
         (["1,5", "2,75"] * 20, "(decimal commas, as '1,5', '2,75'); pass decimal=','"),
         (["95%", "7.5 %"] * 20, "(percentages, as '95%', '7.5 %'); take the % away"),
-        (["2020-01-01", "2021-12-31"] * 20, "dates, as '2020-01-01', '2021-12-31'); turn them into numbers"),
+        (["2020-01-01", "2021-12-31"] * 20, "dates, as '2020-01-01', '2021-12-31'); turn them into days"),
         (pd.to_datetime(["2020-01-01", "2021-12-31"] * 20), "(dates, as '2020-01-01"),
         (["5", "6"] * 20, "(numbers as text, as '5', '6'); turn them into numbers, df[column] ="),
         (["icu", "er"] * 20,

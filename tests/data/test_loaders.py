@@ -80,7 +80,7 @@ def test_eicu_says_where_the_files_come_from(eicu_folder, tmp_path, monkeypatch)
     with pytest.raises(InvalidInput, match=r"patient\.csv has no column .*'hospitalid'.*physionet\.org"):
         eicu(tmp_path)
     monkeypatch.delenv("JAXFED_DATA", raising=False)
-    with pytest.raises(InvalidInput, match="give folder=.* environment variable JAXFED_DATA"):
+    with pytest.raises(InvalidInput, match=r"give folder=.* environment variable JAXFED_DATA"):
         eicu()
 
 
@@ -107,7 +107,7 @@ def test_physionet_sepsis(tmp_path):
     np.testing.assert_array_equal(data.rows("B")[0][0], [65, 81, 1])
     with pytest.raises(InvalidInput, match="'Temp' has no value in training rows; leave it out with drop="):
         physionet_sepsis(tmp_path)
-    with pytest.raises(InvalidInput, match="no folder 'training_setA'.*physionet.org"):
+    with pytest.raises(InvalidInput, match=r"no folder 'training_setA'.*physionet\.org"):
         physionet_sepsis(tmp_path / "training" / "training_setA")
     with pytest.raises(InvalidInput, match="hours=0"):
         physionet_sepsis(tmp_path, hours=0)
@@ -223,9 +223,9 @@ def test_biosilo(several, grouped):
 
 
 def test_what_is_no_partition():
-    with pytest.raises(InvalidInput, match="got dict; give what biosilo.load"):
+    with pytest.raises(InvalidInput, match=r"got dict; give what biosilo\.load"):
         from_biosilo({})
-    with pytest.raises(InvalidInput, match="validation=1.5"):
+    with pytest.raises(InvalidInput, match=r"validation=1\.5"):
         from_biosilo(Partition(False, False), validation=1.5)
     broken = Partition(False, False)
     broken.client = lambda i, split: np.zeros(3)

@@ -103,7 +103,7 @@ def diabetes_table(folder: str | os.PathLike[str] | None = None) -> pd.DataFrame
     place = folder_of(folder, "diabetes", SOURCE)
     columns = [*NUMBERS, *CODES, *TEXTS, *DIAGNOSES, *OTHERS]
     how: dict[str, Any] = {"na_values": ["?", "Unknown/Invalid"], "keep_default_na": False}
-    text = {name: str for name in [*DIAGNOSES, "patient_nbr"]}
+    text = dict.fromkeys([*DIAGNOSES, "patient_nbr"], str)
     table = read_csv(place, "diabetic_data", columns, "diabetes_130", SOURCE, dtype=text, **how)
     table = table[~table["discharge_disposition_id"].isin(GONE)]
     groups = {name: table[name].map(_group, na_action="ignore") for name in DIAGNOSES}

@@ -115,7 +115,8 @@ class Encoding:
             hint = did_you_mean(absent[0], map(str, table))
             problems.add(f"the table has no column {listed(absent)}; {hint}")
             return np.zeros((len(table), 0))
-        place = [self.hospitals.index(name) if self.hospitals else 0 for name in owners]
+        number = {name: c for c, name in enumerate(self.hospitals)}
+        place = np.array([number.get(name, 0) for name in owners], np.int64)
         given = cleaned(table[[*self.inputs]], self.missing)
         # What was a column of numbers is read as numbers, where a new file has it as text too.
         plain = {c.name: numeric_text(given[c.name], {""}) for c in self.columns if c.kind == "number"}
@@ -126,9 +127,9 @@ class Encoding:
             if column.kind == "number":
                 part = _floats(numbers[column.name])
             elif column.kind == "category":
-                part = _one_hot(column, values, np.array(place, np.int64))
+                part = _one_hot(column, values, place)
             elif column.kind == "date":
-                part = _days(column, given, np.array(place, np.int64), problems)
+                part = _days(column, given, place, problems)
             else:
                 part = _ranked(column, values, problems)
             parts.append(part if part.ndim == 2 else part[:, None])
@@ -155,18 +156,22 @@ def cleaned(table: pd.DataFrame, missing: Sequence[Any]) -> pd.DataFrame:
     for name in table.columns:
         values = numeric_text(*without_codes(table[name], texts, numbers))
         if not (is_number(values) or pd.api.types.is_datetime64_any_dtype(values.dtype)):
-            stripped = [value.strip() if isinstance(value, str) else value for value in values.astype(object)]
-            plain = [None if is_blank(value) or value == "" else value for value in stripped]
-            values = pd.Series(plain, values.index, dtype=object)
+            try:
+                code, different = pd.factorize(values.astype(object))
+            except TypeError:  # lists and the like
+                code, different = pd.factorize(values.map(str, na_action="ignore"))
+            plain = [value.strip() if isinstance(value, str) else value for value in different]
+            plain = [None if value == "" else value for value in plain]
+            values = pd.Series(np.array([*plain, None], object)[code], values.index, dtype=object)
         made[name] = values
     return pd.DataFrame(made, index=table.index)
 
 
-def level_texts(values: pd.Series) -> np.ndarray:
-    """``[n]`` levels as text, None if missing."""
-    return np.array(
-        [None if is_blank(value) else as_written(value) for value in values.astype(object)], object
-    )
+def level_codes(values: pd.Series) -> tuple[np.ndarray, list[str]]:
+    """``[n]`` places in the sorted levels, -1 if missing, and the levels as text."""
+    code, different = pd.factorize(values)
+    place, levels = pd.factorize(np.array([as_written(value) for value in different], object), sort=True)
+    return np.append(place, -1)[code], [str(level) for level in levels]
 
 
 def day_of(text: str) -> float | None:
@@ -205,36 +210,32 @@ def _floats(values: pd.Series) -> np.ndarray:
 
 
 def _one_hot(column: Column, values: pd.Series, place: np.ndarray) -> np.ndarray:
-    texts = level_texts(values)
-    lacking = texts == None  # noqa: E711
-    if column.fill:
-        texts = np.where(
-            lacking, np.array(column.fill, object)[place if len(column.fill) > 1 else 0 * place], texts
-        )
+    given, levels = level_codes(values)
     number = {level: k for k, level in enumerate(column.levels)}
     rest = len(column.levels)
-    code = np.array([-1 if text is None else number.get(text, rest) for text in texts], np.int64)
+    code = np.array([*(number.get(level, rest) for level in levels), -1])[given]
+    lacking = given < 0
+    if column.fill:
+        fill = np.array([number.get(level, rest) for level in column.fill])
+        code = np.where(lacking, fill[place] if len(fill) > 1 else fill[0], code)
     made = (code[:, None] == np.arange(rest + 1)).astype(np.float64)
     return np.column_stack([made, lacking]) if column.flagged else made
 
 
 def _ranked(column: Column, values: pd.Series, problems: Problems) -> np.ndarray:
+    given, levels = level_codes(values)
     if column.kind == "true/false":
-        number: dict[Any, float] = {**TRUTHS, "1": 1, "0": 0}
-        known = "true and false, yes and no"
-        texts = [None if text is None else text.lower() for text in level_texts(values)]
+        number: dict[str, float] = {**TRUTHS, "1": 1, "0": 0}
+        known, levels = "true and false, yes and no", [level.lower() for level in levels]
     else:
-        number, known = (
-            {level: k for k, level in enumerate(column.levels)},
-            f"its levels {listed(column.levels)}",
-        )
-        texts = level_texts(values).tolist()
-    strange = list(dict.fromkeys(text for text in texts if text is not None and text not in number))
+        number = {level: float(k) for k, level in enumerate(column.levels)}
+        known = f"its levels {listed(column.levels)}"
+    strange = [level for level in levels if level not in number]
     problems.check(
         not strange,
         f"column {column.name!r} has {listed(strange, 3)}; give one of {known}, or count it as missing",
     )
-    return np.array([np.nan if text is None else number.get(text, np.nan) for text in texts], float)
+    return np.array([*(number.get(level, np.nan) for level in levels), np.nan])[given]
 
 
 def _days(column: Column, table: pd.DataFrame, place: np.ndarray, problems: Problems) -> np.ndarray:

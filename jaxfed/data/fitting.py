@@ -7,7 +7,7 @@ import pandas as pd
 
 from jaxfed.core.dataset import TRAIN, Dataset
 from jaxfed.core.errors import Problems
-from jaxfed.data.encoding import FIRST, Column, Kind, days, level_texts
+from jaxfed.data.encoding import FIRST, Column, Kind, days, level_codes
 from jaxfed.data.notices import Notices
 from jaxfed.data.settings import Settings
 
@@ -36,7 +36,7 @@ def fit_column(
         f"column {name!r} has no value in training rows; leave it out with drop=[{name!r}]",
     )
     if kind == "category":
-        return _category(name, level_texts(values), rows, settings, lacking, problems, notices)
+        return _category(values, rows, settings, lacking, problems, notices)
     if kind == "date":
         return _date(values, rows, settings.dates[name], lacking, problems)
     levels = settings.ordinal.get(name, ())
@@ -44,24 +44,19 @@ def fit_column(
 
 
 def _category(
-    name: str,
-    texts: np.ndarray,
-    rows: Dataset,
-    settings: Settings,
-    lacking: int,
-    problems: Problems,
-    notices: Notices,
+    values: pd.Series, rows: Dataset, settings: Settings, lacking: int, problems: Problems, notices: Notices
 ) -> Column:
-    train = rows.split == TRAIN
-    known = train & (texts != None)  # noqa: E711
-    levels, code = np.unique(texts[known].astype(str), return_inverse=True)
+    name, train = str(values.name), rows.split == TRAIN
+    code, levels = level_codes(values[train])
+    known = code >= 0
     counts = np.zeros((len(rows), len(levels)), np.int64)  # what each hospital shares
-    np.add.at(counts, (rows.owner[known], code), 1)
+    np.add.at(counts, (rows.owner[train][known], code[known]), 1)
     counts[rows.counts[:, TRAIN] < settings.sharing] = 0
     total = counts.sum(axis=0)
     given = settings.categories.get(name)
-    kept = [str(level) for level in levels[total >= settings.min_count]] if given is None else list(given)
-    rare = bool((~np.isin(levels, kept)).any())
+    frequent = [level for level, n in zip(levels, total, strict=True) if n >= settings.min_count]
+    kept = frequent if given is None else list(given)
+    rare = not set(levels) <= set(kept)
     problems.check(
         len(kept) <= MOST,
         f"column {name!r} has {len(kept)} levels in {settings.min_count} or more training rows; raise "
@@ -81,12 +76,12 @@ def _category(
     return Column(name, "category", tuple(kept), rest, flagged, fill, lacking=lacking)
 
 
-def _modes(levels: np.ndarray, counts: np.ndarray, local: bool) -> tuple[str, ...]:
+def _modes(levels: list[str], counts: np.ndarray, local: bool) -> tuple[str, ...]:
     """The most frequent level of all hospitals or, ``local``, of each that has any; the first of equals."""
-    everyone = str(levels[counts.sum(axis=0).argmax()])
+    everyone = levels[counts.sum(axis=0).argmax()]
     if not local:
         return (everyone,)
-    return tuple(str(levels[own.argmax()]) if own.any() else everyone for own in counts)
+    return tuple(levels[own.argmax()] if own.any() else everyone for own in counts)
 
 
 def _date(values: pd.Series, rows: Dataset, reference: str, lacking: int, problems: Problems) -> Column:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from jaxfed.core.errors import Problems, listed
-from jaxfed.data.columns import FEW, REMEDIES, is_blank, is_number, kind_of, plain_numbers
-from jaxfed.data.encoding import TRUTHS, Kind, level_texts
+from jaxfed.data.columns import FEW, REMEDIES, is_number, kind_of, parses, plain_numbers
+from jaxfed.data.encoding import Kind, level_codes
 from jaxfed.data.settings import Settings
 
 PAIRS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"})
@@ -62,15 +62,15 @@ def _guess(values: pd.Series) -> tuple[Kind, str, list[str]]:
     if isinstance(values.dtype, pd.CategoricalDtype):
         return "category", "", []
     plain = plain_numbers(values)
-    truths = values.dtype == object and {type(value) for value in values if not is_blank(value)} == {bool}
     if is_number(plain):
+        truths = pd.api.types.infer_dtype(values, skipna=True) == "boolean"
         return ("true/false" if truths else "number"), "", []
-    texts = {text.lower() for text in level_texts(values) if text is not None}
-    if not texts:
-        return "number", "", []
-    if texts <= TRUTHS.keys() and any(texts <= pair for pair in PAIRS):
+    levels = level_codes(values)[1]
+    if any({level.lower() for level in levels} <= pair for pair in PAIRS):
         return "true/false", "", []
-    kind, shown = kind_of(values)
+    # How many rows have a level matters only for numbers among which a few other values stand.
+    mixed = any(parses(level) for level in levels)
+    kind, shown = kind_of(values if mixed else pd.Series(levels, dtype=object))
     return "category", "" if kind == "text" else kind, shown
 
 

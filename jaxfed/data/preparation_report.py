@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, listed
 from jaxfed.data.encoding import FIRST, Column, Encoding
 from jaxfed.data.preparation import Step, measured
@@ -47,15 +46,17 @@ def preparation_report(prepared: Any) -> PreparationReport:
 
     Args:
         prepared: a dataset that was imputed, winsorised or standardised, or made by
-            :func:`~jaxfed.data.preparing.prepare`; or ``run.inputs`` of a :class:`jaxfed.Run`.
+            :func:`~jaxfed.data.preparing.prepare`; or a :class:`jaxfed.Run` of it, also from files.
 
     Raises:
         InvalidInput: nothing was done to it, or its features have no names.
     """
-    steps, features = prepared.steps, prepared.features
+    source = getattr(prepared, "inputs", prepared)
+    steps, features = getattr(source, "steps", ()), getattr(source, "features", ())
     if not steps or not features:
-        kind = "the dataset" if isinstance(prepared, Dataset) else type(prepared).__name__
-        raise InvalidInput(f"preparation_report: {kind} has no features with names that were prepared")
+        raise InvalidInput(
+            f"preparation_report: {type(prepared).__name__} has no features with names that were prepared"
+        )
     names = measured(features, steps)
     encoding = steps[0] if isinstance(steps[0], Encoding) else None
     columns = [Column(name, "number") for name in names] if encoding is None else encoding.columns

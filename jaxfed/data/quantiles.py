@@ -102,22 +102,18 @@ def _histogram_quantiles(values: np.ndarray, q: np.ndarray, bins: int) -> np.nda
     """``[Q]`` quantiles of ``[n]`` values, which are looked at only through their range and counts."""
     if not len(values):
         return np.full(len(q), np.nan)
+    ordered = np.sort(values)  # so that values below an edge are counted at once
     place = q * (len(values) - 1)
     below, above = np.floor(place).astype(np.int64), np.ceil(place).astype(np.int64)
     ranks = np.unique(np.concatenate([below, above]))
-    low, high = np.full(len(ranks), values.min()), np.full(len(ranks), values.max())
-    before = np.zeros(len(ranks), np.int64)  # values below the interval of each rank
+    low, high = np.full(len(ranks), ordered[0]), np.full(len(ranks), ordered[-1])
     for _ in range(ROUNDS):
         for interval in {*zip(low, high, strict=True)}:
             same = (low == interval[0]) & (high == interval[1])
             edges = np.linspace(*interval, bins + 1)
-            inside = values[(values >= interval[0]) & (values <= interval[1])]
-            number = np.clip(np.searchsorted(edges, inside, side="right") - 1, 0, bins - 1)
-            total = np.cumsum(np.bincount(number, minlength=bins)) + before[same][0]
-            b = np.searchsorted(total, ranks[same], side="right")
-            before[same] = np.where(b > 0, total[b - 1], before[same])
+            smaller = np.searchsorted(ordered, edges, side="left")
+            b = np.clip(np.searchsorted(smaller, ranks[same], side="right") - 1, 0, bins - 1)
             low[same], high[same] = edges[b], edges[b + 1]
-    middle = (low + high) / 2
-    at = dict(zip(ranks.tolist(), middle, strict=True))
-    first, last = (np.array([at[r] for r in part.tolist()]) for part in (below, above))
+    middle = dict(zip(ranks.tolist(), (low + high) / 2, strict=True))
+    first, last = (np.array([middle[r] for r in part.tolist()]) for part in (below, above))
     return first + (place - below) * (last - first)

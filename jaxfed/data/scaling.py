@@ -74,27 +74,28 @@ def standardize(
     for path, leaf in jax.tree_util.tree_leaves_with_path(dataset.x):
         if leaf.dtype.kind != "f" and not (single and leaf.ndim == 2):
             continue
-        own = hospital_moments(dataset, leaf)
-        pooled = combine(Moments(*(part[shares] for part in own)))
+        part = leaf if chosen is None else leaf[:, chosen]
+        own = hospital_moments(dataset, part)
+        pooled = combine(Moments(*(moment[shares] for moment in own)))
         if how == "federated":
-            used = Moments(*(np.broadcast_to(part, own.mean.shape) for part in pooled))
-            enough = np.zeros(own.mean.shape, bool)
+            used = Moments(*(moment[None] for moment in pooled))
+            enough = np.zeros(used.mean.shape, bool)
         else:
             enough = (rows >= least)[:, None] & (own.n >= min(least, 2))
             used = Moments(*(np.where(enough, a, b) for a, b in zip(own, pooled, strict=True)))
-        tree = jax.tree_util.keystr(path, simple=True, separator="/")
-        label = [_label(dataset, tree, j) for j in range(used.mean.shape[-1])]
-        divisor = _divisor(dataset, used, how, label, notices, chosen)
-        centre = np.array(used.mean)
+        tree = leaf_name(path)
+        label = [_label(dataset, tree, j) for j in chosen or range(part.shape[-1] if part.ndim > 1 else 1)]
+        centre, divisor = used.mean, _divisor(dataset, used, label, notices)
         if robust:
             centre, divisor = _robust(
-                dataset, leaf, enough, used.n, divisor, least if how == "federated" else 1
+                dataset, part, enough, used.n, divisor, least if how == "federated" else 1
             )
         if chosen is not None:
-            left = ~np.isin(np.arange(len(label)), chosen)
-            centre, divisor = np.where(left, 0.0, centre), np.where(left, 1.0, divisor)
-        place = slice(None) if how == "local" else slice(1)
-        numbers[leaf_name(path)] = (centre[place], divisor[place])
+            width = (len(used.mean), leaf.shape[-1])
+            (left, ones), (centre, divisor) = (np.zeros(width), np.ones(width)), (centre, divisor)
+            left[:, chosen], ones[:, chosen] = centre, divisor
+            centre, divisor = left, ones
+        numbers[tree] = (centre, divisor)
     notices.emit()
     names = ("median", "(IQR / 1.349)") if robust else ("mean", "sd")
     step = Step("standardize", numbers, dataset.hospitals if how == "local" else (), how=names)
@@ -129,22 +130,16 @@ def _robust(
     return np.where(count > 0, middle, 0.0), np.where(narrow, sd, spread)
 
 
-def _divisor(
-    dataset: Dataset, used: Moments, how: str, label: list[str], notices: Notices, chosen: list[int] | None
-) -> np.ndarray:
-    """``[C, d]`` standard deviations, 1 where a feature is constant."""
+def _divisor(dataset: Dataset, used: Moments, label: list[str], notices: Notices) -> np.ndarray:
+    """``[1, d]`` or ``[C, d]`` standard deviations, 1 where a feature is constant."""
     # Rounding of the mean leaves a constant feature a deviation of a few units in its last place.
     constant = (used.sd <= 1e-13 * np.abs(used.mean)) & (used.n > 0)
-    rows = dataset.counts.sum(1) > 0
+    local = len(constant) == len(dataset) and len(dataset) > 1
+    rows = dataset.counts.sum(1) > 0 if local else np.ones(1, bool)
     for j in np.flatnonzero(constant[rows].any(0)):
-        if chosen is not None and j not in chosen:
-            continue
         what = f"feature {label[j]!r} is constant in training rows; centred but not divided"
-        if how == "federated":
-            notices.add(what)
-            continue
         for c in np.flatnonzero(constant[:, j] & rows):
-            notices.add(what, dataset.hospitals[c])
+            notices.add(what, dataset.hospitals[c] if local else None)
     return np.where(constant | (used.n == 0), 1.0, used.sd)
 
 

@@ -54,12 +54,15 @@ def winsorise(
     for path, leaf in jax.tree_util.tree_leaves_with_path(dataset.x):
         if leaf.dtype.kind != "f" and not (isinstance(dataset.x, np.ndarray) and leaf.ndim == 2):
             continue
-        bounds = federated_quantiles(dataset, leaf, q, least if how == "federated" else 1)[:, None]
+        part = leaf if chosen is None else leaf[:, chosen]
+        bounds = federated_quantiles(dataset, part, q, least if how == "federated" else 1)[:, None]
         if how == "local":
-            own = hospital_quantiles(dataset, leaf, q)
+            own = hospital_quantiles(dataset, part, q)
             bounds = np.where(enough[:, None] & np.isfinite(own), own, bounds)
         if chosen is not None:
-            bounds[..., ~np.isin(np.arange(bounds.shape[-1]), chosen)] = np.nan
+            every = np.full((*bounds.shape[:2], leaf.shape[-1]), np.nan)
+            every[..., chosen] = bounds
+            bounds = every
         low, high = bounds
         numbers[leaf_name(path)] = np.nan_to_num(low, nan=-np.inf), np.nan_to_num(high, nan=np.inf)
     names = tuple(f"{100 * part:g}% quantile" for part in q)

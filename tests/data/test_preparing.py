@@ -227,6 +227,7 @@ def test_new_rows_are_prepared_alike(tmp_path):
     )
     frame.drop(columns=["died", "part"]).to_csv(tmp_path / "new.csv", index=False)
     loaded = jaxfed.Run.load(run.save(tmp_path / "run"))
+    assert str(preparation_report(loaded)) == str(preparation_report(data))
     read = read_table(tmp_path / "new.csv")
     predicted = loaded.predict(read, logistic(), hospital=read["site"])
     np.testing.assert_array_equal(predicted, run.predict(frame, logistic(), hospital=frame["site"]))

@@ -18,6 +18,7 @@ from jaxfed.data.convert import numeric
 from jaxfed.data.ids import as_text
 from jaxfed.data.lookalikes import notice_columns, notice_rows
 from jaxfed.data.notices import Notices
+from jaxfed.data.row_weights import weigh_rows
 from jaxfed.data.splits import Split, part_numbers
 
 
@@ -29,6 +30,7 @@ def from_frame(
     features: Sequence[str] | None = None,
     drop: Sequence[str] = (),
     patient: str | None = None,
+    row_weights: str | None = None,
     split: Split | str = (0.7, 0.1, 0.2),
     seed: int = 0,
     missing: Sequence[Any] = (),
@@ -47,6 +49,8 @@ def from_frame(
         drop: columns to leave out, where ``features`` is None.
         patient: column that says whose row it is where a patient has several: all of them go to one part
             of the split, in all hospitals.
+        row_weights: column of weights for the training loss; see
+            :func:`~jaxfed.data.row_weights.weigh_rows`.
         split: as in :func:`~jaxfed.data.arrays.from_arrays` (a mapping is in the order of each
             hospital's rows), or the name of a column with 0/1/2 or train/validation/test.
         seed: of the split.
@@ -75,7 +79,10 @@ def from_frame(
     """
     problems, notices = Problems("from_frame"), Notices("from_frame")
     missing = sequence("missing", missing, problems)
-    roles = {"hospital": hospital, "label": label, "split": column_of(split), "patient": patient}
+    roles = {
+        "hospital": hospital, "label": label, "split": column_of(split), "patient": patient,
+        "row_weights": row_weights,
+    }  # fmt: skip
     chosen = choose("from_frame", df, roles, features, sequence("drop", drop, problems), problems)
     problems.raise_if_any()
     owners = owners_of(df, hospital, patient, problems)
@@ -84,20 +91,21 @@ def from_frame(
     problems.raise_if_any()
     # Columns of a table are measurements, so that whole numbers among them are floats as well.
     x = numeric(table).astype(np.float64)
+    y = numeric_text(*without_codes(df[label], *codes_of(missing)))
     dataset, more = gather_rows(
         "from_frame",
         df,
         owners,
         x,
-        label=label,
+        y,
         split=split,
         seed=seed,
-        missing=missing,
         task=task,
         classes=classes,
         features=list(table.columns),
         impute=impute,
         name=name,
+        row_weights=row_weights,
     )
     notice_columns(df[chosen], patient, notices)
     notice_rows(x, owners.code, owners.names, owners.patients, notices)
@@ -146,18 +154,21 @@ def gather_rows(
     df: pd.DataFrame,
     owners: Owners,
     x: np.ndarray,
+    y: pd.Series,
     *,
-    label: str,
     split: Split | str,
     seed: int,
-    missing: Sequence[Any],
     task: Task | str | None,
     classes: Sequence[Any] | None,
     features: list[str],
     impute: str | None,
     name: str,
+    row_weights: str | None,
 ) -> tuple[Dataset, Notices]:
-    """The dataset of a table's rows with features ``x [n, d]``; errors start with ``where``."""
+    """The dataset of a table's rows with features ``x [n, d]`` and labels ``y [n]``, hospital by hospital.
+
+    Errors start with ``where``; other arguments are as in :func:`from_frame`.
+    """
     problems, part, rows = Problems(where), column_of(split), owners.rows
     if part is not None:
         numbers = part_numbers(df[part], f"column {part!r}: ", problems)
@@ -165,11 +176,14 @@ def gather_rows(
         parts: Split = {key: numbers[own] for key, own in rows.items()}
     else:
         parts = split if not isinstance(split, str) else None
-    y = numeric_text(*without_codes(df[label], *codes_of(missing)))
     pairs = {key: (x[own], y.iloc[own]) for key, own in rows.items()}
     patients = owners.patients
     ids = None if patients is None else {key: patients[own] for key, own in rows.items()}
-    return gather(where, pairs, parts, seed, task, classes, features, impute, name, patients=ids)
+    dataset, notices = gather(where, pairs, parts, seed, task, classes, features, impute, name, patients=ids)
+    if row_weights is not None:
+        given = pd.to_numeric(df[row_weights], errors="coerce").to_numpy(float)
+        dataset = weigh_rows(dataset, {key: given[own] for key, own in rows.items()})
+    return dataset, notices
 
 
 def sequence(argument: str, given: Any, problems: Problems) -> list[Any]:

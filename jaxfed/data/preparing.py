@@ -11,7 +11,7 @@ import pandas as pd
 from jaxfed.core.dataset import TRAIN, Dataset
 from jaxfed.core.errors import Problems, listed
 from jaxfed.core.task import Task
-from jaxfed.data.columns import codes_of
+from jaxfed.data.columns import codes_of, numeric_text, without_codes
 from jaxfed.data.encoding import Encoding, cleaned
 from jaxfed.data.fitting import fit_column
 from jaxfed.data.frame import choose, column_of, gather_rows, owners_of, sequence
@@ -35,6 +35,7 @@ def prepare(
     features: Sequence[str] | None = None,
     drop: Sequence[str] = (),
     patient: str | None = None,
+    row_weights: str | None = None,
     split: Split | str = (0.7, 0.1, 0.2),
     seed: int = 0,
     missing: Sequence[Any] = (),
@@ -74,8 +75,8 @@ def prepare(
       1.
 
     Args:
-        df, hospital, label, features, drop, patient, split, seed, missing, task, classes, name: as in
-            :func:`~jaxfed.data.frame.from_frame`; the codes ``missing`` are looked for in all columns.
+        df, hospital, label, features, drop, patient, row_weights, split, seed, missing, task, classes, name:
+            as in :func:`~jaxfed.data.frame.from_frame`; the codes ``missing`` are looked for in all columns.
         categories: further columns that are one-hot, such as numbers that are codes; or ``{column: levels}``
             with the levels that get a feature, None for those that are frequent enough.
         ordinal: ``{column: levels}`` from low to high.
@@ -112,7 +113,10 @@ def prepare(
     problems, notices = Problems("prepare"), Notices("prepare")
     missing = sequence("missing", missing, problems)
     known = None if like is None else _encoding_of(like, features, drop, problems)
-    roles = {"hospital": hospital, "label": label, "split": column_of(split), "patient": patient}
+    roles = {
+        "hospital": hospital, "label": label, "split": column_of(split), "patient": patient,
+        "row_weights": row_weights,
+    }  # fmt: skip
     wanted = features if known is None else known.inputs
     chosen = choose("prepare", df, roles, wanted, sequence("drop", drop, problems), problems)
     settings = settings_of(
@@ -140,15 +144,15 @@ def prepare(
         df,
         owners,
         np.arange(len(df))[:, None],
-        label=label,
+        numeric_text(*without_codes(df[label], *codes_of(missing))),
         split=split,
         seed=seed,
-        missing=missing,
         task=task,
         classes=classes,
         features=["row"],
         impute=None,
         name=name,
+        row_weights=row_weights,
     )
     # The rows are in the order of the hospitals now.
     table = df.set_axis([str(column) for column in df], axis=1).iloc[rows.x[:, 0]].reset_index(drop=True)

@@ -150,11 +150,16 @@ class Encoding:
 
 
 def cleaned(table: pd.DataFrame, missing: Sequence[Any]) -> pd.DataFrame:
-    """The table with NaN for the codes ``missing`` and for empty text, and without spaces around text."""
+    """The table with NaN for the codes ``missing`` and for empty text, and without spaces around text.
+
+    Spans of time are numbers of days.
+    """
     texts, numbers = codes_of(missing)
     made = {}
     for name in table.columns:
         values = numeric_text(*without_codes(table[name], texts, numbers))
+        if pd.api.types.is_timedelta64_dtype(values.dtype):
+            values = values.dt.total_seconds() / 86400
         if not (is_number(values) or pd.api.types.is_datetime64_any_dtype(values.dtype)):
             try:
                 code, different = pd.factorize(values.astype(object))
@@ -218,6 +223,8 @@ def _one_hot(column: Column, values: pd.Series, place: np.ndarray) -> np.ndarray
     if column.fill:
         fill = np.array([number.get(level, rest) for level in column.fill])
         code = np.where(lacking, fill[place] if len(fill) > 1 else fill[0], code)
+    elif not column.flagged:
+        code = np.where(lacking, rest, code)
     made = (code[:, None] == np.arange(rest + 1)).astype(np.float64)
     return np.column_stack([made, lacking]) if column.flagged else made
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.dataset import TRAIN, Dataset
-from jaxfed.core.errors import Problems, listed
+from jaxfed.core.errors import Problems, listed, spelled
 from jaxfed.core.task import Task
 from jaxfed.data.columns import codes_of, numeric_text, without_codes
 from jaxfed.data.encoding import Encoding, cleaned
@@ -27,6 +27,7 @@ from jaxfed.data.splits import Split
 from jaxfed.data.winsorising import winsorise as clip
 
 
+@spelled
 def prepare(
     df: pd.DataFrame,
     *,
@@ -67,7 +68,7 @@ def prepare(
     * Text, and the columns in ``categories``, are one-hot: a feature ``sex=female`` for each level that has
       ``min_count`` training rows in all hospitals together. Rarer levels share ``sex=other``, and so do
       levels that training rows never had; without rare levels these are ``sex=unseen``, 0 in all training
-      rows. A missing category is a level too, ``sex missing``.
+      rows. A missing category is a level too, ``sex missing``, if training rows have any.
     * Columns in ``ordinal`` become 0, 1, ...; text that means true and false (yes and no) 1 and 0; columns in
       ``dates`` a number of days.
     * Numbers and dates are winsorised if ``winsorise`` is given. Then missing values are imputed, with a
@@ -79,7 +80,7 @@ def prepare(
             as in :func:`~jaxfed.data.frame.from_frame`; the codes ``missing`` are looked for in all columns.
         categories: further columns that are one-hot, such as numbers that are codes; or ``{column: levels}``
             with the levels that get a feature, None for those that are frequent enough.
-        ordinal: ``{column: levels}`` from low to high.
+        ordinal: ``{column: levels}`` from low to high; None for the columns whose pandas type is ordered.
         dates: ``{column: reference}``: days are counted from another column (``{"discharged": "admitted"}``),
             from a day (``"2020-01-31"``), or from the ``"first"`` day in the hospital's training rows.
         impute: ``"median"``, ``"mean"``, ``"most_frequent"`` or ``"zero"`` in place of missing values (always
@@ -113,17 +114,21 @@ def prepare(
     problems, notices = Problems("prepare"), Notices("prepare")
     missing = sequence("missing", missing, problems)
     known = None if like is None else _encoding_of(like, features, drop, problems)
+    dropped = sequence("drop", drop, problems)
     roles = {
         "hospital": hospital, "label": label, "split": column_of(split), "patient": patient,
         "row_weights": row_weights,
     }  # fmt: skip
-    wanted = features if known is None else known.inputs
-    chosen = choose("prepare", df, roles, wanted, sequence("drop", drop, problems), problems)
+    if known is not None:
+        written = {str(column): column for column in getattr(df, "columns", ())}
+        features, dropped = [written.get(name, name) for name in known.inputs], []
+    chosen = choose("prepare", df, roles, features, dropped, problems)
+    problems.raise_if_any()
     settings = settings_of(
         [str(column) for column in chosen],
         [str(column) for column in df],
         categories=categories,
-        ordinal=ordinal,
+        ordinal=_ordered(df[chosen], [*categories, *(dates or ())]) if ordinal is None else ordinal,
         dates=dates,
         impute=impute,
         masks=masks,
@@ -162,7 +167,6 @@ def prepare(
         names = [str(column) for column in chosen]
         data = _fitted(rows, table, names, missing, settings, problems, notices)
         notice_columns(df[chosen], patient, notices)
-        notice_rows(_codes(table[names]), rows.owner, rows.hospitals, rows.patients, notices)
     x = narrow(data.x, lambda j: f"feature {data.features[j]!r}", problems, notices)
     problems.raise_if_any()
     notices.emit()
@@ -204,6 +208,7 @@ def _fitted(
         )
     problems.raise_if_any()
     _notice_lacking(rows, clean, settings.masks, notices)
+    notice_rows(_codes(clean), rows.owner, rows.hospitals, rows.patients, notices)
     scaled = [name for name, column in single.items() if column.kind != "true/false"]
     how, least = "local" if settings.local else "federated", settings.min_rows
     if settings.winsorise is not None:
@@ -224,8 +229,9 @@ def _encoding_of(
     problems.check(
         features is None and not len(drop), "features and drop: they come from like=; leave them out"
     )
-    if like.steps and isinstance(like.steps[0], Encoding):
-        return like.steps[0]
+    steps = like.steps if isinstance(like, Dataset) else ()
+    if steps and isinstance(steps[0], Encoding):
+        return steps[0]
     problems.add("like: these data were not made by prepare; use from_frame and jaxfed.data.transform_like")
     return None
 
@@ -248,6 +254,16 @@ def _encoded(rows: Dataset, table: pd.DataFrame, encoding: Encoding, problems: P
     x = encoding.encode(table, owners, problems)
     problems.raise_if_any()
     return rows.replace(x=x, features=encoding.features, steps=(encoding,))
+
+
+def _ordered(table: pd.DataFrame, others: Sequence[Any]) -> dict[str, list[Any]]:
+    """The levels of columns whose type says that they are ordered, but for ``others``."""
+    kinds = {str(name): table[name].dtype for name in table.columns if name not in others}
+    return {
+        name: list(kind.categories)
+        for name, kind in kinds.items()
+        if isinstance(kind, pd.CategoricalDtype) and kind.ordered
+    }
 
 
 def _codes(table: pd.DataFrame) -> np.ndarray:

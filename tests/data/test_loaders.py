@@ -174,10 +174,13 @@ def test_medmnist(tmp_path):
         8,
         3,
     )
+    both = medmnist(tmp_path / "chest.npz", 3, partition="iid")
+    assert both.task.targets == ("label_0", "label_1")
+    np.testing.assert_array_equal(both.y[:, 0], both.y[:, 1])
+    assert both.y[:, 0].sum() == data.y.sum()
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     (tmp_path / "broken.npz").write_text("no zip")
     for name, more, words in [
-        ("chest.npz", {}, "2 labels per image; choose one, label=0 to label=1"),
         ("chest.npz", {"label": 2}, "label=2: the file has 2 labels"),
         ("other.npz", {}, "has no arrays 'train_images'"),
         ("broken.npz", {}, "it is no MedMNIST file"),

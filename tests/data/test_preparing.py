@@ -255,10 +255,28 @@ def test_new_rows_are_prepared_alike(tmp_path):
 def test_levels_that_training_rows_never_had():
     frame = table()
     data = prepare(frame, split="part", **ASKED)
+    lacking = prepare(frame.assign(sex=None), split="part", like=data)  # no training row lacks it
+    assert lacking.x[:, lacking.features.index("sex=unseen")].all()
     strange = prepare(frame.assign(sex="x", race="y"), split="part", like=data)
     x = pd.DataFrame(strange.x, columns=strange.features)
     assert (x[["sex=unseen", "race=other"]] == 1).all(axis=None)
     assert (x[["sex=male", "sex=female", "race=a", "race missing"]] == 0).all(axis=None)
+
+
+def test_what_the_types_of_pandas_say():
+    frame = table()[["site", "died", "part", "bmi", "asa"]].rename(columns={"bmi": 7})
+    frame["asa"] = pd.Categorical(frame["asa"], ["I", "II", "III"], ordered=True)
+    frame["stay"] = pd.to_timedelta(np.arange(300) % 9, "D")
+    frame["icu"] = pd.array([True, False, None] * 100, dtype="boolean")
+    data = prepare(frame, split="part", scale="none", impute="mean")
+    assert data.features == ("7", "asa", "stay", "icu", "7 missing", "icu missing")
+    for site in data.hospitals:
+        own = frame[frame["site"] == site]
+        x = data.rows(site)[0]
+        np.testing.assert_array_equal(x[:, 1], own["asa"].cat.codes)
+        np.testing.assert_array_equal(x[:, 2], own["stay"].dt.days)
+        np.testing.assert_array_equal(x[:, 3][own["icu"].notna()], own["icu"].dropna().astype(int))
+    np.testing.assert_array_equal(prepare(frame, split="part", like=data).x, data.x)
 
 
 def test_the_report_names_each_column():
@@ -297,6 +315,8 @@ def test_the_report_names_each_column():
         ({"scale": "minmax"}, ["scale='minmax'"]),
         ({"how": "pooled"}, ["how='pooled': choose from ['federated', 'local']"]),
         ({"winsorise": 0.01}, ["winsorise=0.01: give two quantiles"]),
+        ({"categorie": ["race"]}, ["no argument 'categorie'; did you mean 'categories'"]),
+        ({"like": 3}, ["these data were not made by prepare"]),
         ({"min_count": 0}, ["min_count=0: give a whole number"]),
         ({"label": "dead"}, ["no label column 'dead'; did you mean 'died'"]),
     ],

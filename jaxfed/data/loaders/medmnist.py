@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, listed
+from jaxfed.core.tasks import multilabel
 from jaxfed.data.examples import Partition, assign, from_partition
 from jaxfed.data.splits import Split
 
@@ -38,13 +39,15 @@ def medmnist(
         path: the ``.npz`` file; of any size (28, 64, 128, 224).
         hospitals: how many.
         partition: the name of a rule or a function, as in :func:`~jaxfed.data.examples.breast_cancer`.
-        label: of a file with several labels per image (ChestMNIST), the number of the one to predict.
+        label: of a file with several labels per image (ChestMNIST), the number of the one to predict; None
+            for all of them, as :func:`jaxfed.evaluation.multilabel`; hospitals then differ by whether an
+            image has any.
         split: ``"official"``: that of the file; else as in :func:`~jaxfed.data.splits.resplit`.
         seed: of the partition and of a split that is not the official one.
         **options: of the rule, as ``alpha=.3``.
 
     Raises:
-        InvalidInput: no such file, another content, or several labels.
+        InvalidInput: no such file, another content, or no such label.
     """
     file = Path(path)
     if not file.is_file():
@@ -53,16 +56,20 @@ def medmnist(
     images = np.concatenate([arrays[f"{part}_images"] for part in PARTS])
     labels = np.concatenate([arrays[f"{part}_labels"] for part in PARTS])
     parts = np.repeat(np.arange(3, dtype=np.int8), [len(arrays[f"{part}_labels"]) for part in PARTS])
-    y = _one_label(labels, label)
+    y = _labels(labels, label)
     if images.shape[-1] not in (1, 3) or images.ndim == 3:
         images = images[..., None]
-    assignment = assign(y, hospitals, partition, seed, options)
+    several = y.ndim > 1
+    any_label = np.asarray(y.any(axis=1), np.int32) if several else y
+    assignment = assign(any_label, hospitals, partition, seed, options)
     if isinstance(split, str):
         if split != "official":
             raise InvalidInput(f"medmnist: split={split!r}; give 'official' or three fractions")
         split = {f"p{c:02d}": parts[assignment == c] for c in range(hospitals)}
     x = images.astype(np.float32) / 255
-    return from_partition(x, y, assignment, split=split, seed=seed, name=file.name.removesuffix(".npz"))
+    task = multilabel(f"label_{k}" for k in range(y.shape[1])) if several else None
+    name = file.name.removesuffix(".npz")
+    return from_partition(x, y, assignment, split=split, seed=seed, task=task, name=name)
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:
@@ -79,12 +86,10 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
     )
 
 
-def _one_label(labels: np.ndarray, label: int | None) -> np.ndarray:
-    """``[N]`` class numbers of labels ``[N, L]``."""
-    columns = labels.reshape(len(labels), -1)
+def _labels(labels: np.ndarray, label: int | None) -> np.ndarray:
+    """``[N]`` class numbers, or ``[N, L]`` if all of several labels ``[N, L]`` are predicted."""
+    columns = labels.reshape(len(labels), -1).astype(np.int32)
     width = columns.shape[1]
-    if label is None and width > 1:
-        raise InvalidInput(f"medmnist: {width} labels per image; choose one, label=0 to label={width - 1}")
     if label is not None and not 0 <= label < width:
         raise InvalidInput(f"medmnist: label={label}: the file has {width} labels per image, from 0")
-    return columns[:, label or 0].astype(np.int32)
+    return columns if label is None and width > 1 else columns[:, label or 0]

@@ -211,14 +211,16 @@ def _fitted(
     notice_rows(_codes(clean), rows.owner, rows.hospitals, rows.patients, notices)
     scaled = [name for name, column in single.items() if column.kind != "true/false"]
     how, least = "local" if settings.local else "federated", settings.min_rows
-    if settings.winsorise is not None:
-        measured = [name for name in scaled if single[name].kind != "ordinal"]
+    measured = [name for name in scaled if single[name].kind != "ordinal"]
+    if settings.winsorise is not None and measured:
         data = clip(data, settings.winsorise, how, min_rows=least, columns=measured)
     if settings.default is not None:
         flagged = np.flatnonzero(bad[train].any(0)).tolist() if settings.masks else []
         data = impute_columns(data, methods, flagged, settings.local, least)
-    if settings.scale != "none":
+    if settings.scale != "none" and scaled:
         data = standardize(data, how, min_rows=least, robust=settings.scale == "robust", columns=scaled)
+    twice = sorted({name for name in data.features if data.features.count(name) > 1})
+    problems.check(not twice, f"two features would be called {listed(twice)}; rename a column")
     return data
 
 
@@ -246,6 +248,12 @@ def _like(
     problems.raise_if_any()
     for step in like.steps[1:]:
         data = apply_step(data, step)
+    lacking = [data.features[j] for j in np.flatnonzero(~np.isfinite(data.x).all(axis=0))]
+    problems.check(
+        not lacking,
+        f"{listed(lacking)} have missing values, and the other data were prepared with impute=None; drop these "
+        "rows, or prepare the other data with impute='median'",
+    )
     return data.replace(steps=like.steps)
 
 

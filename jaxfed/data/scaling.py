@@ -91,10 +91,8 @@ def standardize(
                 dataset, part, enough, used.n, divisor, least if how == "federated" else 1
             )
         if chosen is not None:
-            width = (len(used.mean), leaf.shape[-1])
-            (left, ones), (centre, divisor) = (np.zeros(width), np.ones(width)), (centre, divisor)
-            left[:, chosen], ones[:, chosen] = centre, divisor
-            centre, divisor = left, ones
+            width = leaf.shape[-1]
+            centre, divisor = among(centre, chosen, width, 0.0), among(divisor, chosen, width, 1.0)
         numbers[tree] = (centre, divisor)
     notices.emit()
     names = ("median", "(IQR / 1.349)") if robust else ("mean", "sd")
@@ -113,7 +111,15 @@ def numbers_of(dataset: Dataset, columns: Sequence[str] | None, problems: Proble
         problems.check(
             name in dataset.features, f"columns: no feature {name!r}; {did_you_mean(name, dataset.features)}"
         )
+    problems.check(bool(len(columns)), "columns is empty; name at least one feature, or give None for all")
     return [dataset.features.index(name) for name in columns if name in dataset.features]
+
+
+def among(values: np.ndarray, chosen: list[int], width: int, rest: float) -> np.ndarray:
+    """``[..., width]``: ``values [..., k]`` of the ``chosen`` features, and ``rest`` of all others."""
+    every = np.full((*values.shape[:-1], width), rest)
+    every[..., chosen] = values
+    return every
 
 
 def _robust(

@@ -11,7 +11,7 @@ from jaxfed.core.dataset import TRAIN, Dataset
 from jaxfed.core.errors import Problems, did_you_mean
 from jaxfed.data.preparation import Step, apply_step, leaf_name
 from jaxfed.data.quantiles import federated_quantiles, hospital_quantiles
-from jaxfed.data.scaling import numbers_of
+from jaxfed.data.scaling import among, numbers_of
 
 WAYS = ("federated", "local")
 
@@ -60,9 +60,7 @@ def winsorise(
             own = hospital_quantiles(dataset, part, q)
             bounds = np.where(enough[:, None] & np.isfinite(own), own, bounds)
         if chosen is not None:
-            every = np.full((*bounds.shape[:2], leaf.shape[-1]), np.nan)
-            every[..., chosen] = bounds
-            bounds = every
+            bounds = among(bounds, chosen, leaf.shape[-1], np.nan)
         low, high = bounds
         numbers[leaf_name(path)] = np.nan_to_num(low, nan=-np.inf), np.nan_to_num(high, nan=np.inf)
     names = tuple(f"{100 * part:g}% quantile" for part in q)

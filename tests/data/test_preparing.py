@@ -273,6 +273,14 @@ def test_levels_that_training_rows_never_had():
     assert (x[["sex=male", "sex=female", "race=a", "race missing"]] == 0).all(axis=None)
 
 
+def test_a_table_of_categories_alone():
+    data = prepare(table()[["site", "sex", "died"]], winsorise=(0.1, 0.9))
+    assert data.features == ("sex=female", "sex=male", "sex=unseen")
+    assert set(np.unique(data.x)) == {0, 1}
+    with pytest.raises(InvalidInput, match="two features would be called 'sex=male'; rename a column"):
+        prepare(table()[["site", "sex", "died", "crp"]].rename(columns={"crp": "sex=male"}))
+
+
 def test_what_the_types_of_pandas_say():
     frame = table()[["site", "died", "part", "bmi", "asa"]].rename(columns={"bmi": 7})
     frame["asa"] = pd.Categorical(frame["asa"], ["I", "II", "III"], ordered=True)

@@ -114,6 +114,7 @@ def test_new_rows_get_the_same_numbers(skewed, how):
         (lambda d: winsorise(d, 0.99), "give two quantiles"),
         (lambda d: winsorise(d, how="locl"), "did you mean 'local'"),
         (lambda d: winsorise(d, columns=["f00"]), "no feature 'f00'; did you mean 'f0'"),
+        (lambda d: standardize(d, columns=[]), "columns is empty"),
         (lambda d: standardize(d, columns="f0"), "give a list, as ['f0']"),
     ],
 )

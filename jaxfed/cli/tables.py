@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 import jaxfed
+from jaxfed.cli.preparation import PreparationOptions, prepared, wanted
 from jaxfed.core.dataset import SPLITS
 from jaxfed.core.errors import InvalidInput
 
@@ -16,7 +17,7 @@ NAMES = ("synthetic", "heart", "breast-cancer", "digits")
 
 
 @dataclasses.dataclass(frozen=True)
-class TableOptions:
+class TableOptions(PreparationOptions):
     """Where the hospitals come from, and how a table of them is read."""
 
     data: str = "synthetic"
@@ -39,7 +40,7 @@ class TableOptions:
     """Labels of a table in the order of the classes; of two the last is the positive one."""
     missing: tuple[str, ...] = ()
     """What means missing in a table, as ? or -9, beside empty fields and NA."""
-    impute: Literal["mean", "median", "zero", "flag", "none"] = "mean"
+    impute: Literal["mean", "median", "most_frequent", "zero", "flag", "none"] = "mean"
     """What is put in place of missing values of a table; none refuses them."""
     standardize: Literal["federated", "local", "none"] = "federated"
     """Features of a table to mean 0 and deviation 1: over all hospitals, or each hospital by itself."""
@@ -92,23 +93,27 @@ def read(options: TableOptions) -> jaxfed.Dataset:
         decimal=options.decimal,
         encoding=options.encoding,
     )
-    hospitals = jaxfed.data.from_frame(
-        frame,
-        hospital=options.hospital,
-        label=options.label,
-        patient=options.patient,
-        row_weights=options.row_weights,
-        features=options.features or None,
-        drop=options.drop,
-        task=options.task,
-        classes=options.classes or None,
-        missing=options.missing,
-        impute=None if options.impute == "none" else options.impute,
-        split=_split(options.split),
-        seed=options.seed,
-        name=path.stem,
-    )
-    return jaxfed.data.standardize(hospitals, options.standardize)
+    common: dict[str, Any] = {
+        "hospital": options.hospital,
+        "label": options.label,
+        "patient": options.patient,
+        "row_weights": options.row_weights,
+        "features": options.features or None,
+        "drop": options.drop,
+        "task": options.task,
+        "classes": options.classes or None,
+        "missing": options.missing,
+        "split": _split(options.split),
+        "seed": options.seed,
+        "name": path.stem,
+    }
+    if wanted(options):
+        hospitals = prepared(options, frame, options.impute, options.standardize, **common)
+        print(jaxfed.data.preparation_report(hospitals))
+        return hospitals
+    impute = None if options.impute == "none" else options.impute
+    hospitals = jaxfed.data.from_frame(frame, impute=impute, **common)
+    return jaxfed.data.standardize(hospitals, options.standardize, robust=options.scale == "robust")
 
 
 def _split(given: tuple[str, ...]) -> Any:

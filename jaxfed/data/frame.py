@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -77,74 +78,137 @@ def from_frame(
     array([50., 40.], dtype=float32)
     """
     problems, notices = Problems("from_frame"), Notices("from_frame")
-    if not isinstance(df, pd.DataFrame) or not len(df):
-        raise InvalidInput(f"from_frame: got {type(df).__name__} without rows; give a pandas DataFrame")
-    part = split if isinstance(split, str) else None
+    missing = sequence("missing", missing, problems)
     roles = {
-        "hospital": hospital, "label": label, "split": part, "patient": patient, "row_weights": row_weights
+        "hospital": hospital, "label": label, "split": column_of(split), "patient": patient,
+        "row_weights": row_weights,
     }  # fmt: skip
-    missing = _sequence("missing", missing, problems)
-    chosen = _choose(df, roles, features, _sequence("drop", drop, problems), problems)
+    chosen = choose("from_frame", df, roles, features, sequence("drop", drop, problems), problems)
     problems.raise_if_any()
-    ids = as_text(df[hospital], hospital, problems)
-    patients = None if patient is None else as_text(df[patient], patient, problems)
+    owners = owners_of(df, hospital, patient, problems)
     table = df[chosen].set_axis([str(column) for column in chosen], axis=1)
     table = as_numbers(table, missing, problems, notices)
     problems.raise_if_any()
+    # Columns of a table are measurements, so that whole numbers among them are floats as well.
+    x = numeric(table).astype(np.float64)
+    y = numeric_text(*without_codes(df[label], *codes_of(missing)))
+    dataset, more = gather_rows(
+        "from_frame",
+        df,
+        owners,
+        x,
+        y,
+        split=split,
+        seed=seed,
+        task=task,
+        classes=classes,
+        features=list(table.columns),
+        impute=impute,
+        name=name,
+        row_weights=row_weights,
+    )
+    notice_columns(df[chosen], patient, notices)
+    notice_rows(x, owners.code, owners.names, owners.patients, notices)
+    notices.emit()
+    more.emit()
+    return dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Owners:
+    """Whose row each row of a table is.
+
+    Attributes:
+        code: ``[n]`` numbers of the hospitals.
+        names: the hospitals, in the order of their first rows.
+        patients: ``[n]`` ids, or None.
+    """
+
+    code: np.ndarray
+    names: list[str]
+    patients: np.ndarray | None
+
+    @property
+    def rows(self) -> dict[str, np.ndarray]:
+        """``{hospital: [rows]}``, in the table's order."""
+        order = np.argsort(self.code, kind="stable")
+        sizes = np.bincount(self.code, minlength=len(self.names))
+        return dict(zip(self.names, np.split(order, np.cumsum(sizes)[:-1]), strict=True))
+
+
+def owners_of(df: pd.DataFrame, hospital: str, patient: str | None, problems: Problems) -> Owners:
+    """Whose row each row is; raises all ``problems`` if that cannot be said."""
+    ids = as_text(df[hospital], hospital, problems)
+    patients = None if patient is None else as_text(df[patient], patient, problems)
     code, names = pd.factorize(ids)
-    rows = {names[c]: own for c, own in enumerate(_rows_of(code, len(names)))}
+    return Owners(code, [*names], patients)
+
+
+def column_of(split: Split | str) -> str | None:
+    """The column that says which part of the split a row is in, if that is how it is given."""
+    return split if isinstance(split, str) else None
+
+
+def gather_rows(
+    where: str,
+    df: pd.DataFrame,
+    owners: Owners,
+    x: np.ndarray,
+    y: pd.Series,
+    *,
+    split: Split | str,
+    seed: int,
+    task: Task | str | None,
+    classes: Sequence[Any] | None,
+    features: list[str],
+    impute: str | None,
+    name: str,
+    row_weights: str | None,
+) -> tuple[Dataset, Notices]:
+    """The dataset of a table's rows with features ``x [n, d]`` and labels ``y [n]``, hospital by hospital.
+
+    Errors start with ``where``; other arguments are as in :func:`from_frame`.
+    """
+    problems, part, rows = Problems(where), column_of(split), owners.rows
     if part is not None:
         numbers = part_numbers(df[part], f"column {part!r}: ", problems)
         problems.raise_if_any()
         parts: Split = {key: numbers[own] for key, own in rows.items()}
     else:
         parts = split if not isinstance(split, str) else None
-    # Columns of a table are measurements, so that whole numbers among them are floats as well.
-    x = numeric(table).astype(np.float64)
-    y = numeric_text(*without_codes(df[label], *codes_of(missing)))
     pairs = {key: (x[own], y.iloc[own]) for key, own in rows.items()}
-    dataset, more = gather(
-        "from_frame",
-        pairs,
-        parts,
-        seed,
-        task,
-        classes,
-        list(table.columns),
-        impute,
-        name,
-        patients=None if patients is None else {key: patients[own] for key, own in rows.items()},
-    )
+    patients = owners.patients
+    ids = None if patients is None else {key: patients[own] for key, own in rows.items()}
+    dataset, notices = gather(where, pairs, parts, seed, task, classes, features, impute, name, patients=ids)
     if row_weights is not None:
         given = pd.to_numeric(df[row_weights], errors="coerce").to_numpy(float)
         dataset = weigh_rows(dataset, {key: given[own] for key, own in rows.items()})
-    notice_columns(df[chosen], patient, notices)
-    notice_rows(x, code, [*names], patients, notices)
-    notices.emit()
-    more.emit()
-    return dataset
+    return dataset, notices
 
 
-def _rows_of(code: np.ndarray, count: int) -> list[np.ndarray]:
-    """The rows of each of ``count`` hospitals, in the table's order."""
-    return np.split(np.argsort(code, kind="stable"), np.cumsum(np.bincount(code, minlength=count))[:-1])
-
-
-def _sequence(argument: str, given: Any, problems: Problems) -> list[Any]:
+def sequence(argument: str, given: Any, problems: Problems) -> list[Any]:
+    """The list that was given for an argument."""
     if isinstance(given, str) or not np.iterable(given):
         problems.add(f"{argument}={given!r}: give a list, as [{given!r}]")
         return []
     return list(given)
 
 
-def _choose(
+def choose(
+    where: str,
     df: pd.DataFrame,
     roles: dict[str, str | None],
     features: Sequence[str] | None,
     drop: Sequence[str],
     problems: Problems,
 ) -> list[Any]:
-    """The feature columns, and whether all named columns are there."""
+    """The feature columns; records named columns that are not there.
+
+    Raises:
+        InvalidInput: ``df`` is no table with rows.
+    """
+    if not isinstance(df, pd.DataFrame) or not len(df):
+        raise InvalidInput(f"{where}: got {type(df).__name__} without rows; give a pandas DataFrame")
     columns = list(df.columns)
     names = [str(column) for column in columns]
     twice = sorted({n for n in names if names.count(n) > 1})

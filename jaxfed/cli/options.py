@@ -28,7 +28,7 @@ class FederationOptions(TableOptions):
     preset: str = "icu-mortality"
     """Heterogeneity of the synthetic hospitals: iid, mild, icu-mortality, strong, extreme."""
     folder: Path | None = None
-    """Where the heart disease files are."""
+    """Where the files of heart or tcga-brca are."""
     algorithm: str = "FedAvg"
     """What hospitals and server do, with its default settings; any name of jaxfed.algorithms."""
     head: tuple[str, ...] = ("head",)
@@ -72,6 +72,8 @@ def load(options: FederationOptions) -> jaxfed.Dataset:
         return make()
     if options.data == "heart":
         return jaxfed.data.heart_disease(options.folder)
+    if options.data == "tcga-brca":
+        return jaxfed.data.tcga_brca(options.folder)
     return read(options)
 
 

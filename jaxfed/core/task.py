@@ -21,6 +21,8 @@ from jaxfed.core.metrics.segments import named_means
 Losses = Callable[[Array, Array, Array | None], Array]
 # (outputs [N, ...], losses [N], y [N, ...], segment [N], segments) -> name: [segments]
 Measures = Callable[[Array, Array, Array, Array, int], dict[str, Array]]
+# (outputs [N, ...], y [N, ...], segment [N], segments) -> [N]
+SegmentLosses = Callable[[Array, Array, Array, int], Array]
 
 
 def squared(outputs: Array, targets: Array) -> Array:
@@ -50,6 +52,14 @@ class Task:
         soft: ``(outputs, targets) -> [B]``, the distance of outputs from another model's outputs, up to a
             term that depends on the targets only; for algorithms that distil.
         output: a description of the model's output, for errors.
+        segment_losses: for a loss that depends on the other rows of a hospital (Cox's, through the rows at
+            risk): the loss of each row with those of its segment alone, ``(outputs [N, ...], y [N, ...],
+            segment [N], segments) -> [N]``; rows with other segments have 0. Training without mini-batches
+            then takes all rows of a hospital at once, and not in chunks. None if a row's loss depends on that
+            row alone.
+        survival: whether labels are ``(time, event)``, ``[n, 2]``.
+        cuts: with ``survival``, the ends of the intervals of time that the outputs are about; empty if the
+            model has one output, a score.
     """
 
     name: str
@@ -63,6 +73,14 @@ class Task:
     check: Callable[[np.ndarray], str | None] | None = None
     soft: Callable[[Array, Array], Array] = squared
     output: str = "one number per target"
+    segment_losses: SegmentLosses | None = None
+    survival: bool = False
+    cuts: tuple[float, ...] = ()
+
+    @property
+    def by_row(self) -> bool:
+        """Whether a row's loss depends on that row alone."""
+        return self.segment_losses is None
 
     @property
     def has_classes(self) -> bool:
@@ -82,13 +100,30 @@ class Task:
     @property
     def scoring(self) -> Scoring:
         """The meaning of its metrics."""
-        return Scoring(self.loss, self.first or self.loss, self.higher, self.labels, self.two_classes)
+        return Scoring(self.loss, self.first or self.loss, self.higher, self.labels, self.two_classes or self.survival)
 
     def width(self, y: np.ndarray, classes: int) -> int:
-        """Width of the model's output: classes, or the width of ``y``."""
+        """Width of the model's output: classes, intervals of time, or the width of ``y``."""
         if self.output_per_class:
             return classes
+        if self.survival:
+            return len(self.cuts) or 1
         return 1 if y.ndim == 1 else int(y.shape[1])
+
+    def losses_within(self, outputs: Array, y: Array, segment: Array, segments: int) -> Array:
+        """The loss of each row, ``[N]``, where rows of different segments know nothing of each other."""
+        if self.segment_losses is None:
+            return self.losses(outputs, y, segment < segments)
+        return self.segment_losses(outputs, y, segment, segments)
+
+    @property
+    def stratified(self) -> bool:
+        """Whether a split spreads :meth:`strata` evenly over its parts."""
+        return self.has_classes or self.survival
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        """``[n]`` classes, or with ``survival`` events; else ``y``."""
+        return y[:, 1] if self.survival and y.ndim == 2 else y
 
     def divergence(self, outputs: Array, targets: Array) -> Array:
         """``[B]``, 0 where outputs equal the targets; with classes it is KL( p(targets) || p(outputs) )."""

@@ -26,4 +26,5 @@ from jaxfed.data.reading import read_table as read_table
 from jaxfed.data.scaling import standardize as standardize
 from jaxfed.data.splits import resplit as resplit
 from jaxfed.data.synthetic import synthetic_ehr as synthetic_ehr
+from jaxfed.data.tcga import tcga_brca as tcga_brca
 from jaxfed.data.unlabelled import unlabelled as unlabelled

@@ -3,6 +3,23 @@
 from jaxfed.core.metrics.auroc import auroc_by_segment
 from jaxfed.core.metrics.metric import Metric
 from jaxfed.core.task import Task
-from jaxfed.core.tasks import BINARY, MULTICLASS, REGRESSION
+from jaxfed.core.tasks import (
+    BINARY,
+    MULTICLASS,
+    REGRESSION,
+    SURVIVAL,
+    SURVIVAL_EFRON,
+    discrete_hazard,
+)
 
-__all__ = ["BINARY", "MULTICLASS", "REGRESSION", "Metric", "Task", "auroc_by_segment"]
+__all__ = [
+    "BINARY",
+    "MULTICLASS",
+    "REGRESSION",
+    "SURVIVAL",
+    "SURVIVAL_EFRON",
+    "Metric",
+    "Task",
+    "auroc_by_segment",
+    "discrete_hazard",
+]

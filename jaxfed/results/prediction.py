@@ -14,6 +14,7 @@ from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, did_you_mean, listed
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.tasks import as_task
+from jaxfed.core.tasks.discrete_hazard import risk, survival_curve
 from jaxfed.core.types import Variables
 from jaxfed.data.preparation import Step, measured, prepare_like
 
@@ -32,6 +33,8 @@ class Inputs:
         steps: imputing and standardising, with their numbers.
         groups: the group of each hospital that trained, empty if all have one model.
         adapts: whether a hospital adapts the model before it is used.
+        survival: whether outputs are about the time to an event.
+        cuts: the ends of the intervals of time that they are about, empty for a score.
     """
 
     features: tuple[str, ...]
@@ -41,6 +44,8 @@ class Inputs:
     steps: tuple[Step, ...] = ()
     groups: Mapping[str, str] = dataclasses.field(default_factory=dict)
     adapts: bool = False
+    survival: bool = False
+    cuts: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, numbers and text; numbers keep all their digits."""
@@ -73,7 +78,7 @@ class Inputs:
             )
             for step in read["steps"]
         )
-        texts = {name: tuple(read[name]) for name in ("features", "classes")}
+        texts = {name: tuple(read.get(name, ())) for name in ("features", "classes", "cuts")}
         return cls(**{**read, **texts, "steps": steps})
 
 
@@ -184,7 +189,13 @@ def _outputs(inputs: Inputs, variables: Variables, model: Any, x: Any, name: str
 
 
 def _meaning(inputs: Inputs, outputs: np.ndarray) -> dict[str, np.ndarray]:
-    """Probabilities of the classes, or numbers."""
+    """Probabilities of the classes, the risk (and the survival at each cut), or numbers."""
+    if inputs.survival and not inputs.cuts:
+        return {"risk": outputs[:, 0]}
+    if inputs.survival:
+        names = [f"survival at {cut:g}" for cut in inputs.cuts]
+        curves = np.asarray(survival_curve(outputs)).T
+        return {"risk": np.asarray(risk(outputs)), **dict(zip(names, curves, strict=True))}
     if len(inputs.classes) == 2 and inputs.outputs == 1:
         positive = np.asarray(jax.nn.sigmoid(outputs[:, 0]))
         return {inputs.classes[0]: 1 - positive, inputs.classes[1]: positive}

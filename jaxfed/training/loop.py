@@ -92,6 +92,8 @@ def _inputs(spec: Spec) -> Inputs:
         steps=data.steps,
         groups=groups,
         adapts=spec.algorithm.adapts,
+        survival=data.task.survival,
+        cuts=data.task.cuts,
     )
 
 

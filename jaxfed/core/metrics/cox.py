@@ -19,7 +19,6 @@ import jax.numpy as jnp
 from jax import Array
 
 Ties = Literal["breslow", "efron"]
-BLOCK = 256  # rows in a scan
 
 
 def cox_losses(
@@ -78,19 +77,14 @@ def last_of(group: Array) -> Array:
 def _cumulative(values: Array, starts: Array) -> Array:
     """``[N]``: log of the sum of exponentials of the rows since the last start, this one among them.
 
-    Block after block: one scan over many rows takes XLA seconds to compile.
+    Sums of 1, 2, 4, ... rows (Hillis and Steele 1986, doi 10.1145/7902.7903) in a loop, which XLA compiles
+    several times as fast as an associative scan.
     """
+    place = jnp.arange(len(values))
+    first = jax.lax.cummax(jnp.where(starts, place, 0))
 
-    def join(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
-        return a[0] | b[0], jnp.where(b[0], b[1], jnp.logaddexp(a[1], b[1]))
+    def double(k: Array, sums: Array) -> Array:
+        step = 1 << k
+        return jnp.where(place - step >= first, jnp.logaddexp(sums, jnp.roll(sums, step)), sums)
 
-    def block(before: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:
-        started, sums = jax.lax.associative_scan(join, rows)
-        sums = jnp.where(started, sums, jnp.logaddexp(before, sums))
-        return sums[-1], sums
-
-    n, size = len(values), min(len(values), BLOCK)
-    more = -n % size
-    padded = jnp.pad(starts, (0, more), constant_values=True), jnp.pad(values, (0, more))
-    zero = jnp.zeros((), values.dtype)  # never used: the first row is a start
-    return jax.lax.scan(block, zero, jax.tree.map(lambda leaf: leaf.reshape(-1, size), padded))[1].ravel()[:n]
+    return jax.lax.fori_loop(0, (len(values) - 1).bit_length(), double, values)

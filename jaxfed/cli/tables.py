@@ -20,7 +20,8 @@ class TableOptions:
     """Where the hospitals come from, and how a table of them is read."""
 
     data: str = "synthetic"
-    """synthetic, heart, tcga-brca, breast-cancer, digits, or a table (.csv, .tsv, .csv.gz, .xlsx or .parquet)."""
+    """synthetic, heart, tcga-brca, breast-cancer, digits, or a table (.csv, .tsv, .csv.gz, .xlsx or
+    .parquet)."""
     hospital: str = "site"
     """Column of a table that names the hospital."""
     label: str = "died"

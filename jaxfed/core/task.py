@@ -100,7 +100,9 @@ class Task:
     @property
     def scoring(self) -> Scoring:
         """The meaning of its metrics."""
-        return Scoring(self.loss, self.first or self.loss, self.higher, self.labels, self.two_classes or self.survival)
+        return Scoring(
+            self.loss, self.first or self.loss, self.higher, self.labels, self.two_classes or self.survival
+        )
 
     def width(self, y: np.ndarray, classes: int) -> int:
         """Width of the model's output: classes, intervals of time, or the width of ``y``."""

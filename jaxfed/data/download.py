@@ -70,9 +70,7 @@ def _read(place: Path, sums: Mapping[str, str], name: str, url: str) -> dict[str
     return files
 
 
-def _fetch(
-    cache: Path, name: str, sums: Mapping[str, str], addresses: Mapping[str, str]
-) -> dict[str, bytes]:
+def _fetch(cache: Path, name: str, sums: Mapping[str, str], addresses: Mapping[str, str]) -> dict[str, bytes]:
     files = {}
     for file, md5 in sums.items():
         try:
@@ -86,7 +84,8 @@ def _fetch(
             ) from error
         if _md5(content) != md5:
             raise InvalidInput(
-                f"{name}: {addresses[file]} is not the published file (md5); put the right one into {str(cache)!r}"
+                f"{name}: {addresses[file]} is not the published file (md5); put the right one into "
+                f"{str(cache)!r}"
             )
         files[file] = content
     cache.mkdir(parents=True, exist_ok=True)

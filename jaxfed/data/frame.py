@@ -173,7 +173,8 @@ def _choose(
     for column in features:
         problems.check(
             column not in used.values(),
-            f"feature {column!r} is also the hospital, label, time, event, patient or split; leave it out of features",
+            f"feature {column!r} is also the hospital, label, time, event, patient or split; leave it out of "
+            "features",
         )
     problems.check(bool(len(features)), "features is empty; name at least one column")
     return list(features)

@@ -31,7 +31,8 @@ def outcome_columns(
     for name, column in (("time", time), ("event", event)):
         problems.check(column is not None, f"{name}=None: time and event belong together; give both columns")
     problems.check(
-        kind is None or kind.survival, f"time and event are for survival, and not for task={task!r}; leave task out"
+        kind is None or kind.survival,
+        f"time and event are for survival, and not for task={task!r}; leave task out",
     )
     return {"time": time, "event": event}
 
@@ -57,7 +58,9 @@ def outcome_of(
             f"time column {columns['time']!r} holds dates; give the time since entry, such as (df['end'] - "
             "df['start']).dt.days"
         )
-    times = _numbers(numeric_text(*without_codes(time, *codes_of(missing))), f"time column {time.name!r}", problems)
+    times = _numbers(
+        numeric_text(*without_codes(time, *codes_of(missing))), f"time column {time.name!r}", problems
+    )
     events = numeric_text(*without_codes(event, *codes_of(missing)))
     y = pd.DataFrame({"time": times, "event": _events(events, classes, problems)}, index=df.index)
     return y, task or SURVIVAL, None

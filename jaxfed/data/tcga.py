@@ -2,8 +2,8 @@
 
 Clinical data of The Cancer Genome Atlas (open access, portal.gdc.cancer.gov; Liu et al. 2018, doi
 10.1016/j.cell.2018.02.052), as FLamby prepared them (Fed-TCGA-BRCA, Ogier du Terrail et al. 2022, arXiv
-2210.04620, MIT licence; preparation of Andreux et al. 2020, arXiv 2006.08997). Times are days. The access policy
-of the data forbids to attempt to identify patients.
+2210.04620, MIT licence; preparation of Andreux et al. 2020, arXiv 2006.08997). Times are days. The access
+policy of the data forbids attempts to identify patients.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.dataset import Dataset
-from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
+from jaxfed.core.errors import Problems, did_you_mean
 from jaxfed.core.task import Task
 from jaxfed.core.tasks import SURVIVAL
 from jaxfed.data import scaling

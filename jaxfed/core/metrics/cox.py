@@ -2,10 +2,10 @@
 
     loss_i = e_i (log sum_{j in R_i} exp(eta_j) - eta_i),   R_i = {j of i's segment: t_j >= t_i}
 
-Cox 1972, doi 10.1111/j.2517-6161.1972.tb00899.x. Where d events have the same time, Breslow's form (1974, doi
-10.2307/2529620) gives all of them the whole risk set; Efron's (1977, doi 10.1080/01621459.1977.10480613) leaves
-the part l / d of the tied events out for the l-th of them, l = 0 .. d - 1; their order does not change the sum.
-A row censored at the time of an event is in its risk set.
+Cox 1972, doi 10.1111/j.2517-6161.1972.tb00899.x. Where d events have the same time, Breslow's form (1974,
+doi 10.2307/2529620) gives all of them the whole risk set; Efron's (1977, doi 10.1080/01621459.1977.10480613)
+leaves the part l / d of the tied events out for the l-th of them, l = 0 .. d - 1; their order does not change
+the sum. A row censored at the time of an event is in its risk set.
 
 One sort serves all segments. Sums of exponentials stay logarithms: no score is too large for float32.
 """

@@ -8,8 +8,8 @@ from jaxfed.core.errors import InvalidInput
 from jaxfed.core.metrics.metric import Scoring
 from jaxfed.core.task import Task
 from jaxfed.core.tasks.binary import BINARY
-from jaxfed.core.tasks.multiclass import MULTICLASS
 from jaxfed.core.tasks.discrete_hazard import discrete_hazard
+from jaxfed.core.tasks.multiclass import MULTICLASS
 from jaxfed.core.tasks.regression import REGRESSION
 from jaxfed.core.tasks.survival import SURVIVAL, SURVIVAL_EFRON
 

@@ -3,14 +3,14 @@
     h_k = sigmoid(output_k),   S(c_k) = prod_{j <= k} (1 - h_j)
     loss_i = - sum_{k <= b_i} [ e_ik log h_k + (1 - e_ik) log(1 - h_k) ]
 
-The intervals are (0, c_1], (c_1, c_2], ... with the cuts c; b_i is the interval of patient i's time, and e_ik is
-1 if its event lies in interval k. So it is the logistic regression of person-periods (Brown 1975, doi
-10.2307/2529811; Gensheimer and Narasimhan 2019, doi 10.7717/peerj.6257). As in the Kaplan-Meier estimate,
-a patient who is censored in an interval counts as at risk in it; choose intervals that are short where
+The intervals are (0, c_1], (c_1, c_2], ... with the cuts c; b_i is the interval of patient i's time, and e_ik
+is 1 if its event lies in interval k. So it is the logistic regression of person-periods (Brown 1975, doi
+10.2307/2529811; Gensheimer and Narasimhan 2019, doi 10.7717/peerj.6257). As in the Kaplan-Meier estimate, a
+patient who is censored in an interval counts as at risk in it; choose intervals that are short where
 patients are censored. What happens after the last cut is left out.
 
-A row's loss depends on that row alone. So every algorithm works, mini-batches change no objective, and patients
-can have differential privacy, none of which holds for Cox's loss.
+A row's loss depends on that row alone. So mini-batches do not change the objective, and training can have
+differential privacy of patients; neither holds for Cox's loss.
 
 Metrics: cindex (of the cumulative hazard up to the last cut), hazard_loss.
 """
@@ -37,7 +37,7 @@ def discrete_hazard(cuts: Sequence[float]) -> Task:
 
     Args:
         cuts: the ends of the intervals, in ascending order and above 0, in the unit of the times; of all
-            hospitals together, :func:`jaxfed.evaluation.cuts_at_quantiles` gives some.
+            hospitals together, :meth:`jaxfed.evaluation.LifeTable.cuts` gives some.
 
     Raises:
         InvalidInput: cuts that are not so.
@@ -49,7 +49,12 @@ def discrete_hazard(cuts: Sequence[float]) -> Task:
         ends = np.asarray(cuts, np.float32).astype(float)
     except (TypeError, ValueError):
         ends = np.zeros(0)
-    if ends.ndim != 1 or not len(ends) or not np.isfinite(ends).all() or (np.diff(ends, prepend=0) <= 0).any():
+    if (
+        ends.ndim != 1
+        or not len(ends)
+        or not np.isfinite(ends).all()
+        or (np.diff(ends, prepend=0) <= 0).any()
+    ):
         raise InvalidInput(
             f"discrete_hazard: cuts={cuts!r}; give ascending times above 0, such as [365, 730, 1825]"
         )

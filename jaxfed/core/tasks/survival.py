@@ -4,8 +4,8 @@ Labels are ``(time, event)``, with event 1, or 0 where the patient was last seen
 score is the log relative hazard: larger means an earlier event. Metrics: cindex (Harrell's), cox_loss.
 
 The loss of a row is its part of the negative log partial likelihood (:mod:`jaxfed.core.metrics.cox`), and the
-loss of a batch is the mean over its rows, censored ones among them, as in FLamby. A batch without an event has
-the loss 0 and no gradient. What is at risk depends on the batch:
+loss of a batch is the mean over its rows, censored ones among them, as in FLamby. A batch without an event
+has the loss 0 and the gradient 0. What is at risk depends on the batch:
 
 - with ``batch_size``, the rows of the mini-batch. This is the objective of a case-control sample of its size
   (Goldstein and Langholz 1992, doi 10.1214/aos/1176348895), not the partial likelihood; its minimum is close
@@ -13,8 +13,8 @@ the loss 0 and no gradient. What is at risk depends on the batch:
 - with ``batch_size=None``, and for FedSGD, all training rows of a hospital. Hospitals weighted by their rows
   then minimise the partial likelihood that is stratified by hospital: each has a baseline hazard of its own.
 
-Evaluated losses are those of all rows of a hospital and split; over all hospitals it is their mean over rows, the
-stratified one, whereas the pooled cindex compares patients of different hospitals too.
+Evaluated losses are those of all rows of a hospital and split. The pooled loss is their mean over the rows of
+all hospitals, the stratified one; the pooled cindex compares patients of different hospitals too.
 """
 
 from __future__ import annotations
@@ -37,12 +37,15 @@ def check(y: np.ndarray) -> str | None:
     if not np.isfinite(y).all():
         return f"y has {(~np.isfinite(y)).any(1).sum()} rows with a missing time or event; drop these rows"
     if (time < 0).any():
-        return f"y has {(time < 0).sum()} negative times (as {time.min():g}); give the time since entry, or drop them"
+        return (
+            f"y has {(time < 0).sum()} negative times (as {time.min():g}); give the time since entry, or drop "
+            "these rows"
+        )
     strange = np.unique(event[(event != 0) & (event != 1)])
     if len(strange):
         return (
-            f"y has events that are neither 0 nor 1 (as {strange[0]:g}); give 1 for an event and 0 for a patient "
-            "who was last seen without one, as (time, event) in this order"
+            f"y has events that are neither 0 nor 1 (as {strange[0]:g}); give 1 for an event and 0 for a "
+            "patient who was last seen without one, as (time, event) in this order"
         )
     return None
 

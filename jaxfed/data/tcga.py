@@ -75,7 +75,7 @@ def tcga_brca(
     owner = np.array([REGIONS.index(region[pid.split("-")[1]]) for pid in table["pid"]])
     order = np.argsort(owner, kind="stable")
     table = table.iloc[order]
-    features = [name for name in patients if name not in ("pid", "E", "T")]
+    features = [str(name) for name in patients if name not in ("pid", "E", "T")]
     dataset = Dataset(
         x=table[features].to_numpy(np.float32),
         y=table[["T", "E"]].to_numpy(np.float32),

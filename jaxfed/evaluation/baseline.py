@@ -10,7 +10,6 @@ baseline, those of each the stratified ones.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ class BaselineHazard:
     ends: np.ndarray
     hazard: np.ndarray
 
-    def survival(self, risk: Any, times: Sequence[float], group: str | None = None) -> np.ndarray:
+    def survival(self, risk: Any, times: Any, group: str | None = None) -> np.ndarray:
         """``[n, T]``: the probability of patients with ``risk [n]`` to have no event up to each time.
 
         The hazard grows at the ends of intervals; after the last one it is not known (NaN).
@@ -52,9 +51,7 @@ class BaselineHazard:
         return np.exp(-known * np.exp(np.asarray(risk, float))[:, None])
 
 
-def baseline_hazard(
-    risk: Any, time: Any, event: Any, ends: Sequence[float], groups: Any = None
-) -> BaselineHazard:
+def baseline_hazard(risk: Any, time: Any, event: Any, ends: Any, groups: Any = None) -> BaselineHazard:
     """The baseline of training rows, from sums per interval.
 
     Args:

@@ -1,8 +1,8 @@
 """Survival of hospitals' patients from counts per interval of time: no hospital shows a patient's time.
 
 Two rounds. First each hospital tells its largest time, rounded up to two digits, and the server cuts the time
-up to the largest of them into intervals. Then each hospital tells, for each interval, how many patients are at
-risk at its beginning, and how many events and censored patients it has. All else follows from these sums:
+up to the largest of them into intervals. Then each hospital tells, for each interval, how many patients are
+at risk at its beginning, and how many events and censored patients it has. All else follows from these sums:
 
     Kaplan-Meier (1958, doi 10.1080/01621459.1958.10501452):   S(c_k) = prod_{j <= k} (1 - d_j / n_j)
     Nelson-Aalen (Aalen 1978, doi 10.1214/aos/1176344247):     H(c_k) = sum_{j <= k} d_j / n_j
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import chdtrc  # type: ignore[import-untyped]
 
 from jaxfed.core.dataset import SPLITS, Dataset
 from jaxfed.core.errors import InvalidInput, did_you_mean, listed
@@ -98,10 +99,8 @@ class LifeTable:
         covariance = np.diag(share @ spread) - (share * spread) @ share.T
         excess = (d - deaths * share).sum(1)[:-1]
         statistic = float(excess @ np.linalg.pinv(covariance[:-1, :-1]) @ excess)
-        from scipy.stats import chi2
-
         degrees = int(used.sum()) - 1
-        return LogRank(statistic, degrees, float(chi2.sf(statistic, degrees)))
+        return LogRank(statistic, degrees, float(chdtrc(degrees, statistic)))
 
     def cuts(self, intervals: int) -> list[float]:
         """Ends of intervals with equal shares of the events, for :func:`jaxfed.evaluation.discrete_hazard`.
@@ -188,9 +187,11 @@ def count_life_table(
         edges = np.asarray(ends, float)
     if edges.ndim != 1 or not len(edges) or (np.diff(edges, prepend=-1e-300) <= 0).any():
         raise InvalidInput(f"life_table: ends={ends!r}; give ascending times")
-    counts = np.stack([_counts(time[own], event[own], edges, min_rows) for own in rows], axis=1)
+    at_risk, events, censored = np.stack(
+        [_counts(time[own], event[own], edges, min_rows) for own in rows], axis=1
+    )
     silent = tuple(name for name, own in zip(order, rows, strict=True) if own.sum() < min_rows)
-    return LifeTable(tuple(order), edges, *counts, silent)
+    return LifeTable(tuple(order), edges, at_risk, events, censored, silent)
 
 
 def _counts(time: np.ndarray, event: np.ndarray, ends: np.ndarray, min_rows: int) -> np.ndarray:

@@ -1,14 +1,13 @@
 """How good predictions of the time to an event are, of rows of whom some are censored. On the host.
 
 Censored rows are made up for by weights 1 / G of those whose state is known (IPCW), where G is the
-Kaplan-Meier estimate of the censoring times of the training rows, which is taken not to depend on the features.
-Arrays are plain: ``time [n]`` until the event or until the row was last seen, ``event [n]`` 1 or 0.
+Kaplan-Meier estimate of the censoring times of the training rows, which is taken not to depend on the
+features. Arrays are plain: ``time [n]`` until the event or until the row was last seen, ``event [n]`` 1 or 0.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,7 @@ def uno_concordance(
 
 
 def dynamic_auc(
-    risk: Any, time: Any, event: Any, train_time: Any, train_event: Any, times: Sequence[float]
+    risk: Any, time: Any, event: Any, train_time: Any, train_event: Any, times: Any
 ) -> np.ndarray:
     """Cumulative/dynamic AUROC ``[T]``: of those with an event until t against those without, for each t.
 
@@ -88,7 +87,7 @@ def dynamic_auc(
 
 
 def brier_score(
-    survival: Any, time: Any, event: Any, train_time: Any, train_event: Any, times: Sequence[float]
+    survival: Any, time: Any, event: Any, train_time: Any, train_event: Any, times: Any
 ) -> np.ndarray:
     """Brier score ``[T]`` of the predicted probability to have no event until t, with IPCW.
 
@@ -121,7 +120,7 @@ def brier_score(
     return errors.mean(0)
 
 
-def integrated_brier_score(scores: Any, times: Sequence[float]) -> float:
+def integrated_brier_score(scores: Any, times: Any) -> float:
     """The mean over time of Brier scores ``[T]`` at two or more ``times``, by the trapezoidal rule."""
     scores, times = np.asarray(scores, float), np.asarray(times, float)
     if len(times) < 2 or len(scores) != len(times):
@@ -175,8 +174,8 @@ def _rows(where: str, values: Any, time: Any, event: Any) -> tuple[np.ndarray, n
     values, time, event = np.asarray(values, float), np.asarray(time, float), np.asarray(event)
     if time.ndim != 1 or event.shape != time.shape or len(values) != len(time) or not len(time):
         raise InvalidInput(
-            f"{where}: {values.shape} predictions, times {time.shape}, events {event.shape}; give one of each "
-            "for each row, and at least one row"
+            f"{where}: {values.shape} predictions, times {time.shape}, events {event.shape}; give one of "
+            "each for each row, and at least one row"
         )
     if not np.isin(event, (0, 1)).all() or not (time >= 0).all():
         raise InvalidInput(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0b6e99", "#d1495b", "#5c8d3f", "#8a5aa8", "#c98b1b", "#4d4d4d")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-NO_SKILL = {"auroc": 0.5, "r2": 0.0}  # the value of a model that knows nothing
+NO_SKILL = {"auroc": 0.5, "cindex": 0.5, "r2": 0.0}  # the value of a model that knows nothing
 
 
 def subplots(count: int, width: float = 6.0, height: float = 4.0) -> tuple[Figure, list[Axes]]:

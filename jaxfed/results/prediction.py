@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -194,8 +195,9 @@ def _meaning(inputs: Inputs, outputs: np.ndarray) -> dict[str, np.ndarray]:
         return {"risk": outputs[:, 0]}
     if inputs.survival:
         names = [f"survival at {cut:g}" for cut in inputs.cuts]
-        curves = np.asarray(survival_curve(outputs)).T
-        return {"risk": np.asarray(risk(outputs)), **dict(zip(names, curves, strict=True))}
+        logits = jnp.asarray(outputs)
+        curves = np.asarray(survival_curve(logits)).T
+        return {"risk": np.asarray(risk(logits)), **dict(zip(names, curves, strict=True))}
     if len(inputs.classes) == 2 and inputs.outputs == 1:
         positive = np.asarray(jax.nn.sigmoid(outputs[:, 0]))
         return {inputs.classes[0]: 1 - positive, inputs.classes[1]: positive}

@@ -63,7 +63,8 @@ def pair_counts(score: Array, time: Array, event: Array, segment: Array) -> tupl
     rank = jnp.zeros(n, jnp.int32).at[by_score].set(rank, unique_indices=True)
     below, equal = _counts(rank, start, stop)
     concordant, comparable = jnp.where(event, 2 * below + equal, 0), jnp.where(event, stop - start, 0)
-    return jnp.zeros((2, n), jnp.int32).at[:, order].set(jnp.stack([concordant, comparable]))
+    counts = jnp.zeros((2, n), jnp.int32).at[:, order].set(jnp.stack([concordant, comparable]))
+    return counts[0], counts[1]
 
 
 def _counts(values: Array, start: Array, stop: Array) -> tuple[Array, Array]:

@@ -46,19 +46,19 @@ def discrete_hazard(cuts: Sequence[float]) -> Task:
     (365.0, 730.0)
     """
     try:
-        ends = np.asarray(cuts, np.float32).astype(float)
+        given = np.asarray(cuts, np.float32).astype(float)
     except (TypeError, ValueError):
-        ends = np.zeros(0)
+        given = np.zeros(0)
     if (
-        ends.ndim != 1
-        or not len(ends)
-        or not np.isfinite(ends).all()
-        or (np.diff(ends, prepend=0) <= 0).any()
+        given.ndim != 1
+        or not len(given)
+        or not np.isfinite(given).all()
+        or (np.diff(given, prepend=0) <= 0).any()
     ):
         raise InvalidInput(
             f"discrete_hazard: cuts={cuts!r}; give ascending times above 0, such as [365, 730, 1825]"
         )
-    ends = tuple(ends.tolist())
+    ends = tuple(given.tolist())
     return Task(
         name="discrete-hazard",
         losses=_Losses(ends),

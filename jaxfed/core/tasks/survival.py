@@ -38,8 +38,8 @@ def check(y: np.ndarray) -> str | None:
         return f"y has {(~np.isfinite(y)).any(1).sum()} rows with a missing time or event; drop these rows"
     if (time < 0).any():
         return (
-            f"y has {(time < 0).sum()} negative times (as {time.min():g}); give the time since entry, or drop "
-            "these rows"
+            f"y has {(time < 0).sum()} negative times (as {time.min():g}); give the time since entry, or "
+            "drop these rows"
         )
     strange = np.unique(event[(event != 0) & (event != 1)])
     if len(strange):

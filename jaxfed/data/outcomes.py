@@ -81,9 +81,10 @@ def _events(values: pd.Series, classes: Sequence[Any] | None, problems: Problems
         return text.map(lambda word: word if word is None else float(word.lower() in TRUE)).astype(float)
     strange = [word for word in seen if word not in (names or [])]
     if names is None or strange:
+        two = seen if len(seen) == 2 else ["alive", "dead"]
         problems.add(
             f"{whose} holds {listed(strange)}; give 1 for an event and 0 for none, or classes= with its two "
-            f"values, the event last, such as classes={(seen * 2)[:2]}"
+            f"values, the event last, such as classes={two}"
         )
         return pd.Series(np.nan, values.index)
     return text.map({names[0]: 0.0, names[1]: 1.0}).astype(float)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures.axes import COLOURS, grid
+from jaxfed.figures.axes import COLOURS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 STYLES = ("-", (0, (5, 2)), (0, (1, 1.5)))
-TICKS = 6  # times at which the numbers at risk are shown
+HEIGHT, LINE = 4.0, 0.2  # of the curves, and of a line of the table, in inches
 BANDS = 3  # bands of more groups hide each other
 
 
@@ -28,44 +29,49 @@ def survival_figure(curves: Mapping[str, pd.DataFrame], unit: str = "", title: s
         unit: of time, such as ``"days"``.
         title: of the figure.
     """
-    figure, ((axes,),) = grid(1, 1, 7.5, 4.0, margin=0.22 * (len(curves) + 1))
-    last = max(float(curve.index[-1]) for curve in curves.values())
+    from jaxfed.figures.canvas import Canvas
+
+    height = LINE * (len(curves) + 1)
+    figure = Canvas(7.5, HEIGHT + height)
+    axes, table = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [HEIGHT, height]})
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, lw=0.6)
+    colours = [COLOURS[number % len(COLOURS)] for number in range(len(curves))]
+    last = 0.0
     for number, (name, curve) in enumerate(curves.items()):
-        colour = COLOURS[number % len(COLOURS)]
-        style = STYLES[number // len(COLOURS) % len(STYLES)]
         known = curve[curve["survival"].notna()]
-        axes.step(known.index, known["survival"], where="post", color=colour, ls=style, lw=1.8, label=name)
+        last = max(last, float(known.index[-1]))
+        axes.step(
+            known.index, known["survival"], where="post", color=colours[number], lw=1.8, label=name,
+            ls=STYLES[number // len(COLOURS) % len(STYLES)],
+        )  # fmt: skip
         if len(curves) <= BANDS and {"low", "high"} <= {*curve}:
             axes.fill_between(
-                known.index, known["low"], known["high"], step="post", color=colour, alpha=0.15, lw=0
+                known.index, known["low"], known["high"], step="post", color=colours[number], alpha=0.15, lw=0
             )
     axes.set(xlim=(0, last), ylim=(0, 1.02), ylabel="without the event", title=title)
     axes.set_xlabel(f"time ({unit})" if unit else "time")
-    axes.legend(frameon=False, fontsize=9, loc="lower left", ncols=1 + (len(curves) > 6))
-    ticks = [tick for tick in axes.get_xticks() if 0 <= tick <= last]
-    ticks = ticks[:: -(-len(ticks) // TICKS)]
-    line = 0.22 / 4.0
-    axes.annotate(
-        "at risk",
-        (-0.01, -0.17),
-        xycoords="axes fraction",
-        ha="right",
-        va="center",
-        fontsize=8,
-        style="italic",
-    )
-    for row, (name, curve) in enumerate(curves.items()):
-        height = -0.17 - (row + 1) * line
-        colour = COLOURS[row % len(COLOURS)]
-        axes.annotate(
-            name, (-0.01, height), xycoords="axes fraction", ha="right", va="center", fontsize=8, color=colour
-        )
-        for tick in ticks:
-            axes.annotate(
-                f"{_at_risk(curve, tick):,}", (tick, height), xycoords=("data", "axes fraction"), ha="center",
-                va="center", fontsize=8,
-            )  # fmt: skip
+    axes.tick_params(labelbottom=True)
+    if len(curves) > 1:
+        axes.legend(frameon=False, fontsize=9, loc="lower left", ncols=1 + (len(curves) > 6))
+    _numbers_at_risk(table, curves, colours, [tick for tick in axes.get_xticks() if 0 <= tick <= last])
     return figure
+
+
+def _numbers_at_risk(
+    axes: Axes, curves: Mapping[str, pd.DataFrame], colours: Sequence[str], ticks: Sequence[float]
+) -> None:
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labelbottom=False)
+    axes.set(ylim=(len(curves) - 0.5, -0.5))
+    axes.set_title("patients at risk", fontsize=8, loc="left")
+    axes.set_yticks(range(len(curves)), [*curves], fontsize=8)
+    for label, colour in zip(axes.get_yticklabels(), colours, strict=True):
+        label.set_color(colour)
+    for row, curve in enumerate(curves.values()):
+        for tick in ticks:
+            side = "left" if tick == ticks[0] else "center"
+            axes.text(tick, row, f"{_at_risk(curve, tick):,}", ha=side, va="center", fontsize=8)
 
 
 def _at_risk(curve: pd.DataFrame, time: float) -> int:

@@ -3,9 +3,10 @@
 Ogier du Terrail et al. 2022, "FLamby: datasets and benchmarks for cross-silo federated learning in realistic
 healthcare settings", arXiv:2210.04620: Harrell's C-index on the pooled test rows of six regions, mean and
 standard deviation over the seeds 42 to 46, computed from the files of their repository
-(github.com/owkin/FLamby, flamby/results/results_benchmark_fed_tcga_brca, August 2022). A linear Cox model of 39
-features as they are (age in years beside indicators), with the loss inside of batches of 8. Pooled and local
-models: Adam, step size .1, 30 epochs. Federated: 5 rounds of 100 local steps of SGD, all regions in every round, weights n_k.
+(github.com/owkin/FLamby, flamby/results/results_benchmark_fed_tcga_brca, August 2022). A linear Cox model of
+39 features as they are (age in years beside indicators), with the loss inside of batches of 8. Pooled and
+local models: Adam, step size .1, 30 epochs. Federated: 5 rounds of 100 local steps of SGD, all regions in
+every round, weights n_k.
 
 At these settings the published FedAvg has a standard deviation of .175: with ages of 26 to 90, steps of .1 do
 not converge. The initial values are not published; they are drawn anew from the same distribution. Below the

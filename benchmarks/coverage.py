@@ -2,12 +2,15 @@
 
     python benchmarks/coverage.py
 
-The model that is judged predicts the true risks p, so that each hospital's true AUROC is known (the expected one
-of a large population of its patients). A replicate draws patients with replacement and their labels from p.
+The model that is judged predicts the true risks p, so that each hospital's true AUROC is known (the expected
+one of a large population of its patients). A replicate draws patients with replacement and their labels from
+p.
 
-- AUROC of a hospital of 20, 100 and 1000 rows: all samples with both classes, and those with at least 5 rows of
+- AUROC of a hospital of 20, 100 and 1000 rows: all samples with both classes, and those with at least 5 rows
+of
   each (those that count in the worst, the range and the random-effects mean).
-- Random-effects mean of 10, 30 and 100 hospitals drawn from a population of them, and the prediction interval of
+- Random-effects mean of 10, 30 and 100 hospitals drawn from a population of them, and the prediction interval
+of
   one more; beside it the pooled plain logits of the same samples.
 - A default run of 1000 hospitals with 20 evaluations, and its metrics with intervals, without compiling.
 """
@@ -61,7 +64,8 @@ def rounded(value: Any) -> Any:
 
 def measure(preset: str) -> dict[str, Any]:
     """The coverage of all intervals on hospitals of a preset."""
-    data = jaxfed.data.synthetic_ehr(HOSPITALS, preset=preset, sizes=[PATIENTS] * HOSPITALS, split=None, seed=3)
+    sizes = [PATIENTS] * HOSPITALS
+    data = jaxfed.data.synthetic_ehr(HOSPITALS, preset=preset, sizes=sizes, split=None, seed=3)
     p = data.truth["p"].reshape(HOSPITALS, PATIENTS)
     truth = np.array([oracle_auroc(risks) for risks in p])
     logits = np.log(truth / (1 - truth))
@@ -142,11 +146,12 @@ def of_pooled(p: np.ndarray, logits: np.ndarray, k: int, n: int, least: int) -> 
         "replicates": int(enough.sum()),
     }  # fmt: skip
     for name, found in (("linearised", ours), ("plain logits", plain)):
+        inside = (found.prediction_low <= new) & (new <= found.prediction_high)
         record[name] = {
             "coverage": ((found.low <= mean) & (mean <= found.high))[enough].mean(),
             "bias": found.mean[enough].mean() - mean,
             "tau": found.tau[enough].mean(),
-            "prediction_coverage": ((found.prediction_low <= new) & (new <= found.prediction_high))[enough].mean(),
+            "prediction_coverage": inside[enough].mean(),
         }
     return record
 

@@ -95,16 +95,17 @@ def test_threshold(run, result):
 
 
 def test_curves(result):
-    calibration = result.calibration("all", points=5)
+    calibration = result.calibration("all")
     assert [*calibration] == ["hospital", "kind", "predicted", "observed", "low", "high", "rows"]
     assert [*calibration["hospital"].unique()] == ["(pooled)", "cleveland", "hungary", "va"]
     bins = calibration[calibration["kind"] == "bins"].groupby("hospital")["rows"].sum()
     assert bins["(pooled)"] == result.pooled["rows"].iloc[0]
     assert bins["va"] == 45
-    curve = result.decision_curve([0.2, 0.5], hospitals="va")
+    curve = result.decision_curve(hospitals="all")
     assert [*curve] == ["hospital", "threshold", "net_benefit", "low", "high", "treat_all", "treat_none"]
     benefit = curve.set_index(["hospital", "threshold"])["net_benefit"]
-    assert benefit["va", 0.5] == pytest.approx(result.hospitals.loc["va", "net_benefit"], abs=1e-6)
+    assert len(benefit) == 4 * 99
+    assert benefit.loc["va"].iloc[49] == pytest.approx(result.hospitals.loc["va", "net_benefit"], abs=1e-6)
 
 
 def test_subgroups(heart, result):

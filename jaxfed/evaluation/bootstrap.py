@@ -1,9 +1,9 @@
 """The cluster bootstrap: hospitals are drawn anew, then the patients in each, for any metric.
 
-A replicate has C places; each takes a hospital, with replacement, and draws as many of its rows as it has, with
-replacement (Davison and Hinkley 1997, 3.8). A hospital that is drawn twice has two draws of patients. The rows
-of a replicate are gathered into a flat store like the hospitals' own, so that a metric of segments sees nothing
-new; replicates run under ``vmap``, some at a time.
+A replicate has C places; each takes a hospital, with replacement, and draws as many of its rows as it has,
+with replacement (Davison and Hinkley 1997, 3.8). A hospital that is drawn twice has two draws of patients.
+The rows of a replicate are gathered into a flat store like the hospitals' own, so that a metric of segments
+sees nothing new; replicates run under ``vmap``, some at a time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Decisions at a threshold: sensitivity and its kin, net benefit, and a threshold that hospitals choose together.
+"""Decisions at a threshold: sensitivity, F1, net benefit, and a threshold that hospitals choose together.
 
     net benefit(t) = TP / n - FP / n * t / (1 - t)          treat all: the same with every row called positive
 

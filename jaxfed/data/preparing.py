@@ -80,8 +80,8 @@ def prepare(
 
     Args:
         df, hospital, label, time, event, features, drop, patient, row_weights, split, seed, missing, task,
-            classes, name: as in :func:`~jaxfed.data.frame.from_frame`; the codes ``missing`` are looked for in
-            all columns.
+            classes, name: as in :func:`~jaxfed.data.frame.from_frame`; the codes ``missing`` are looked for
+            in all columns.
         categories: further columns that are one-hot, such as numbers that are codes; or ``{column: levels}``
             with the levels that get a feature, None for those that are frequent enough.
         ordinal: ``{column: levels}`` from low to high; None for the columns whose pandas type is ordered.
@@ -258,8 +258,8 @@ def _like(
     lacking = [data.features[j] for j in np.flatnonzero(~np.isfinite(data.x).all(axis=0))]
     problems.check(
         not lacking,
-        f"{listed(lacking)} have missing values, and the other data were prepared with impute=None; drop these "
-        "rows, or prepare the other data with impute='median'",
+        f"{listed(lacking)} have missing values, and the other data were prepared with impute=None; drop "
+        "these rows, or prepare the other data with impute='median'",
     )
     return data.replace(steps=like.steps)
 

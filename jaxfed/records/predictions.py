@@ -77,3 +77,11 @@ class Predictions:
     def __repr__(self) -> str:
         counts = ", ".join(f"{(self.split == s).sum()} {SPLITS[s]}" for s in np.unique(self.split))
         return f"Predictions({len(self.hospitals)} hospitals, {self.task}, rows: {counts})"
+
+
+def with_model(p: Predictions) -> Predictions:
+    """The rows of hospitals that have a trained model: the outputs of the others are all NaN."""
+    known = ~np.isnan(p.outputs.reshape(len(p.y), -1)).all(1)
+    has = np.bincount(p.owner, known, minlength=len(p.hospitals)) > 0
+    rows = has[p.owner]
+    return dataclasses.replace(p, **{name: values[rows] for name, values in p.arrays().items()})

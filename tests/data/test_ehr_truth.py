@@ -165,6 +165,15 @@ def test_expected_concordance_is_the_double_sum_and_that_of_the_data():
     eta, (time, event) = data.truth["eta"], data.y.T
     measured = concordance_index_censored(event == 1, time, eta)[0]
     assert measured == pytest.approx(oracle_concordance(eta), abs=0.03)
+    table = truth_table(data)
+    assert list(table) == ["n", "events", "concordance"]
+    assert table.loc["(pooled)"].tolist() == [1500, event.sum(), oracle_concordance(eta)]
+
+
+def test_quantiles_stand_for_many_patients():
+    eta = np.random.default_rng(0).normal(size=8000)
+    whole = np.mean([oracle_concordance(part) for part in eta.reshape(40, 200)])
+    assert oracle_concordance(eta) == pytest.approx(whole, abs=0.003)
 
 
 @pytest.mark.parametrize(

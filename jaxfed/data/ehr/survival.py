@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from jaxfed.core.dataset import Dataset
-from jaxfed.core.errors import InvalidInput, Problems
+from jaxfed.core.errors import Problems
 from jaxfed.core.task import Task
 from jaxfed.core.tasks import SURVIVAL
 from jaxfed.data.ehr.checks import check_between, check_number
@@ -75,25 +75,6 @@ def synthetic_survival(
     time, uncensored = _times(dataset, shape, follow_up, seed)
     y = np.stack([time, dataset.y], axis=1).astype(np.float32)
     return dataset.replace(y=y, task=task, classes=(), truth={**dataset.truth, "time": uncensored})
-
-
-def oracle_concordance(eta: np.ndarray, censored: bool = True) -> float:
-    """Expected concordance (Harrell's C) of the true log hazard ratios ``eta [n]``; NaN below two patients.
-
-    Of a pair the event of i comes first with probability ``e_i / (e_i + e_j + c)``, ``e = exp(eta)``, where
-    c is 2 with the censoring of :func:`synthetic_survival` (a hazard of 1 for each of the two) and 0 without
-    any. The expectations of concordant and of comparable pairs are added up over all pairs, in O(n^2) steps.
-    """
-    e = np.exp(np.sort(np.asarray(eta, float)))
-    if e.ndim != 1:
-        raise InvalidInput(f"oracle_concordance: eta has shape {e.shape}; give [n]")
-    concordant = comparable = 0.0
-    for i in range(len(e) - 1):
-        later = e[i + 1 :]
-        seen = 1 / (e[i] + later + 2 * censored)
-        comparable += float((seen * (e[i] + later)).sum())
-        concordant += float((seen * np.where(later > e[i], later, (e[i] + later) / 2)).sum())
-    return concordant / comparable if len(e) > 1 else float("nan")
 
 
 def _times(dataset: Dataset, shape: float, follow_up: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

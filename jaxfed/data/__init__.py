@@ -1,6 +1,7 @@
 """Hospitals' data: from your own arrays and tables, loaders, partitioners, synthetic hospitals."""
 
 from jaxfed.data.arrays import from_arrays as from_arrays
+from jaxfed.data.check.check import check as check
 from jaxfed.data.examples import breast_cancer as breast_cancer
 from jaxfed.data.examples import digits as digits
 from jaxfed.data.examples import from_partition as from_partition

@@ -13,7 +13,18 @@ import pandas as pd
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.task import Task
-from jaxfed.data.check import copies, gaps, giveaways, outcome, reversal, roles, scales, sentinels, sites, texts
+from jaxfed.data.check import (
+    copies,
+    gaps,
+    giveaways,
+    outcome,
+    reversal,
+    roles,
+    scales,
+    sentinels,
+    sites,
+    texts,
+)
 from jaxfed.data.check import units as unit
 from jaxfed.data.check.facts import facts_of
 from jaxfed.data.check.finding import SEVERITIES, Finding, flags, merged
@@ -28,8 +39,8 @@ FINDERS = (sites, outcome, reversal, texts, roles, giveaways, copies, sentinels,
 class Check:
     """What a check has seen. ``print`` it, or ``save`` it as a page.
 
-    Nothing in it is known of fewer than ``minimum`` patients: smaller counts are ``<5``, smaller hospitals have
-    no name, medians are rounded, and extremes are not there. So it can be shown around.
+    Nothing in it is known of fewer than ``minimum`` patients: smaller counts are ``<5``, smaller hospitals
+    have no name, medians are rounded, and extremes are not there. So it can be shown around.
 
     Attributes:
         name: what the data are called.
@@ -113,8 +124,8 @@ def check(
     """Look at a table, or at a dataset, before training on it; nothing of it is changed.
 
     Args:
-        data: one row per patient or visit (:func:`~jaxfed.data.reading.read_table`), or a dataset, which knows
-            its hospitals and labels. Other arguments than ``minimum`` are for tables, and as in
+        data: one row per patient or visit (:func:`~jaxfed.data.reading.read_table`), or a dataset, which
+            knows its hospitals and labels. Other arguments than ``minimum`` are for tables, and as in
             :func:`~jaxfed.data.frame.from_frame`.
         hospital: column that says whose row it is.
         label: column to predict.
@@ -145,7 +156,7 @@ def check(
         survey = survey_dataset(data if name is None else data.replace(name=name), minimum)
     elif isinstance(data, pd.DataFrame) and len(data):
         for key, value in (("patient", patient), ("features", features), ("classes", classes)):
-            given |= {key: list(value) if key != "patient" else value} if value is not None else {}  # type: ignore[arg-type]
+            given |= {key: list(value) if key != "patient" else value} if value is not None else {}
         given |= {"drop": list(drop)} if len(drop) else {}
         given |= {"missing": list(missing)} if len(missing) else {}
         given |= {"task": task} if task is not None else {}

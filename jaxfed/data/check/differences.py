@@ -6,10 +6,10 @@ With ``w_h`` the share of the rows of hospital h:
     a feature     sum_h w_h |mean_h - mean| / sd                standardised mean differences
     missingness   sum_h w_h |share missing_h - share missing|   of a feature
 
-The reference deals all rows to hospitals of the same sizes at random (a permutation). Counts of classes and of
-missing values are then exactly multivariate hypergeometric; means are normal with the variance of drawing
-without replacement, ``sd^2 (1 / n_h - 1 / N)``. Values are clipped at their 1st and 99th percentile, so that a
-few large ones are not heterogeneity.
+The reference deals all rows to hospitals of the same sizes at random (a permutation). Counts of classes and
+of missing values are then exactly multivariate hypergeometric; means are normal with the variance of drawing
+without replacement, ``sd^2 (1 / n_h - 1 / N)``. Values are clipped at their 1st and 99th percentile, so that
+a few large ones are not heterogeneity.
 """
 
 from __future__ import annotations
@@ -144,5 +144,5 @@ def _means(
     weight = n[used] / N
     means = np.bincount(owner, value - value.mean(), C)[used] / n[used] / sd
     draws = rng.standard_normal((DRAWS, used.sum())) / np.sqrt(n[used])
-    draws -= (draws @ weight)[:, None]  # the mean of all rows is the same in every draw: 1 / n_h - 1 / N is left
+    draws -= (draws @ weight)[:, None]  # all rows have the same mean in every draw: 1 / n_h - 1 / N is left
     return float(weight @ np.abs(means)), np.abs(draws) @ weight

@@ -20,7 +20,7 @@ HIDDEN = "#d9d9d9"
 
 def labels_figure(hospitals: pd.DataFrame) -> Figure:
     """Share of the positive class in each hospital with its 95 % interval (Wilson 1927), in order."""
-    shown = hospitals[hospitals["prevalence"].notna()].sort_values("prevalence")
+    shown = hospitals[hospitals["prevalence"].notna()].sort_values(by="prevalence")
     rate = shown["prevalence"].to_numpy(float)
     n = shown["events"].to_numpy(float) / np.maximum(rate, 1e-12)
     n = np.where(rate > 0, n, shown["rows"].to_numpy(float))
@@ -41,7 +41,7 @@ def labels_figure(hospitals: pd.DataFrame) -> Figure:
 
 def differences_figure(table: pd.DataFrame, measure: str, axis: str) -> Figure:
     """Each column's difference between the hospitals, beside what chance does."""
-    rows = table.loc[measure].sort_values("seen")
+    rows = table[table.index.get_level_values(0) == measure].droplevel(0).sort_values(by="seen")
     figure, (axes,) = subplots(1, width=7.5, height=_height(len(rows)))
     place = np.arange(len(rows))
     axes.barh(place, rows["chance_high"], height=0.7, color=HIDDEN, label="by chance, in 97.5 % of draws")
@@ -61,7 +61,9 @@ def map_figure(table: pd.DataFrame, colours: str, limits: tuple[float, float], l
     import matplotlib as mpl
 
     rows, columns = table.shape
-    figure, (axes,) = subplots(1, width=float(np.clip(2.5 + 0.32 * columns, 5, 11)), height=_height(rows) + 0.6)
+    figure, (axes,) = subplots(
+        1, width=float(np.clip(2.5 + 0.32 * columns, 5, 11)), height=_height(rows) + 0.6
+    )
     scale = mpl.colormaps[colours].with_extremes(bad=HIDDEN)
     image = axes.imshow(table.to_numpy(float), cmap=scale, vmin=limits[0], vmax=limits[1], aspect="auto")
     axes.grid(False)
@@ -78,7 +80,7 @@ def away(medians: pd.DataFrame) -> pd.DataFrame:
     tenths of the middle one where that is more."""
     middle = medians.median()
     spread = (medians - middle).abs().median() * 1.4826
-    unit = np.maximum(spread, 0.1 * middle.abs())
+    unit = spread.clip(lower=0.1 * middle.abs())
     return (medians - middle) / unit.where(unit > 0, 1.0)
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.stats import rankdata
 
-from jaxfed.core.errors import listed
 from jaxfed.data.check.finding import Finding, dropping
-from jaxfed.data.check.sites import hospitals_text, named
 from jaxfed.data.check.survey import Survey
+from jaxfed.data.check.wording import columns_text, hospitals_text, named
 
 PERFECT = 0.99  # AUROC of one column, from which no measurement is that good
 ALIKE = 0.999  # correlation of ranks with a real label
@@ -33,7 +31,8 @@ def find(survey: Survey) -> Iterator[Finding]:
         if _separates(values[known], labels.y[known]):
             everywhere.append(name)
             continue
-        if not known.all() and _separates(np.isnan(values)[np.isfinite(labels.y)], labels.y[np.isfinite(labels.y)]):
+        labelled = np.isfinite(labels.y)
+        if not known.all() and _separates(np.isnan(values)[labelled], labels.y[labelled]):
             measured.append(name)
         elif labels.kind == "binary":
             sites = [c for c in range(len(survey.size)) if _separates_in(survey, c, values, known)]
@@ -42,14 +41,15 @@ def find(survey: Survey) -> Iterator[Finding]:
         what = "is the label with another name" if labels.kind == "regression" else f"AUROC {PERFECT} or more"
         yield Finding(
             "gives the label away", "problem",
-            f"columns {listed(everywhere)} nearly tell the label alone ({what}): known only after the event?",
+            columns_text(everywhere, "nearly tells", "nearly tell")
+            + f" the label alone ({what}): known only after the event?",
             tuple(everywhere), (), str(len(everywhere)), arguments=dropping(survey, everywhere),
         )  # fmt: skip
     if measured:
         yield Finding(
             "gives the label away", "problem",
-            f"whether columns {listed(measured)} are missing nearly tells the label (AUROC {PERFECT} or more): "
-            "filled in only after the event?",
+            "whether " + columns_text(measured, "is missing", "are missing")
+            + f" nearly tells the label (AUROC {PERFECT} or more): filled in only after the event?",
             tuple(measured), (), str(len(measured)), arguments=dropping(survey, measured),
         )  # fmt: skip
     for name, sites in somewhere.items():
@@ -63,6 +63,8 @@ def find(survey: Survey) -> Iterator[Finding]:
 
 def auroc(values: np.ndarray, positive: np.ndarray) -> float:
     """Probability that a positive has the larger value, ties counting half. Mann and Whitney 1947."""
+    from scipy.stats import rankdata  # type: ignore[import-untyped]
+
     n, p = len(values), int(positive.sum())
     if p in (0, n):
         return np.nan
@@ -71,6 +73,8 @@ def auroc(values: np.ndarray, positive: np.ndarray) -> float:
 
 def correlation(values: np.ndarray, y: np.ndarray) -> float:
     """Size of the correlation of ranks. Spearman 1904."""
+    from scipy.stats import rankdata
+
     a, b = rankdata(values), rankdata(y)
     if a.std() == 0 or b.std() == 0:
         return 0.0

@@ -1,4 +1,5 @@
-"""Medians and spreads of every feature in every hospital, and the features whose hospitals fall into groups."""
+"""Medians and spreads of every feature in every hospital, and the features whose hospitals fall into
+groups."""
 
 from __future__ import annotations
 
@@ -22,7 +23,6 @@ class Quartiles:
     median: np.ndarray
     high: np.ndarray
     ninetieth: np.ndarray
-    known: np.ndarray  # how many values
 
     @property
     def deviation(self) -> np.ndarray:
@@ -46,4 +46,5 @@ def quartiles(survey: Survey) -> Quartiles:
                 above = min(below + 1, n - 1)
                 value = rows[below, columns] * (1 - place % 1) + rows[above, columns] * (place % 1)
                 found[k, c, columns] = value
-    return Quartiles(*found, known=known)
+    tenth, low, median, high, ninetieth = found
+    return Quartiles(tenth, low, median, high, ninetieth)

@@ -9,8 +9,8 @@ import numpy as np
 from jaxfed.core.errors import listed
 from jaxfed.data.check.disclosure import count_text
 from jaxfed.data.check.finding import Finding
-from jaxfed.data.check.sites import hospitals_text, named
 from jaxfed.data.check.survey import Survey
+from jaxfed.data.check.wording import hospitals_text, named, rows_of
 from jaxfed.data.labels import MANY
 
 EVENTS = 5  # fewer events, or fewer patients without one, give no AUROC worth a number
@@ -50,7 +50,8 @@ def _amounts(survey: Survey) -> Iterator[Finding]:
     if not survey.labels.said:
         yield Finding(
             "label coding", "problem",
-            f"label {survey.label!r} has more than {MANY} different values, or some that are not whole: amounts?",
+            f"label {survey.label!r} has more than {MANY} different values, or some that are not whole: "
+            "amounts?",
             (survey.label,), arguments={"task": "regression"},
         )  # fmt: skip
 
@@ -70,7 +71,9 @@ def _coding(survey: Survey, shown: list[str]) -> Finding:
             statement=f"df[{column!r}].value_counts()",
         )  # fmt: skip
     if len(shown) == 2:
-        text += f"; of classes= the last is the positive one, here {shown[-1]!r}: exchange them if that is wrong"
+        text += (
+            f"; of classes= the last is the positive one, here {shown[-1]!r}: exchange them if that is wrong"
+        )
     return Finding("label coding", "problem", text, (column,), arguments={"classes": shown})
 
 
@@ -89,16 +92,17 @@ def _differ(survey: Survey, levels: np.ndarray) -> Finding | None:
     if survey.labels.kind != "multiclass" or K > 4 or len(kinds) < 2 or not few:
         return None
     usual = max(kinds, key=lambda pair: sum(survey.size[kinds[pair]]))
-    column, hospital = survey.label, survey.hospital
+    column = survey.label
     told, typed = [], []
     for pair, numbers in kinds.items():
         told.append(f"{hospitals_text(survey, numbers)}: {' and '.join(repr(names[k]) for k in pair)}")
-        sites = list(named(survey, numbers))
-        if pair != usual and sites:
+        if pair != usual and named(survey, numbers):
             change = {_value(survey, k): _value(survey, to) for k, to in zip(pair, usual, strict=True)}
-            rows = f"df[{hospital!r}].astype(str).isin({sites!r}), {column!r}"
-            typed.append(f"df.loc[{rows}] = df.loc[{rows}].replace({change!r})")
-    others = tuple(site for pair, numbers in kinds.items() if pair != usual for site in named(survey, numbers))
+            changed = f"df[{column!r}].mask({rows_of(survey, numbers)}, df[{column!r}].replace({change!r}))"
+            typed.append(f"df[{column!r}] = {changed}")
+    others = tuple(
+        site for pair, numbers in kinds.items() if pair != usual for site in named(survey, numbers)
+    )
     return Finding(
         "labels differ", "problem", f"hospitals code label {column!r} differently: {'; '.join(told)}",
         (column,), others, str(len(others)), statement="\n".join(typed),
@@ -126,8 +130,9 @@ def _events(survey: Survey) -> Iterator[Finding]:
     if len(strange):
         yield Finding(
             "one class", "caution",
-            f"{hospitals_text(survey, strange.tolist())} have labels of one class only, which so many rows would "
-            "not have by chance: are the labels of the others coded alike, or is this a part of the patients?",
+            f"{hospitals_text(survey, strange.tolist())} have labels of one class only, which so many rows "
+            "would not have by chance: are the labels of the others coded alike, or is this a part of the "
+            "patients?",
             (column,), named(survey, strange.tolist()), str(len(strange)),
             statement=f"df.groupby({survey.hospital!r})[{column!r}].value_counts()",
         )  # fmt: skip
@@ -135,8 +140,8 @@ def _events(survey: Survey) -> Iterator[Finding]:
     if len(few):
         yield Finding(
             "few events", "note",
-            f"{len(few)} of {len(rows)} hospitals have fewer than {EVENTS} patients of one of the two classes: an "
-            "AUROC of them alone says little, or is undefined; report the pooled one beside it, and give tests more "
-            "rows",
+            f"fewer than {EVENTS} patients of one of the two classes in {len(few)} of {len(rows)} "
+            "hospitals: an AUROC of one of them says little, or is undefined; report the pooled one beside "
+            "it, and give tests more rows",
             (column,), named(survey, few.tolist()), str(len(few)), arguments={"split": (0.6, 0.0, 0.4)},
         )  # fmt: skip

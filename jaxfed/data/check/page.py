@@ -37,7 +37,9 @@ def page_of(check: Check) -> Page:
 
 def brief_of(check: Check) -> Page:
     """Summary and findings alone."""
-    page = Page(f"Check of {check.name}", f"No value or count of fewer than {check.minimum} patients is shown.")
+    page = Page(
+        f"Check of {check.name}", f"No value or count of fewer than {check.minimum} patients is shown."
+    )
     box = page.box("In short", "summary")
     counts = check.count()
     number = [f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in counts.items() if n]
@@ -61,8 +63,8 @@ def _together(page: Page, check: Check) -> None:
         return
     part = page.section("All of it together")
     part.text(
-        "What the findings propose, in one place. Look at each of them first: whether a column is known before the "
-        "event, or a value means that it is missing, is for those to say who know the data."
+        "What the findings propose, in one place. Look at each of them first: whether a column is known "
+        "before the event, or a value means that it is missing, is for those to say who know the data."
     )
     statements = [finding.statement for finding in check.findings if finding.statement]
     if statements:
@@ -79,12 +81,14 @@ def _hospitals(part: Section, check: Check) -> None:
         shown["events"] = [f"<{check.minimum}" if pd.isna(n) else f"{n:,}" for n in table["events"]]
     whole = len(check.tables["hospitals"])
     note = f" The {LARGEST} largest of {whole}." if whole > LARGEST else ""
-    shares = {name: ".1%" for name in table.columns if name in ("prevalence", "missing") or name.startswith("label ")}
-    part.table(shown, f"Hospitals with at least {check.minimum} patients.{note}", formats=shares)
+    parts = [name for name in table.columns if name in ("prevalence", "missing") or "label " in name]
+    part.table(
+        shown, f"Hospitals with at least {check.minimum} patients.{note}", formats=dict.fromkeys(parts, ".1%")
+    )
     if "events" in table and table["events"].isna().any():
         part.text(
-            f"Where either class has fewer than {check.minimum} patients, events are shown as <{check.minimum}, "
-            "whichever class it is, and the prevalence is left out."
+            f"Where either class has fewer than {check.minimum} patients, events are shown as "
+            f"<{check.minimum}, whichever class it is, and the prevalence is left out."
         )
 
 
@@ -102,7 +106,9 @@ def _differences(part: Section, check: Check, measure: str, axis: str) -> None:
     written = written.rename(
         columns={"chance": "by chance", "chance_high": "by chance, 97.5 %", "beyond_chance": "beyond chance"}
     )
-    written.index = pd.Index([f"{name}: {column}" if measure == "labels" else column for name, column in rows.index])
+    written.index = pd.Index(
+        [f"{name}: {column}" if measure == "labels" else column for name, column in rows.index]
+    )
     form = dict.fromkeys(("seen", "by chance", "by chance, 97.5 %"), ".3f")
     part.table(written, "How different the hospitals are, beside what sampling alone does", formats=form)
 
@@ -115,10 +121,12 @@ def _features(part: Section, check: Check) -> None:
         part.figure(
             map_figure(away(known), "PuOr", (-8, 8), "distance from the middle hospital"),
             "A map of hospitals and features, coloured by how far a hospital's median is from the middle one",
-            "Medians of hospitals. A distance of 1 is a deviation between hospitals, or a tenth of the median. Dark "
-            "cells are far away: another unit, another way of measuring, or other patients.",
+            "Medians of hospitals. A distance of 1 is a deviation between hospitals, or a tenth of the "
+            "median. Dark cells are far away: another unit, another way of measuring, or other patients.",
         )  # fmt: skip
-    part.table(_summary(check), "Medians of hospitals, rounded: the lowest, the middle and the highest hospital")
+    part.table(
+        _summary(check), "Medians of hospitals, rounded: the lowest, the middle and the highest hospital"
+    )
 
 
 def _summary(check: Check) -> pd.DataFrame:
@@ -132,7 +140,9 @@ def _summary(check: Check) -> pd.DataFrame:
         }
     )
     missing = check.tables["missing"]
-    table["missing, middle hospital"] = [f"{share:.1%}" if pd.notna(share) else "–" for share in missing.median()]
+    table["missing, middle hospital"] = [
+        f"{share:.1%}" if pd.notna(share) else "–" for share in missing.median()
+    ]
     return table
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from jaxfed.data.check.finding import Finding
-from jaxfed.data.check.sites import hospitals_text, named
 from jaxfed.data.check.survey import Survey
+from jaxfed.data.check.wording import hospitals_text, named, rows_of
 
 ENOUGH = 20  # patients of each class
 FAR = 6.0  # standard errors, of correlated features too
@@ -46,17 +46,16 @@ def find(survey: Survey) -> Iterator[Finding]:
         if projection < -0.5 * length and projection < -FAR * np.sqrt((1 / count[:, c]).sum()):
             exchanged.append(int(c))
     if exchanged and 2 * len(exchanged) < enough.sum() + 1:
-        names = list(named(survey, exchanged))
         column = survey.label
-        rows = f"df[{survey.hospital!r}].astype(str).isin({names!r}), {column!r}"
         zero, one = labels.levels[:2]
-        change = {zero: one, one: zero} if labels.text else {float(zero): float(one), float(one): float(zero)}
+        change = {zero: one, one: zero} if labels.text else {int(zero): int(one), int(one): int(zero)}
         yield Finding(
             "labels exchanged", "problem",
-            f"in {hospitals_text(survey, exchanged)} all features point to the other class than elsewhere: are "
-            f"{zero!r} and {one!r} exchanged there?",
-            (column,), tuple(names), str(len(exchanged)),
-            statement=f"df.loc[{rows}] = df.loc[{rows}].replace({change!r})",
+            f"in {hospitals_text(survey, exchanged)} all features point to the other class than elsewhere: "
+            f"are {zero!r} and {one!r} exchanged there?",
+            (column,), named(survey, exchanged), str(len(exchanged)),
+            statement=f"df[{column!r}] = df[{column!r}].mask({rows_of(survey, exchanged)}, "
+            f"df[{column!r}].replace({change!r}))",
         )  # fmt: skip
 
 
@@ -69,6 +68,8 @@ def _sums(survey: Survey, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """``[C, d]`` sums of the values of rows in ``mask``, and how many there are."""
     owner, x = survey.owner[mask], survey.x[mask]
     known = np.isfinite(x)
-    sums = [np.bincount(owner, np.where(k, v, 0), len(survey.size)) for v, k in zip(x.T, known.T, strict=True)]
+    sums = [
+        np.bincount(owner, np.where(k, v, 0), len(survey.size)) for v, k in zip(x.T, known.T, strict=True)
+    ]
     counts = [np.bincount(owner, k, len(survey.size)) for k in known.T]
     return np.stack(sums, 1), np.stack(counts, 1)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from jaxfed.core.errors import listed
-from jaxfed.data.check.finding import Finding, dropping
+from jaxfed.data.check.finding import Finding, Severity, dropping
 from jaxfed.data.check.survey import Survey
+from jaxfed.data.check.wording import columns_text
 from jaxfed.data.lookalikes import ENOUGH, PATIENT, all_differ, is_weight
 
 DAYS = (19000101, 21001231)  # dates written as whole numbers
@@ -20,32 +20,47 @@ CHECKED = 10_000  # values that are read as dates
 def find(survey: Survey) -> Iterator[Finding]:
     """A finding for all columns of a kind."""
     kinds: dict[str, list[str]] = {}
-    for name, values in zip(survey.features, survey.x.T, strict=True):
-        kind = _kind(name, values[np.isfinite(values)], survey.patient is not None)
-        if kind is not None:
-            kinds.setdefault(kind, []).append(name)
-    words = {
-        "id": ("problem", "differ in every row and look like ids"),
-        "date": ("problem", "look like dates or times, which a model would take for amounts"),
-        "weight": ("caution", "look like weights of rows, and are features here"),
-        "constant": ("caution", "have one value only"),
-        "empty": ("problem", "have no value at all"),
+    for name, kind in roles_of(survey).items():
+        kinds.setdefault(kind, []).append(name)
+    words: dict[str, tuple[Severity, str, str]] = {
+        "id": (
+            "problem",
+            "differs in every row and looks like an id",
+            "differ in every row and look like ids",
+        ),
+        "date": (
+            "problem",
+            "looks like dates or times",
+            "look like dates or times",
+        ),
+        "weight": ("caution", "looks like weights of rows", "look like weights of rows"),
+        "constant": ("caution", "has one value only", "have one value only"),
+        "empty": ("problem", "has no value at all", "have no value at all"),
     }
-    for kind, (severity, what) in words.items():
+    for kind, (severity, one, several) in words.items():
         if kind in kinds:
             columns = kinds[kind]
             yield Finding(
-                kind, severity, f"columns {listed(columns)} {what}", tuple(columns), (), str(len(columns)),  # type: ignore[arg-type]
+                kind, severity, columns_text(columns, one, several), tuple(columns), (), str(len(columns)),
                 arguments=dropping(survey, columns),
             )  # fmt: skip
     if "patient" in kinds:
         name = kinds["patient"][0]
         yield Finding(
             "patient", "problem",
-            f"column {name!r} looks like the number of a patient, who may have several rows; all of them belong in "
-            "the same part of the split",
+            f"column {name!r} looks like the number of a patient, who may have several rows; all of them "
+            "belong in the same part of the split",
             (name,), arguments={"patient": name},
         )  # fmt: skip
+
+
+def roles_of(survey: Survey) -> dict[str, str]:
+    """``{feature: kind}`` of those that are not measurements."""
+    kinds = {
+        name: _kind(name, values[np.isfinite(values)], survey.patient is not None)
+        for name, values in zip(survey.features, survey.x.T, strict=True)
+    }
+    return {name: kind for name, kind in kinds.items() if kind is not None}
 
 
 def _kind(name: str, values: np.ndarray, patients: bool) -> str | None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jaxfed.core.errors import listed
 from jaxfed.data.check.finding import Finding
 from jaxfed.data.check.survey import Survey
 
@@ -27,9 +26,9 @@ def find(survey: Survey) -> Iterator[Finding]:
                     codes.setdefault(code, []).append(name)
     for code, columns in sorted(codes.items()):
         rows = [int((survey.x[:, survey.features.index(name)] == code).sum()) for name in columns]
-        told = listed([f"{name} ({count:,})" for name, count in zip(columns, rows, strict=True)])
+        told = ", ".join(f"{name!r} ({count:,} rows)" for name, count in zip(columns[:8], rows, strict=False))
         why = "below all other values by far" if code == 0 else "apart from all other values"
-        text = f"{code} stands in {told.replace(chr(39), '')} rows, {why}: does it mean that the value is missing?"
+        text = f"{code} stands in {told}, {why}: does it mean that the value is missing?"
         arguments, statement = {"missing": [code]}, ""
         legitimate = [
             name

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from jaxfed.core.errors import listed
 from jaxfed.data.check.disclosure import count_text
 from jaxfed.data.check.finding import Finding
 from jaxfed.data.check.survey import Survey
+from jaxfed.data.check.wording import hospitals_text, named
 from jaxfed.data.ids import alike, written
 
 SMALL = 20  # rows, of which 70 % train: a median hospital below that has next to nothing to test on
@@ -22,13 +22,15 @@ def find(survey: Survey) -> Iterator[Finding]:
     if survey.homeless:
         count = count_text(survey.homeless, minimum)
         yield Finding(
-            "no hospital", "problem", f"column {column!r} is missing in {count} rows, which belong to no hospital",
+            "no hospital", "problem", f"column {column!r} is missing in {count} rows, which belong to no "
+            "hospital",
             (column,), (), count, statement=f"df = df.dropna(subset=[{column!r}])",
         )  # fmt: skip
     if survey.two_types:
         yield Finding(
             "ids of two types", "problem",
-            f"some ids in {column!r} are a number in one row and text in another, and may or may not be the same",
+            f"some ids in {column!r} are a number in one row and text in another, and may or may not be the "
+            "same",
             (column,), (), count_text(survey.two_types, 1),
             statement=f"df[{column!r}] = df[{column!r}].astype(str)",
         )  # fmt: skip
@@ -38,33 +40,18 @@ def find(survey: Survey) -> Iterator[Finding]:
         shown = f"fewer than {minimum}" if median < minimum else str(median)
         yield Finding(
             "small hospitals", "caution",
-            f"half of the {len(survey.size)} hospitals have {shown} rows or less: is {column!r} the column of the "
-            "hospitals? A test share of so few rows measures nothing",
+            f"half of the {len(survey.size)} hospitals have {shown} rows or less: is {column!r} the column "
+            "of the hospitals? A test share of so few rows measures nothing",
             (column,), arguments={"split": (0.5, 0.0, 0.5)},
         )  # fmt: skip
     largest = int(survey.size.argmax())
     if len(survey.size) > 1 and survey.size[largest] >= NEARLY_ALL * survey.size.sum():
         yield Finding(
             "one hospital", "caution",
-            f"{hospitals_text(survey, [largest])} has {NEARLY_ALL:.0%} of the rows or more; the others hardly "
-            "count in an average over patients",
+            f"{hospitals_text(survey, [largest])} has {NEARLY_ALL:.0%} of the rows or more; the others "
+            "hardly count in an average over patients",
             (column,), named(survey, [largest]), statement="jaxfed.algorithms.FedAvg(weighting='uniform')",
         )  # fmt: skip
-
-
-def named(survey: Survey, numbers: Sequence[int]) -> tuple[str, ...]:
-    """Names of those of the hospitals that have enough patients."""
-    enough = survey.named
-    return tuple(survey.hospitals[c] for c in numbers if enough[c])
-
-
-def hospitals_text(survey: Survey, numbers: Sequence[int]) -> str:
-    """``hospitals 'A', 'B' and 3 of fewer than 5 patients``."""
-    names = named(survey, numbers)
-    small = len(numbers) - len(names)
-    few = f"{small} of fewer than {survey.minimum} patients" if small else ""
-    what = "hospital" if len(numbers) == 1 else "hospitals"
-    return f"{what} {' and '.join(part for part in (listed(names, 6), few) if part)}"
 
 
 def _alike(survey: Survey) -> Iterator[Finding]:
@@ -85,7 +72,8 @@ def _alike(survey: Survey) -> Iterator[Finding]:
     yield Finding(
         "names alike", "problem",
         "; ".join(" and ".join(map(written, group)) for group in groups[:5])
-        + " differ only in case, spaces, the form of accents or leading zeros, and are different hospitals here",
+        + " differ only in case, spaces, the form of accents or leading zeros, and are different hospitals "
+        "here",
         (column,), tuple(name for group in groups for name in group), str(len(groups)),
         statement=f"df[{column!r}] = df[{column!r}].replace({change!r})",
     )  # fmt: skip

@@ -31,6 +31,7 @@ class Survey:
         whole: ``[d]`` whether all values of a feature are whole numbers.
         texts: features that are not numbers, or not all of them, ``{name: (kind, column)}``.
         hospitals: names, in the order of their first row.
+        ids: the same as they stand in the table.
         size: ``[C]`` rows.
         labels: what is predicted, row by row.
         patients: ``[N]`` numbers of the patients; None where each row is one.
@@ -49,6 +50,7 @@ class Survey:
     x: np.ndarray
     texts: Mapping[str, tuple[str, pd.Series]]
     hospitals: tuple[str, ...]
+    ids: tuple[Any, ...]
     size: np.ndarray
     labels: Labels
     patients: np.ndarray | None
@@ -107,7 +109,9 @@ def survey_frame(
     ids, mixed = id_texts(df[hospital])
     lost = np.array([text is None for text in ids])
     if lost.all():
-        raise InvalidInput(f"check: column {hospital!r} is empty; name the column of the hospitals, hospital=")
+        raise InvalidInput(
+            f"check: column {hospital!r} is empty; name the column of the hospitals, hospital="
+        )
     code, names = pd.factorize(np.array(ids, object)[~lost])
     order = np.flatnonzero(~lost)[np.argsort(code, kind="stable")]
     table = df.iloc[order]
@@ -137,6 +141,7 @@ def survey_frame(
         x=_finite(np.stack(x, axis=1)) if x else np.zeros((len(table), 0)),
         texts=texts,
         hospitals=tuple(names),
+        ids=tuple(df[hospital].iloc[np.flatnonzero(~lost)[np.unique(code, return_index=True)[1]]].tolist()),
         size=np.bincount(code, minlength=len(names)),
         labels=read_labels(target, task, classes),
         patients=None if patient is None else pd.factorize(np.array(id_texts(table[patient])[0], object))[0],
@@ -160,6 +165,7 @@ def survey_dataset(data: Dataset, minimum: int) -> Survey:
         x=_finite(x),
         texts={},
         hospitals=data.hospitals,
+        ids=data.hospitals,
         size=np.asarray(data.size),
         labels=given_labels(data),
         patients=None if data.patients is None else pd.factorize(data.patients)[0],
@@ -186,7 +192,11 @@ def _choose(
         if isinstance(column, str):
             raise InvalidInput(f"check: {argument}={column!r}: give a list, as [{column!r}]")
     problems.check(len({*names}) == len(names), "columns are given twice; rename them")
-    roles = [("hospital", hospital), ("label", label), *([("patient", patient)] if patient is not None else [])]
+    roles = [
+        ("hospital", hospital),
+        ("label", label),
+        *([("patient", patient)] if patient is not None else []),
+    ]
     for role, column in [*roles, *(("feature", f) for f in features or ()), *(("drop", f) for f in drop)]:
         if column not in df.columns:
             problems.add(f"no {role} column {column!r}; {did_you_mean(column, names)}")

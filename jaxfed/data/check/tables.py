@@ -12,7 +12,7 @@ from jaxfed.data.check.survey import Survey
 
 
 def tables_of(survey: Survey, spread: Quartiles) -> dict[str, pd.DataFrame]:
-    """``hospitals``, ``missing``, ``medians``, ``differences``; see :class:`~jaxfed.data.check.check.Check`."""
+    """The tables of :class:`~jaxfed.data.check.check.Check`."""
     index = pd.Index([name for name, named in zip(survey.hospitals, survey.named, strict=True) if named])
     index.name = survey.hospital
     columns = pd.Index(survey.features)
@@ -53,7 +53,7 @@ def _hospitals(survey: Survey) -> pd.DataFrame:
         gone = np.isnan(survey.x)
         counts = np.bincount(survey.owner, gone.sum(1), len(survey.size)).astype(int)
         table["missing"] = shares(counts, survey.size * survey.x.shape[1], minimum)[named]
-        never = [int(gone[survey.rows(c)].all(0).sum()) for c in np.flatnonzero(named)]
+        never = [int(gone[survey.rows(int(c))].all(0).sum()) for c in np.flatnonzero(named)]
         table["features without values"] = never
     return table
 
@@ -70,7 +70,9 @@ def _missing(survey: Survey) -> np.ndarray:
         gone = np.isnan(values)
         people = survey.people(gone), survey.people(~gone)
         few = [(count > 0) & (count < survey.minimum) for count in people]
-        columns.append(np.where(few[0] | few[1], np.nan, survey_rows(survey, gone) / np.maximum(survey.size, 1)))
+        columns.append(
+            np.where(few[0] | few[1], np.nan, survey_rows(survey, gone) / np.maximum(survey.size, 1))
+        )
     return np.stack(columns, 1) if columns else np.zeros((len(survey.size), 0))
 
 

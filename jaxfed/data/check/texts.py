@@ -47,7 +47,9 @@ def find(survey: Survey) -> Iterator[Finding]:
             text = f"column {name!r} holds text that is different in most rows: ids, or free text"
             yield find_one("id", text=text, arguments=dropping(survey, [name]))
         elif kind in ("codes", "bounds") and common:
-            yield find_one("missing codes" if kind == "codes" else kind, text=text, arguments={"missing": common})
+            yield find_one(
+                "missing codes" if kind == "codes" else kind, text=text, arguments={"missing": common}
+            )
         elif kind == "dates":
             text += ": leave it out, or make it a number, such as days since admission"
             yield find_one("date", text=text, arguments=dropping(survey, [name]))

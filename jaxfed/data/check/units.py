@@ -2,8 +2,8 @@
 
 Hospitals whose medians lie close together on a logarithmic scale are a group. Between two groups lies a gap
 of more than :data:`GAP` robust deviations of the patients of one hospital, which no difference in case mix
-that the generator's strongest preset makes comes near. The largest group is what the others are compared with.
-Features that are not positive (scores) are grouped by their spreads alone.
+that the generator's strongest preset makes comes near. The largest group is what the others are compared
+with. Features that are not positive (scores) are grouped by their spreads alone.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 from jaxfed.data.check.disclosure import rounded
 from jaxfed.data.check.finding import Finding
 from jaxfed.data.check.medians import POSITIVE, Quartiles
-from jaxfed.data.check.sites import hospitals_text, named
 from jaxfed.data.check.survey import Survey
+from jaxfed.data.check.wording import hospitals_text, named, rows_of
 
 GAP = 2.5  # deviations of the patients of a hospital
 LEAST = 1.8  # factor: smaller ones are not units but patients
@@ -84,7 +84,9 @@ def _factors(
     for group in others:
         factor = float(np.exp(np.median(place[group]) - np.median(place[usual])))
         here, there = (float(rounded(np.median(median[sites]))) for sites in (group, usual))
-        told = f"column {name!r}: in {hospitals_text(survey, group)} the median is {here:g}, elsewhere {there:g}"
+        told = (
+            f"column {name!r}: in {hospitals_text(survey, group)} the median is {here:g}, elsewhere {there:g}"
+        )
         if _is_fahrenheit(max(here, there), min(here, there)):
             text = f"{told}: degrees Fahrenheit and Celsius?"
             change = "({} - 32) / 1.8" if here > there else "{} * 1.8 + 32"
@@ -94,7 +96,7 @@ def _factors(
             text = f"{told}: a factor of about {max(factor, 1 / factor):.3g}"
             text += f" ({unit.what}: {unit.factor:g})?" if unit else "; another unit?"
             change = f"{{}} / {exact:g}" if factor > 1 else f"{{}} * {exact:g}"
-        yield _finding(survey, name, group, text, change)
+        yield _finding(survey, name, group, text, change, True)
 
 
 def _spreads(survey: Survey, name: str, spread: Quartiles, j: int) -> Iterator[Finding]:
@@ -111,10 +113,10 @@ def _spreads(survey: Survey, name: str, spread: Quartiles, j: int) -> Iterator[F
             continue  # a few more zeros, not a scale
         factor = float(rounded(np.exp(np.median(inner[group]) - np.median(inner[usual])), 2))
         text = (
-            f"column {name!r}: in {hospitals_text(survey, group)} values spread about {factor:g} times as wide as "
-            "elsewhere; another unit or scale?"
+            f"column {name!r}: in {hospitals_text(survey, group)} values spread about {factor:g} times as "
+            "wide as elsewhere; another unit or scale?"
         )
-        yield _finding(survey, name, group, text, f"{{}} / {factor:g}")
+        yield _finding(survey, name, group, text, f"{{}} / {factor:g}", False)
 
 
 def _groups(
@@ -139,11 +141,16 @@ def _unit(name: str, factor: float) -> Unit | None:
     return min(called or close, key=lambda unit: abs(np.log(unit.factor / factor)), default=None)
 
 
-def _finding(survey: Survey, name: str, group: Sequence[int], text: str, change: str) -> Finding:
-    names = list(named(survey, group))
-    rows = f"df[{survey.hospital!r}].astype(str).isin({names!r}), {name!r}"
+def _finding(
+    survey: Survey, name: str, group: Sequence[int], text: str, change: str, positive: bool
+) -> Finding:
+    column = f"df[{name!r}]"
+    before = f"{column} = pd.to_numeric({column}, errors='coerce')\n" if name in survey.texts else ""
+    rows = rows_of(survey, group)
+    if (survey.x[:, survey.features.index(name)] <= 0).any() and positive:  # codes stay what they are
+        rows = f"({rows}) & ({column} > 0)"
     return Finding(
-        "unit", "problem", text, (name,), tuple(names), str(len(group)),
-        statement=f"df.loc[{rows}] = {change.format(f'df.loc[{rows}]')}",
+        "unit", "problem", text, (name,), named(survey, group), str(len(group)),
+        statement=f"{before}{column} = {column}.mask({rows}, {change.format(column)})",
         option="--standardize local",
     )  # fmt: skip

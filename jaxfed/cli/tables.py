@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 import jaxfed
 from jaxfed.core.dataset import SPLITS
@@ -16,11 +17,9 @@ NAMES = ("synthetic", "heart", "breast-cancer", "digits")
 
 
 @dataclasses.dataclass(frozen=True)
-class TableOptions:
-    """Where the hospitals come from, and how a table of them is read."""
+class ColumnOptions:
+    """How a table is read, and what its columns are."""
 
-    data: str = "synthetic"
-    """synthetic, heart, breast-cancer, digits, or a table (.csv, .tsv, .csv.gz, .xlsx or .parquet)."""
     hospital: str = "site"
     """Column of a table that names the hospital."""
     label: str = "died"
@@ -37,18 +36,26 @@ class TableOptions:
     """Labels of a table in the order of the classes; of two the last is the positive one."""
     missing: tuple[str, ...] = ()
     """What means missing in a table, as ? or -9, beside empty fields and NA."""
-    impute: Literal["mean", "median", "zero", "flag", "none"] = "mean"
-    """What is put in place of missing values of a table; none refuses them."""
-    standardize: Literal["federated", "local", "none"] = "federated"
-    """Features of a table to mean 0 and deviation 1: over all hospitals, or each hospital by itself."""
-    split: tuple[str, ...] = ("0.7", "0.1", "0.2")
-    """Shares of training, validation and test rows of a table, or the column that says which is which."""
     sep: str | None = None
     """What separates columns of a text file, as ';'; seen from its first line where not given."""
     decimal: str = "."
     """Decimal mark of a text file: . or ,"""
     encoding: str | None = None
     """Encoding of a text file, as latin-1; UTF-8 where not given."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TableOptions(ColumnOptions):
+    """Where the hospitals come from, and how a table of them is read."""
+
+    data: str = "synthetic"
+    """synthetic, heart, breast-cancer, digits, or a table (.csv, .tsv, .csv.gz, .xlsx or .parquet)."""
+    impute: Literal["mean", "median", "zero", "flag", "none"] = "mean"
+    """What is put in place of missing values of a table; none refuses them."""
+    standardize: Literal["federated", "local", "none"] = "federated"
+    """Features of a table to mean 0 and deviation 1: over all hospitals, or each hospital by itself."""
+    split: tuple[str, ...] = ("0.7", "0.1", "0.2")
+    """Shares of training, validation and test rows of a table, or the column that says which is which."""
     seed: int = 0
     """Of the data, the initial model, cohorts and batches."""
 
@@ -81,17 +88,8 @@ def read(options: TableOptions) -> jaxfed.Dataset:
     if not path.suffix and not path.exists():
         tables = "a table (.csv, .xlsx, .parquet)"
         raise InvalidInput(f"--data {options.data}: give {', '.join(NAMES)}, or {tables}")
-    ids = [name for name in (options.hospital, options.patient) if name]
-    frame = jaxfed.data.read_table(
-        path,
-        ids=ids,
-        label=options.label,
-        sep=options.sep,
-        decimal=options.decimal,
-        encoding=options.encoding,
-    )
     hospitals = jaxfed.data.from_frame(
-        frame,
+        read_file(path, options),
         hospital=options.hospital,
         label=options.label,
         patient=options.patient,
@@ -106,6 +104,22 @@ def read(options: TableOptions) -> jaxfed.Dataset:
         name=path.stem,
     )
     return jaxfed.data.standardize(hospitals, options.standardize)
+
+
+def read_file(path: Path, options: ColumnOptions) -> pd.DataFrame:
+    """The table of a file.
+
+    Raises:
+        InvalidInput: it cannot be read so.
+    """
+    return jaxfed.data.read_table(
+        path,
+        ids=[name for name in (options.hospital, options.patient) if name],
+        label=options.label,
+        sep=options.sep,
+        decimal=options.decimal,
+        encoding=options.encoding,
+    )
 
 
 def _split(given: tuple[str, ...]) -> Any:

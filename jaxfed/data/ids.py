@@ -36,6 +36,10 @@ def as_text(ids: pd.Series, column: str, problems: Problems) -> np.ndarray:
 
 def id_texts(ids: pd.Series) -> tuple[list[str | None], list[str]]:
     """``[n]`` ids as text, None where there is none, and those that have several types."""
+    if pd.api.types.infer_dtype(ids) in ("string", "integer"):  # of one type: each different id once
+        code, different = pd.factorize(ids)
+        names = [*map(_written, different), None]
+        return [names[k] for k in code], []
     values = np.asarray(ids, dtype=object)
     texts = [_written(value) for value in values]
     kinds: dict[str | None, set[str]] = {}

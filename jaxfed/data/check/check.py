@@ -66,6 +66,15 @@ class Check:
         return merged([Finding("given", "note", "", arguments=self.given), *self.findings])
 
     @property
+    def code(self) -> str:
+        """All of it in Python, from the table ``df`` to the dataset ``hospitals``; look at each line."""
+        statements = [found.statement for found in self.findings if found.statement]
+        words = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        lines = [line for line in statements if line.startswith("df") and " = " in line]
+        lines.append(f"hospitals = jaxfed.data.from_frame(df, {words})")
+        return "\n".join([*lines, *(line for line in statements if line.startswith("hospitals"))])
+
+    @property
     def command(self) -> str:
         """The same as options of ``jaxfed run --data``."""
         return flags(self.arguments)
@@ -155,11 +164,10 @@ def check(
     if isinstance(data, Dataset):
         survey = survey_dataset(data if name is None else data.replace(name=name), minimum)
     elif isinstance(data, pd.DataFrame) and len(data):
-        for key, value in (("patient", patient), ("features", features), ("classes", classes)):
-            given |= {key: list(value) if key != "patient" else value} if value is not None else {}
-        given |= {"drop": list(drop)} if len(drop) else {}
-        given |= {"missing": list(missing)} if len(missing) else {}
-        given |= {"task": task} if task is not None else {}
+        lists = {"features": features, "drop": drop, "missing": missing, "classes": classes}
+        given = {"hospital": hospital, "label": label, "patient": patient, "task": task}
+        given = {key: value for key, value in given.items() if value is not None}
+        given |= {key: list(value) for key, value in lists.items() if value is not None and len(value)}
         survey = survey_frame(
             data, hospital, label, patient, features, drop, missing, task, classes, minimum, name or "table"
         )

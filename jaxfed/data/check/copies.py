@@ -13,6 +13,8 @@ from jaxfed.data.check.survey import Survey
 from jaxfed.data.check.wording import hospitals_text, named
 from jaxfed.data.lookalikes import find_repeats
 
+SHARE = 0.01  # of all rows, that is a problem
+
 
 def find(survey: Survey) -> Iterator[Finding]:
     """Findings about repeated rows, or patients in several hospitals."""
@@ -22,13 +24,13 @@ def find(survey: Survey) -> Iterator[Finding]:
     measured = np.array([name not in ids for name in survey.features], bool)
     repeats = find_repeats(np.ascontiguousarray(survey.x[:, measured]), survey.owner, survey.patients)
     # Columns in which rows differ that are the same otherwise.
-    beside = [*ids, *(name for name in survey.texts if name not in survey.features)]
+    beside = [*survey.left_out, *ids, *(name for name in survey.texts if name not in survey.features)]
     if repeats is None:
         return
     if repeats.within and survey.patients is None:
         count = count_text(repeats.within, survey.minimum)
         yield Finding(
-            "repeated rows", "problem",
+            "repeated rows", "problem" if repeats.within >= SHARE * len(survey.owner) else "caution",
             f"{count} rows repeat a row of their hospital: the same patient in training and test rows? Drop "
             "the copies, or name the column of the patients, patient=",
             (), (), count, statement=_dropping(beside),

@@ -11,6 +11,7 @@ from jaxfed.data.check.survey import Survey
 from jaxfed.data.check.wording import columns_text, hospitals_text, named
 
 PERFECT = 0.99  # AUROC of one column, from which no measurement is that good
+ELSEWHERE = 0.9  # AUROC in all other hospitals, for a column that gives the label away in some
 ALIKE = 0.999  # correlation of ranks with a real label
 ENOUGH = 20  # patients of each class, so that chance hardly ever separates them
 MOST = 10  # classes, each of which is compared with the rest
@@ -35,7 +36,7 @@ def find(survey: Survey) -> Iterator[Finding]:
         if not known.all() and _separates(np.isnan(values)[labelled], labels.y[labelled]):
             measured.append(name)
         elif labels.kind == "binary":
-            sites = [c for c in range(len(survey.size)) if _separates_in(survey, c, values, known)]
+            sites = _only_in(survey, values, known)
             somewhere |= {name: sites} if sites else {}
     if everywhere:
         what = "is the label with another name" if labels.kind == "regression" else f"AUROC {PERFECT} or more"
@@ -88,7 +89,7 @@ def _separates(values: np.ndarray, y: np.ndarray) -> bool:
         return False
     for k in classes[-1:] if len(classes) == 2 else classes:
         positive = y == k
-        if min(positive.sum(), (~positive).sum()) < ENOUGH:
+        if min(positive.sum(), (~positive).sum()) < ENOUGH or not _may_separate(values, positive):
             continue
         area = auroc(values, positive)
         if max(area, 1 - area) >= PERFECT:
@@ -96,6 +97,23 @@ def _separates(values: np.ndarray, y: np.ndarray) -> bool:
     return False
 
 
-def _separates_in(survey: Survey, c: int, values: np.ndarray, known: np.ndarray) -> bool:
-    rows = survey.rows(c)
-    return _separates(values[rows][known[rows]], survey.labels.y[rows][known[rows]])
+def _may_separate(values: np.ndarray, positive: np.ndarray) -> bool:
+    """Without sorting: half of the positives are below their median, so the area is at most ``(1 + f) / 2``
+    where ``f`` is the share of the others below it."""
+    middle, others = np.median(values[positive]), values[~positive]
+    below = float((others < middle).mean() + (others == middle).mean() / 2)
+    return max(below, 1 - below) >= 2 * PERFECT - 1 - 1e-9
+
+
+def _only_in(survey: Survey, values: np.ndarray, known: np.ndarray) -> list[int]:
+    """Hospitals where the values separate the classes, if they do not do nearly so in all others."""
+    y, sites = survey.labels.y, []
+    for c in range(len(survey.size)):
+        rows = survey.rows(c)
+        if _separates(values[rows][known[rows]], y[rows][known[rows]]):
+            sites.append(c)
+    rest = known & ~np.isin(survey.owner, sites)
+    if not sites or not 0 < survey.labels.positive[rest].mean() < 1:
+        return []
+    area = auroc(values[rest], survey.labels.positive[rest])
+    return sites if max(area, 1 - area) < ELSEWHERE else []

@@ -50,7 +50,8 @@ def brief_of(check: Check) -> Page:
         part.text("Nothing.")
     for count, finding in enumerate(check.findings, 1):
         inner = part.box(f"{count}. {finding.severity.capitalize()}: {finding.kind}", finding.severity)
-        inner.text(f"{finding.text[0].upper()}{finding.text[1:]}.")
+        end = "" if finding.text.endswith("?") else "."
+        inner.text(f"{finding.text[0].upper()}{finding.text[1:]}{end}")
         if finding.python:
             inner.code(finding.python, "Python")
         if finding.command:
@@ -59,19 +60,15 @@ def brief_of(check: Check) -> Page:
 
 
 def _together(page: Page, check: Check) -> None:
-    if not any(finding.python for finding in check.findings):
+    if not check.findings or "hospital" not in check.given:
         return
     part = page.section("All of it together")
     part.text(
         "What the findings propose, in one place. Look at each of them first: whether a column is known "
         "before the event, or a value means that it is missing, is for those to say who know the data."
     )
-    statements = [finding.statement for finding in check.findings if finding.statement]
-    if statements:
-        part.code("\n".join(statements), "Python, the table")
-    if check.arguments:
-        part.code(", ".join(f"{name}={value!r}" for name, value in check.arguments.items()), "from_frame")
-        part.code(check.command, "jaxfed run --data")
+    part.code(check.code, "Python")
+    part.code(f"jaxfed run --data FILE {check.command}", "Command line")
 
 
 def _hospitals(part: Section, check: Check) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
 
 from jaxfed.data.check.finding import Finding
 from jaxfed.data.check.survey import Survey
+from jaxfed.data.check.wording import hospitals_text, named
 
 HIGH = (9, 99, 999, 9999, 99999, 999999, 88, 888, 8888, 77, 777, 7777)
 LOW = (-1, -2, -7, -8, -9, -77, -88, -99, -999, -9999, -99999, *(-high for high in HIGH))
@@ -25,24 +27,40 @@ def find(survey: Survey) -> Iterator[Finding]:
                 if not survey.few(values == code):
                     codes.setdefault(code, []).append(name)
     for code, columns in sorted(codes.items()):
-        rows = [int((survey.x[:, survey.features.index(name)] == code).sum()) for name in columns]
-        told = ", ".join(f"{name!r} ({count:,} rows)" for name, count in zip(columns[:8], rows, strict=False))
-        why = "below all other values by far" if code == 0 else "apart from all other values"
-        text = f"{code} stands in {told}, {why}: does it mean that the value is missing?"
-        arguments, statement = {"missing": [code]}, ""
-        legitimate = [
-            name
-            for name, values in zip(survey.features, survey.x.T, strict=True)
-            if name not in columns and (values == code).any()
-        ]
-        if legitimate:  # the code is a value elsewhere, and missing= is for all columns
-            arguments = {}
-            statement = f"df[{columns!r}] = df[{columns!r}].replace({code}, float('nan'))"
-            text += f" In other columns it is a value, as in {legitimate[0]!r}."
-        yield Finding(
-            "sentinel", "problem", text, tuple(columns), (), f"{sum(rows):,}", arguments=arguments,
-            statement=statement,
-        )  # fmt: skip
+        yield _finding(survey, code, columns)
+
+
+def _finding(survey: Survey, code: int, columns: list[str]) -> Finding:
+    hit = survey.x[:, [survey.features.index(name) for name in columns]] == code
+    rows = [f"{name!r} ({count:,} rows)" for name, count in zip(columns[:8], hit.sum(0), strict=False)]
+    people = survey.people(hit.any(1))
+    sites = np.flatnonzero(people >= survey.minimum).tolist()
+    text = f"{code} stands in {', '.join(rows)}"
+    if sites and (people == 0).any():
+        text += f", mostly in {hospitals_text(survey, sites)}" if (people > 0).sum() > len(sites) else ""
+        text += f", in {hospitals_text(survey, sites)} only" if (people > 0).sum() == len(sites) else ""
+    why = "below all other values by far" if code == 0 else "apart from all other values"
+    text += f", {why}: does it mean that the value is missing?"
+    finding = functools.partial(
+        Finding, "sentinel", "problem", columns=tuple(columns), hospitals=named(survey, sites),
+        count=f"{hit.sum():,}",
+    )  # fmt: skip
+    elsewhere = [
+        name
+        for name, values in zip(survey.features, survey.x.T, strict=True)
+        if name not in columns and (values == code).any()
+    ]
+    if not elsewhere:
+        return finding(text=text, arguments={"missing": [code]})
+    # missing= is for all columns, and the code is a value in some.
+    numbers = {
+        name: f"pd.to_numeric(df[{name!r}], errors='coerce')" if name in survey.texts else f"df[{name!r}]"
+        for name in columns
+    }
+    typed = [f"df[{name!r}] = {given}.replace({code}, float('nan'))" for name, given in numbers.items()]
+    return finding(
+        text=f"{text} In other columns it is a value, as in {elsewhere[0]!r}", statement="\n".join(typed)
+    )
 
 
 def _codes(known: np.ndarray) -> list[int]:

@@ -12,7 +12,7 @@ import pandas as pd
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
 from jaxfed.data.check.labels import Labels, given_labels, read_labels
-from jaxfed.data.columns import codes_of, is_number, kind_of, numeric_text, plain_numbers, without_codes
+from jaxfed.data.columns import FEW, codes_of, is_number, kind_of, numeric_text, plain_numbers, without_codes
 from jaxfed.data.ids import id_texts
 
 
@@ -26,6 +26,7 @@ class Survey:
         label: column to predict.
         patient: column of the patients, or None.
         chosen: the features, if the user named them, else empty.
+        left_out: columns of the table that are nothing of all this.
         features: names of the features that are numbers.
         x: ``[N, d]`` float64, NaN where missing or no number.
         whole: ``[d]`` whether all values of a feature are whole numbers.
@@ -46,6 +47,7 @@ class Survey:
     label: str
     patient: str | None
     chosen: tuple[str, ...]
+    left_out: tuple[str, ...]
     features: tuple[str, ...]
     x: np.ndarray
     texts: Mapping[str, tuple[str, pd.Series]]
@@ -123,12 +125,14 @@ def survey_frame(
         if is_number(values):
             x.append(values.to_numpy(dtype=float, na_value=np.nan))
         else:
-            kind = kind_of(values)[0]
+            kind, read = kind_of(values)[0], pd.to_numeric(values.astype(object), errors="coerce")
+            if kind == "text" and read.notna().any() and values[read.isna()].nunique() <= FEW:
+                kind = "codes"  # for missing, and more of them than numbers
             texts[str(column)] = (kind, values)
             if kind not in ("codes", "bounds", "numbers as text"):
                 continue
             # What is a number of such a column is looked at like any other.
-            x.append(pd.to_numeric(values.astype(object), errors="coerce").to_numpy(float))
+            x.append(read.to_numpy(float))
         kept.append(str(column))
     target, _ = without_codes(table[label], *numbers)
     return Survey(
@@ -137,6 +141,7 @@ def survey_frame(
         label=label,
         patient=patient,
         chosen=() if features is None else tuple(map(str, features)),
+        left_out=tuple(str(c) for c in df.columns if c not in (hospital, label, patient, *columns)),
         features=tuple(kept),
         x=_finite(np.stack(x, axis=1)) if x else np.zeros((len(table), 0)),
         texts=texts,
@@ -161,6 +166,7 @@ def survey_dataset(data: Dataset, minimum: int) -> Survey:
         label="label",
         patient=None if data.patients is None else "patient",
         chosen=(),
+        left_out=(),
         features=(data.features or tuple(f"feature {j}" for j in range(x.shape[1]))) if matrix else (),
         x=_finite(x),
         texts={},

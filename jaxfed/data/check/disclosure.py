@@ -39,3 +39,14 @@ def total_text(counts: np.ndarray, minimum: int) -> str:
     counts = np.asarray(counts)
     hidden = (counts > 0) & (counts < minimum)
     return f"more than {counts[~hidden].sum():,}" if hidden.any() else f"{counts.sum():,}"
+
+
+def without_rest(parts: np.ndarray) -> np.ndarray:
+    """Shares ``[C, K]`` that add up to 1, where a single hidden one would be the rest: the smallest of the
+    others is hidden as well."""
+    parts = parts.copy()
+    for row in parts:
+        shown = np.where(np.isnan(row) | (row == 0), np.inf, row)
+        if np.isnan(row).sum() == 1 and np.isfinite(shown).any():
+            row[shown.argmin()] = np.nan
+    return parts

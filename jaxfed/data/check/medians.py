@@ -16,7 +16,8 @@ NORMAL = 1.349  # quartiles of a normal distribution lie that many deviations ap
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Quartiles:
-    """Quantiles ``[C, d]`` of the measured values, NaN where there are fewer than :data:`ENOUGH`."""
+    """Quantiles ``[C, d]`` of the measured values, NaN where there are fewer than :data:`ENOUGH`, or fewer
+    patients than twice the minimum."""
 
     tenth: np.ndarray
     low: np.ndarray
@@ -24,27 +25,23 @@ class Quartiles:
     high: np.ndarray
     ninetieth: np.ndarray
 
-    @property
-    def deviation(self) -> np.ndarray:
-        """``[C, d]`` robust standard deviation."""
-        return (self.high - self.low) / NORMAL
-
 
 def quartiles(survey: Survey) -> Quartiles:
     """Of all features in all hospitals."""
     C, d = len(survey.size), survey.x.shape[1]
     found = np.full((5, C, d), np.nan)
-    known = np.zeros((C, d), int)
     for c in range(C):
         rows = np.sort(survey.x[survey.rows(c)], axis=0)  # missing values come last
-        known[c] = np.isfinite(rows).sum(0)
-        for n in np.unique(known[c][known[c] >= ENOUGH]):
-            columns = np.flatnonzero(known[c] == n)
+        known = np.isfinite(rows).sum(0)
+        for n in np.unique(known[known >= ENOUGH]):
+            columns = np.flatnonzero(known == n)
             for k, share in enumerate((0.1, 0.25, 0.5, 0.75, 0.9)):
                 place = share * (n - 1)
                 below = int(place)
                 above = min(below + 1, n - 1)
                 value = rows[below, columns] * (1 - place % 1) + rows[above, columns] * (place % 1)
                 found[k, c, columns] = value
-    tenth, low, median, high, ninetieth = found
+    people = [survey.people(np.isfinite(values)) for values in survey.x.T]
+    few = 2 * survey.minimum > np.reshape(people, (d, C)).T
+    tenth, low, median, high, ninetieth = np.where(few, np.nan, found)
     return Quartiles(tenth, low, median, high, ninetieth)

@@ -120,8 +120,7 @@ def _value(survey: Survey, k: int) -> str | int | float:
 def _events(survey: Survey) -> Iterator[Finding]:
     labels, column = survey.labels, survey.label
     known = np.isfinite(labels.y)
-    rows = np.bincount(survey.owner[known], minlength=len(survey.size))
-    events = np.bincount(survey.owner[labels.positive], minlength=len(survey.size))
+    rows, events = survey.count(known), survey.count(labels.positive)
     rate = events.sum() / max(rows.sum(), 1)
     least = np.minimum(events, rows - events)
     lone = (least == 0) & (rows > 0)

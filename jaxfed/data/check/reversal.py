@@ -24,14 +24,14 @@ def find(survey: Survey) -> Iterator[Finding]:
     labels = survey.labels
     if labels.kind != "binary" or not survey.x.shape[1] or len(survey.size) < 2:
         return
-    sums = [_sums(survey, labels.y == k) for k in (0, 1)]
-    count = np.stack([survey_count(survey, labels.y == k) for k in (0, 1)])  # [2, C]
-    deviation = np.nanstd(survey.x, axis=0)
-    usable = np.isfinite(deviation) & (deviation > 0)
+    usable = np.array([np.ptp(v[np.isfinite(v)]) > 0 if np.isfinite(v).any() else False for v in survey.x.T])
     if not usable.any():
         return
+    sums = [_sums(survey, labels.y == k) for k in (0, 1)]
+    count = np.stack([survey.count(labels.y == k) for k in (0, 1)])  # [2, C]
+    deviation = np.nanstd(survey.x[:, usable], axis=0)
     means = [np.divide(s, n, out=np.zeros(s.shape), where=n > 0)[:, usable] for s, n in sums]
-    difference = (means[1] - means[0]) / deviation[usable]  # [C, d]
+    difference = (means[1] - means[0]) / deviation  # [C, d]
     enough = (count >= ENOUGH).all(0)
     weight = np.where(enough, survey.size, 0)[:, None]
     whole = (weight * difference).sum(0)
@@ -57,11 +57,6 @@ def find(survey: Survey) -> Iterator[Finding]:
             statement=f"df[{column!r}] = df[{column!r}].mask({rows_of(survey, exchanged)}, "
             f"df[{column!r}].replace({change!r}))",
         )  # fmt: skip
-
-
-def survey_count(survey: Survey, mask: np.ndarray) -> np.ndarray:
-    """``[C]`` rows in ``mask [N]``."""
-    return np.bincount(survey.owner[mask], minlength=len(survey.size))
 
 
 def _sums(survey: Survey, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,12 +62,12 @@ class Survey:
     two_types: int = 0
     prepared: bool = False
 
-    @property
+    @functools.cached_property
     def start(self) -> np.ndarray:
         """``[C]`` first row of each hospital."""
         return np.concatenate([[0], np.cumsum(self.size)[:-1]]).astype(np.int64)
 
-    @property
+    @functools.cached_property
     def owner(self) -> np.ndarray:
         """``[N]`` number of the hospital of each row."""
         return np.repeat(np.arange(len(self.size)), self.size)
@@ -75,19 +76,24 @@ class Survey:
         """The rows of hospital number ``c``."""
         return slice(int(self.start[c]), int(self.start[c] + self.size[c]))
 
+    def count(self, mask: np.ndarray) -> np.ndarray:
+        """``[C]`` rows in ``mask [N]``."""
+        return np.bincount(self.owner[mask], minlength=len(self.size))
+
     def people(self, mask: np.ndarray) -> np.ndarray:
         """``[C]`` patients of whom a row is in ``mask [N]``; rows where each is one."""
         if self.patients is None:
-            return np.bincount(self.owner[mask], minlength=len(self.size))
-        pairs = np.unique(np.stack([self.owner[mask], self.patients[mask]]), axis=1)
-        return np.bincount(pairs[0], minlength=len(self.size))
+            return self.count(mask)
+        number = int(self.patients.max()) + 1
+        pairs = np.unique(self.owner[mask] * number + self.patients[mask])
+        return np.bincount(pairs // number, minlength=len(self.size))
 
     def few(self, mask: np.ndarray) -> bool:
         """Whether too few patients have a row in ``mask [N]`` to show what is special about it."""
         persons = mask.sum() if self.patients is None else len(np.unique(self.patients[mask]))
         return bool(persons < self.minimum)
 
-    @property
+    @functools.cached_property
     def named(self) -> np.ndarray:
         """``[C]`` which hospitals have enough patients to be named."""
         return self.people(np.ones(len(self.owner), bool)) >= self.minimum

@@ -16,14 +16,15 @@ import numpy as np
 
 from jaxfed.data.check.disclosure import rounded
 from jaxfed.data.check.finding import Finding
-from jaxfed.data.check.medians import POSITIVE, Quartiles
+from jaxfed.data.check.medians import NORMAL, POSITIVE, Quartiles
 from jaxfed.data.check.survey import Survey
 from jaxfed.data.check.wording import hospitals_text, named, rows_of
 
 GAP = 2.5  # deviations of the patients of a hospital
 LEAST = 1.8  # factor: smaller ones are not units but patients
 FAR = 4.0  # factor between the spreads of a score
-CLOSE = 1.25  # a factor is named if the one of the medians differs from it by less than this
+CLOSE = 1.25  # a factor is named if the one of the medians differs from it by less than this,
+EXACT = 1.1  # or by less than this, where the column has another name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,7 @@ def _factors(
     survey: Survey, name: str, low: np.ndarray, median: np.ndarray, high: np.ndarray
 ) -> Iterator[Finding]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        place, width = np.log(median), (np.log(high) - np.log(low)) / 1.349
+        place, width = np.log(median), (np.log(high) - np.log(low)) / NORMAL
     usable = np.flatnonzero(np.isfinite(place) & np.isfinite(width))
     if len(usable) < 2:
         return
@@ -138,7 +139,8 @@ def _unit(name: str, factor: float) -> Unit | None:
     """The two units with about this factor; those of a quantity of this name first."""
     close = [unit for unit in UNITS if abs(np.log(unit.factor / factor)) < np.log(CLOSE)]
     called = [unit for unit in close if re.search(unit.column, name.lower())]
-    return min(called or close, key=lambda unit: abs(np.log(unit.factor / factor)), default=None)
+    exact = [unit for unit in close if abs(np.log(unit.factor / factor)) < np.log(EXACT)]
+    return min(called or exact, key=lambda unit: abs(np.log(unit.factor / factor)), default=None)
 
 
 def _finding(

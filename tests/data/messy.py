@@ -24,7 +24,7 @@ def clean(seed=0):
         "albumin": 3 + 0.5 * z[:, 6],
         "score": z[:, 7],
     }
-    return pd.DataFrame({"site": np.repeat([*SITES], sizes), **columns, "died": data.y}).round(4)
+    return pd.DataFrame({"site": np.repeat([*SITES], [*SITES.values()]), **columns, "died": data.y}).round(4)
 
 
 def messy(seed=0):

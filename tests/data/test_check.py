@@ -79,25 +79,11 @@ def test_a_table_and_its_dataset_have_the_same_findings():
 
 
 def test_the_heart_data_have_the_known_faults(heart_folder):
-    columns = [
-        "age",
-        "sex",
-        "cp",
-        "trestbps",
-        "chol",
-        "fbs",
-        "restecg",
-        "thalach",
-        "exang",
-        "oldpeak",
-        "slope",
-        "ca",
-        "thal",
-        "num",
-    ]
     files = {"Cleveland": "cleveland", "Hungary": "hungarian", "Switzerland": "switzerland", "VA": "va"}
     df = pd.concat(
-        pd.read_csv(heart_folder / f"processed.{file}.data", header=None, names=columns).assign(site=site)
+        pd.read_csv(heart_folder / f"processed.{file}.data", header=None, names=[*heart.COLUMNS]).assign(
+            site=site
+        )
         for site, file in files.items()
     )
     df["num"] = (df["num"] > 0).astype(int)

@@ -12,6 +12,7 @@ import jaxfed
 from jaxfed.core.errors import InvalidInput
 from jaxfed.data import DataWarning, check, from_frame, synthetic_ehr
 from jaxfed.data.check.finding import flags
+from jaxfed.data.heart import COLUMNS
 
 
 def kinds(checked, least="caution"):
@@ -80,12 +81,11 @@ def test_a_table_and_its_dataset_have_the_same_findings():
 
 def test_the_heart_data_have_the_known_faults(heart_folder):
     files = {"Cleveland": "cleveland", "Hungary": "hungarian", "Switzerland": "switzerland", "VA": "va"}
-    df = pd.concat(
-        pd.read_csv(heart_folder / f"processed.{file}.data", header=None, names=[*heart.COLUMNS]).assign(
-            site=site
-        )
+    tables = [
+        pd.read_csv(heart_folder / f"processed.{file}.data", header=None, names=[*COLUMNS]).assign(site=site)
         for site, file in files.items()
-    )
+    ]
+    df = pd.concat(tables)
     df["num"] = (df["num"] > 0).astype(int)
     checked = check(df, label="num")
     assert kinds(checked) == {"missing codes", "sentinel", "mostly missing", "repeated rows"}

@@ -33,7 +33,7 @@ class Unit:
 
     factor: float
     what: str
-    column: str = r"$^"
+    column: str = ""
 
 
 UNITS = (
@@ -52,10 +52,12 @@ UNITS = (
     Unit(365.25, "days and years", r"age|day|year|los|dur"),
     Unit(24, "hours and days", r"los|dur|hour|time|day"),
     Unit(10, "g/l and g/dl", r"h(a?emoglobin|b|gb)|alb|prot"),
-    Unit(10, "a power of ten", r""),
-    Unit(100, "per cent and fractions, or centimetres and metres", r""),
-    Unit(1000, "a prefix such as milli", r""),
-    Unit(1e6, "a prefix such as micro", r""),
+)
+ANY = (
+    Unit(10, "a power of ten"),
+    Unit(100, "per cent and fractions, or centimetres and metres"),
+    Unit(1000, "a prefix such as milli"),
+    Unit(1e6, "a prefix such as micro"),
 )
 
 
@@ -136,11 +138,14 @@ def _is_fahrenheit(high: float, low: float) -> bool:
 
 
 def _unit(name: str, factor: float) -> Unit | None:
-    """The two units with about this factor; those of a quantity of this name first."""
-    close = [unit for unit in UNITS if abs(np.log(unit.factor / factor)) < np.log(CLOSE)]
-    called = [unit for unit in close if re.search(unit.column, name.lower())]
-    exact = [unit for unit in close if abs(np.log(unit.factor / factor)) < np.log(EXACT)]
-    return min(called or exact, key=lambda unit: abs(np.log(unit.factor / factor)), default=None)
+    """The two units with about this factor: of a quantity of this name, of any, of one of another name."""
+    distance = {unit: abs(np.log(unit.factor / factor)) for unit in UNITS + ANY}
+    called = [unit for unit in UNITS if unit.column and re.search(unit.column, name.lower())]
+    for units, far in ((called, CLOSE), (ANY, CLOSE), (UNITS, EXACT)):
+        nearest = min(units, key=lambda unit: distance[unit], default=None)
+        if nearest is not None and distance[nearest] < np.log(far):
+            return nearest
+    return None
 
 
 def _finding(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from jaxfed.data.check.finding import Finding
+from jaxfed.data.check.roles import roles_of
 from jaxfed.data.check.survey import Survey
 from jaxfed.data.check.wording import hospitals_text, named
 
@@ -45,12 +46,13 @@ def _finding(survey: Survey, code: int, columns: list[str]) -> Finding:
         Finding, "sentinel", "problem", columns=tuple(columns), hospitals=named(survey, sites),
         count=f"{hit.sum():,}",
     )  # fmt: skip
+    others = roles_of(survey)
     elsewhere = [
-        name
-        for name, values in zip(survey.features, survey.x.T, strict=True)
-        if name not in columns and (values == code).any()
+        (survey.x[:, j] == code).any()
+        for j, name in enumerate(survey.features)
+        if name not in columns and name not in others
     ]
-    if not elsewhere:
+    if not any(elsewhere):
         return finding(text=text, arguments={"missing": [code]})
     # missing= is for all columns, and the code is a value in some.
     numbers = {
@@ -58,9 +60,7 @@ def _finding(survey: Survey, code: int, columns: list[str]) -> Finding:
         for name in columns
     }
     typed = [f"df[{name!r}] = {given}.replace({code}, float('nan'))" for name, given in numbers.items()]
-    return finding(
-        text=f"{text} In other columns it is a value, as in {elsewhere[0]!r}", statement="\n".join(typed)
-    )
+    return finding(text=f"{text} In other columns it is a value", statement="\n".join(typed))
 
 
 def _codes(known: np.ndarray) -> list[int]:

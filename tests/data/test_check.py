@@ -62,7 +62,7 @@ def test_a_clean_table_is_clean():
 @pytest.mark.parametrize("preset", ["iid", "icu-mortality", "strong"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_hospitals_that_only_differ_are_clean(preset, seed):
-    checked = check(synthetic_ehr(30, preset=preset, seed=seed))
+    checked = check(synthetic_ehr(30, preset=preset, seed=seed, n_med=150))
     assert kinds(checked, "note") <= {"few events"}
     beyond = checked.tables["differences"].loc["features", "beyond_chance"]
     assert beyond.sum() <= 1 if preset == "iid" else beyond.all()
@@ -222,10 +222,12 @@ def test_missing_labels_and_hospitals():
     df = labelled(BITS.astype(float))
     df.loc[:9, "died"] = np.nan
     df.loc[20:22, "site"] = None
-    checked = check(df)
+    df["mrn"] = [None if n in (30, 40) else f"p{n}" for n in range(400)]
+    checked = check(df, patient="mrn")
+    assert only(checked, "no patient").count == "<5"
     assert only(checked, "no label").count == "10"
     assert only(checked, "no hospital").count == "<5"
-    assert kinds(check(typed(checked.code, df=df)["df"]), "note") == set()
+    assert kinds(check(typed(checked.code, df=df)["df"], patient="mrn"), "note") == set()
 
 
 @pytest.mark.parametrize(
@@ -338,5 +340,7 @@ def test_nothing_to_look_at():
         check([1, 2])
     with pytest.raises(InvalidInput, match="without rows"):
         check(clean().head(0))
+    with pytest.raises(InvalidInput, match="typed='bash': give 'python' or 'command'"):
+        check(clean()).summary("bash")
     with pytest.raises(InvalidInput, match="'site' is empty"):
         check(clean().assign(site=None))

@@ -24,8 +24,8 @@ from jaxfed.data.check import (
     sentinels,
     sites,
     texts,
+    units,
 )
-from jaxfed.data.check import units as unit
 from jaxfed.data.check.facts import facts_of
 from jaxfed.data.check.finding import SEVERITIES, Finding, flags, merged
 from jaxfed.data.check.medians import quartiles
@@ -41,6 +41,8 @@ class Check:
 
     Nothing in it is known of fewer than ``minimum`` patients: smaller counts are ``<5``, smaller hospitals
     have no name, medians are rounded, and extremes are not there. So it can be shown around.
+
+    What the findings of a dataset say to type is for the table ``df`` that it was made of.
 
     Attributes:
         name: what the data are called.
@@ -80,7 +82,13 @@ class Check:
         return flags(self.arguments)
 
     def summary(self, typed: str = "python") -> str:
-        """The findings as text, with what to type in ``"python"`` or on the ``"command"`` line."""
+        """The findings as text, with what to type in ``"python"`` or on the ``"command"`` line.
+
+        Raises:
+            InvalidInput: another ``typed``.
+        """
+        if typed not in ("python", "command"):
+            raise InvalidInput(f"summary: typed={typed!r}: give 'python' or 'command'")
         lines = [f"Check of {self.name!r}", *(f"  {fact}" for fact in self.facts), ""]
         counts = [f"{n} {kind}s" if n != 1 else f"1 {kind}" for kind, n in self.count().items() if n]
         lines.append(f"{', '.join(counts)}:" if counts else "Nothing to mend.")
@@ -179,7 +187,7 @@ def check(
 def _checked(survey: Survey, given: Mapping[str, Any]) -> Check:
     spread = quartiles(survey)
     findings = [found for finder in FINDERS for found in finder.find(survey)]
-    findings += unit.find(survey, spread)
+    findings += units.find(survey, spread)
     tables = tables_of(survey, spread)
     return Check(
         name=survey.name,

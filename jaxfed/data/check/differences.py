@@ -44,7 +44,7 @@ def differences(survey: Survey, seed: int = 0) -> pd.DataFrame:
             rows["features", name] = _means(survey, survey.x[:, j], known, rng)
     for j, name in enumerate(survey.features):
         gone = np.isnan(survey.x[:, j])
-        if gone.any() and not gone.all():
+        if gone.any() and not (survey.few(gone) or survey.few(~gone)):
             rows["missingness", name] = _counts(survey, gone.astype(int), 2, _share_distance, rng)
     index = pd.MultiIndex.from_tuples(list(rows), names=["measure", "column"])
     seen = np.array([value for value, _ in rows.values()])

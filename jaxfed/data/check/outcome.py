@@ -34,8 +34,9 @@ def find(survey: Survey) -> Iterator[Finding]:
     shown = [name for k, name in enumerate(labels.levels) if not survey.few(levels == k)]
     if len(shown) < 2 and len(labels.levels) < 3:
         yield Finding(
-            "one label", "problem", f"label {column!r} has one value only, or a second in few rows", (column,)
-        )
+            "one label", "problem", f"label {column!r} has one value only, or a second in few rows",
+            (column,), statement=f"df[{column!r}].value_counts()",
+        )  # fmt: skip
         return
     differ = _differ(survey, levels)
     if differ is not None:

@@ -17,7 +17,7 @@ NEARLY_ALL = 0.99
 
 
 def find(survey: Survey) -> Iterator[Finding]:
-    """Findings about hospitals as such."""
+    """Findings about hospitals as such, and patients without an id."""
     column, minimum = survey.hospital, survey.minimum
     if survey.homeless:
         count = count_text(survey.homeless, minimum)
@@ -25,6 +25,12 @@ def find(survey: Survey) -> Iterator[Finding]:
             "no hospital", "problem", f"column {column!r} is missing in {count} rows, which belong to no "
             "hospital",
             (column,), (), count, statement=f"df = df.dropna(subset=[{column!r}])",
+        )  # fmt: skip
+    if survey.anonymous:
+        count = count_text(survey.anonymous, minimum)
+        yield Finding(
+            "no patient", "problem", f"column {survey.patient!r} is missing in {count} rows",
+            (str(survey.patient),), (), count, statement=f"df = df.dropna(subset=[{survey.patient!r}])",
         )  # fmt: skip
     if survey.two_types:
         yield Finding(

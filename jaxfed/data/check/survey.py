@@ -39,6 +39,7 @@ class Survey:
         patients: ``[N]`` numbers of the patients; None where each row is one.
         minimum: no value of fewer patients is shown.
         homeless: rows without a hospital, which are in nothing else.
+        anonymous: rows without a patient, each of which counts as one.
         two_types: how many hospitals' ids are a number in one row and text in another.
         prepared: whether the features are imputed or standardised already.
     """
@@ -59,6 +60,7 @@ class Survey:
     patients: np.ndarray | None
     minimum: int
     homeless: int = 0
+    anonymous: int = 0
     two_types: int = 0
     prepared: bool = False
 
@@ -141,6 +143,7 @@ def survey_frame(
             x.append(read.to_numpy(float))
         kept.append(str(column))
     target, _ = without_codes(table[label], *numbers)
+    patients, anonymous = (None, 0) if patient is None else _people(table[patient])
     return Survey(
         name=name,
         hospital=hospital,
@@ -155,9 +158,10 @@ def survey_frame(
         ids=tuple(df[hospital].iloc[np.flatnonzero(~lost)[np.unique(code, return_index=True)[1]]].tolist()),
         size=np.bincount(code, minlength=len(names)),
         labels=read_labels(target, task, classes),
-        patients=None if patient is None else pd.factorize(np.array(id_texts(table[patient])[0], object))[0],
+        patients=patients,
         minimum=minimum,
         homeless=int(lost.sum()),
+        anonymous=anonymous,
         two_types=len(mixed),
     )
 
@@ -184,6 +188,13 @@ def survey_dataset(data: Dataset, minimum: int) -> Survey:
         minimum=minimum,
         prepared=bool(data.steps),
     )
+
+
+def _people(ids: pd.Series) -> tuple[np.ndarray, int]:
+    """``[N]`` numbers of the patients, and how many rows have no id: each has a number of its own."""
+    number, names = pd.factorize(np.array(id_texts(ids)[0], object))
+    lost = number < 0
+    return np.where(lost, len(names) + np.cumsum(lost), number), int(lost.sum())
 
 
 def _finite(x: np.ndarray) -> np.ndarray:

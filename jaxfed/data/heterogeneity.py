@@ -57,11 +57,11 @@ def heterogeneity(dataset: Dataset) -> pd.DataFrame:
 
 
 def label_distances(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``[C]`` EMD and JS distance of hospitals with ``counts [C, K]`` of the classes; NaN without rows."""
-    share, pool = _shares(counts), counts.sum(0) / counts.sum()
+    """``[..., C]`` EMD and JS of hospitals with ``counts [..., C, K]`` of classes; NaN without rows."""
+    share, pool = _shares(counts), _shares(counts.sum(-2, keepdims=True))
     middle = (share + pool) / 2
     js = np.sqrt(np.maximum(_relative(share, middle) + _relative(pool, middle), 0) / 2)
-    return np.abs(share - pool).sum(1) / 2, js
+    return np.abs(share - pool).sum(-1) / 2, js
 
 
 def gini(sizes: np.ndarray) -> float:
@@ -74,7 +74,7 @@ def gini(sizes: np.ndarray) -> float:
 
 
 def _shares(counts: np.ndarray) -> np.ndarray:
-    n = counts.sum(1, keepdims=True)
+    n = counts.sum(-1, keepdims=True)
     return np.divide(counts, n, out=np.full(counts.shape, np.nan), where=n > 0)
 
 

@@ -81,15 +81,11 @@ def class_counts(survey: Survey) -> np.ndarray:
 
 def _labels(survey: Survey, rng: np.random.Generator) -> dict[str, tuple[float, np.ndarray]]:
     counts = class_counts(survey)
-    drawn = _deal(counts.sum(1), counts.sum(0), rng)
-    names = {"labels (EMD)": 0, "labels (JS)": 1}
+    counts = counts[counts.sum(1) > 0]
     weight = counts.sum(1) / max(counts.sum(), 1)
-
-    def mean(counts: np.ndarray, which: int) -> float:
-        used = counts.sum(1) > 0
-        return float(weight[used] @ label_distances(counts[used])[which])
-
-    return {name: (mean(counts, k), np.array([mean(draw, k) for draw in drawn])) for name, k in names.items()}
+    seen, drawn = label_distances(counts), label_distances(_deal(counts.sum(1), counts.sum(0), rng))
+    names = ("labels (EMD)", "labels (JS)")
+    return {name: (float(s @ weight), d @ weight) for name, s, d in zip(names, seen, drawn, strict=True)}
 
 
 def _counts(

@@ -57,7 +57,11 @@ def test_small_counts_are_not_in_the_tables(checked):
     assert hospitals["rows"].min() >= 5
     if "events" in hospitals:
         assert hospitals["events"].isna().tolist() == [False] * 5 + [True]
+        assert hospitals["events"].dtype == "Int64"
         assert np.isnan(hospitals.loc["Harbour", "prevalence"])
+        cells = re.findall(r'<td headers="[^"]*-(?:rows|events)"[^>]*>(.*?)</td>', page_of(checked).html())
+        assert cells.count("&lt;5") == 1
+        assert all(int(cell) >= 5 for cell in cells if cell != "&lt;5")
     assert np.isnan(checked.tables["missing"].loc["West", "crp"])
     assert checked.tables["missing"].loc["North", "crp"] == 0
     assert re.match(r"more than 80[67] rows in 7 hospitals, 1 of them", checked.facts[0])

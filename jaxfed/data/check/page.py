@@ -25,7 +25,7 @@ def page_of(check: Check) -> Page:
     if "prevalence" in hospitals and hospitals["prevalence"].notna().any():
         labels.figure(
             labels_figure(hospitals), "The share of the positive class in each hospital, with intervals",
-            "Hospitals in which one class has fewer patients than the minimum are left out.",
+            f"Hospitals in which one of the classes has 1 to {check.minimum - 1} patients are left out.",
         )  # fmt: skip
     _differences(labels, check, "labels", "")
     if len(check.tables["medians"].columns):
@@ -84,7 +84,7 @@ def _hospitals(part: Section, check: Check) -> None:
     )
     if "events" in table and table["events"].isna().any():
         part.text(
-            f"Where either class has fewer than {check.minimum} patients, events are shown as "
+            f"Where one of the two classes has 1 to {check.minimum - 1} patients, events are shown as "
             f"<{check.minimum}, whichever class it is, and the prevalence is left out."
         )
 

@@ -38,7 +38,7 @@ def _hospitals(survey: Survey, missing: np.ndarray) -> pd.DataFrame:
         rest = survey.people(known & ~labels.positive)
         hidden = is_hidden(events, rows, minimum) | is_hidden(rest, rows, minimum)
         count = pd.Series(survey.count(labels.positive), dtype="Int64").mask(hidden)
-        table["events"] = count[named].to_numpy()
+        table["events"] = count[named].reset_index(drop=True)
         table["prevalence"] = (count / survey.count(known)).astype(float)[named].to_numpy()
     elif labels.kind == "multiclass":
         counts = class_counts(survey)

@@ -15,7 +15,7 @@ from jaxfed.algorithms import FedAvg
 from jaxfed.core import hyperparameters as values
 from jaxfed.core.aggregation import Chain, Part
 from jaxfed.core.algorithm import Algorithm
-from jaxfed.core.dataset import Dataset
+from jaxfed.core.dataset import TRAIN, Dataset
 from jaxfed.core.engine.recipe import Recipe
 from jaxfed.core.group_algorithm import ByGroup, GroupAlgorithm
 from jaxfed.core.hyperparameters import PerHospital
@@ -70,6 +70,8 @@ class Spec:
         metrics: further metrics besides those of the task, ``{"f2": f2}``: functions ``(outputs [N, ...],
             y [N, ...], mask [N]) -> scalar`` of which more is better, or a :class:`jaxfed.Metric`, which also
             says whether more is better.
+        included: :func:`jaxfed.per_hospital` marks, 1 for the hospitals that train and 0 for those that never
+            take part, as if they had no training rows, and are only evaluated; None for all.
         privacy: :class:`jaxfed.privacy.PatientDP` or :class:`jaxfed.privacy.HospitalDP`; None for none.
     """
 
@@ -94,6 +96,7 @@ class Spec:
     weights: PerHospital | None = None
     metrics: Mapping[str, Metric | Callable[..., Any]] | None = None
     privacy: Privacy | None = None
+    included: PerHospital | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone; a copy computes again what is derived from them."""
@@ -113,6 +116,14 @@ class Spec:
     def evaluation_hospitals(self) -> Dataset:
         """The hospitals that are evaluated."""
         return self.evaluate_on or self.hospitals
+
+    @property
+    def trained_rows(self) -> np.ndarray:
+        """``[C]`` rows on which each hospital trains; 0 for those that are not included."""
+        rows = self.hospitals.counts[:, TRAIN]
+        if not isinstance(self.included, PerHospital):
+            return rows
+        return rows * (values.in_order(self.included, self.hospitals.hospitals).values > 0)
 
     @property
     def measure(self) -> Measure:
@@ -167,7 +178,7 @@ class Spec:
         if self.private is not None:
             trainings, participation = self.private.trainings, self.private.participation
             parts = parts if self.private.road is None else chain(*self.private.road)
-        recipe = Recipe(self._algorithm, trainings, parts, participation, self.weights)
+        recipe = Recipe(self._algorithm, trainings, parts, participation, self.weights, self.included)
         return values.in_order(recipe, self.hospitals.hospitals)
 
     @cached_property

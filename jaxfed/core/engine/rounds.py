@@ -72,7 +72,7 @@ def start_on_device(recipe: Recipe, plans: Plans, data: Data, seed: Array | int)
 
 
 def _start(recipe: Recipe, plans: Plans, data: Data, variables: tuple[Variables, ...], key: Array) -> State:
-    recipe = hyperparameters.at_round(recipe, jnp.zeros((), jnp.int32))
+    recipe, data = hyperparameters.at_round(recipe, jnp.zeros((), jnp.int32)), recipe.training(data)
     algorithm = recipe.algorithm
     common = algorithm.begin(recipe.locals[0], variables[0], _sample(data[0]), keys.purpose(key, keys.INIT))
     exchanges = (MAIN, FIRST) if algorithm.asks else (MAIN,)
@@ -123,7 +123,7 @@ def round_on_device(recipe: Recipe, plans: Plans, data: Data, state: State) -> t
 
     Devices communicate only to aggregate uploads.
     """
-    recipe = hyperparameters.at_round(recipe, state.round)
+    recipe, data = hyperparameters.at_round(recipe, state.round), recipe.training(data)
     algorithm = recipe.algorithm
     sizes = sum((rows.sizes for rows in data[1:]), data[0].sizes)
     present, participation = presence(recipe, state, sizes, data[0].client_ids)

@@ -24,6 +24,7 @@ from jaxfed.privacy import PatientDP
 from jaxfed.results.comparison import FEDERATED, LOCAL, PERSONALISED, POOLED, Comparison
 from jaxfed.results.run import Run
 from jaxfed.results.sweep import Sweep
+from jaxfed.results.valuation import Valuation
 from jaxfed.spec import paths
 from jaxfed.spec.checks import check_spec
 from jaxfed.spec.costs import costs_by_hospital
@@ -33,6 +34,7 @@ from jaxfed.sweep.halving import Halving
 from jaxfed.sweep.run import sweep
 from jaxfed.sweep.space import Mode
 from jaxfed.sweep.utility import privacy_utility
+from jaxfed.sweep.valuation import Method, value_hospitals
 from jaxfed.training.checks import check_checkpoint, check_run, warn_faded
 from jaxfed.training.hypergradient import Gradient, gradient
 from jaxfed.training.loop import train
@@ -334,6 +336,49 @@ class Simulation(Spec):
         """
         arms = {self.name: self, "local-only": self.local_only(), "pooled": self.pooled()}
         return privacy_utility(arms, epsilons, int(rounds), int(seeds), metric, progress=progress)
+
+    @spelled
+    def value(
+        self,
+        rounds: int,
+        method: Method = "leave-one-out",
+        *,
+        metric: str | None = None,
+        split: str = "test",
+        seeds: int = 1,
+        samples: int = 20,
+        progress: bool = True,
+    ) -> Valuation:
+        """The value of each hospital for the federation, beside its size and label shift.
+
+        ``"leave-one-out"`` is what the model loses without a hospital, a run for each; ``"shapley"`` shares
+        out what training gains, by retraining with every coalition of hospitals (2^C runs up to 8 hospitals,
+        above those of random orders); ``"gradient-shapley"`` does so for each round with the uploads of one
+        training (Wang et al. 2020, arXiv:2009.06192). Runs are one sweep, after the same number of rounds.
+
+        Args:
+            rounds: communication rounds of every run.
+            method: how values are measured.
+            metric: a column of :meth:`jaxfed.sweep.Sweep.to_frame`, such as ``"auroc"`` (mean over
+                hospitals); None for the loss over all rows. Positive values are improvements.
+            split: the rows on which it is measured.
+            seeds: runs of each coalition, over which values are averaged.
+            samples: random orders with more than 8 hospitals.
+            progress: show progress bars.
+
+        Raises:
+            InvalidInput: lists what is wrong with the arguments.
+        """
+        return value_hospitals(
+            self,
+            rounds,
+            method,
+            metric=metric,
+            split=split,
+            seeds=seeds,
+            samples=samples,
+            progress=progress,
+        )
 
     def gradient(
         self, fields: Sequence[str], rounds: int, *, seed: int = 0, split: str = "validation"

@@ -144,6 +144,9 @@ def _check_training(spec: Spec, problems: Problems) -> None:
             "included: HospitalDP accounts for all hospitals of the data; give hospitals=hospitals.select("
             "[...]) with those that train, and evaluate_on=hospitals",
         )
+    problems.check(
+        isinstance(spec.diagnostics, bool), f"diagnostics={spec.diagnostics!r}: give True or False"
+    )
     if spec.l2 is not None and not isinstance(spec.l2, (Schedule, jax.core.Tracer)):
         given = np.asarray(spec.l2.values if isinstance(spec.l2, PerHospital) else spec.l2)
         fine = given.dtype.kind in "iuf" and bool(((given >= 0) & (given < np.inf)).all())

@@ -72,6 +72,8 @@ class Spec:
             says whether more is better.
         included: :func:`jaxfed.per_hospital` marks, 1 for the hospitals that train and 0 for those that never
             take part, as if they had no training rows, and are only evaluated; None for all.
+        diagnostics: whether a run records the norm of each hospital's update and its cosine to the mean, for
+            :meth:`jaxfed.Run.diagnostics`; the uploads of a round are then stored.
         privacy: :class:`jaxfed.privacy.PatientDP` or :class:`jaxfed.privacy.HospitalDP`; None for none.
     """
 
@@ -97,6 +99,7 @@ class Spec:
     metrics: Mapping[str, Metric | Callable[..., Any]] | None = None
     privacy: Privacy | None = None
     included: PerHospital | None = None
+    diagnostics: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone; a copy computes again what is derived from them."""
@@ -178,7 +181,8 @@ class Spec:
         if self.private is not None:
             trainings, participation = self.private.trainings, self.private.participation
             parts = parts if self.private.road is None else chain(*self.private.road)
-        recipe = Recipe(self._algorithm, trainings, parts, participation, self.weights, self.included)
+        more = self.weights, self.included, self.diagnostics
+        recipe = Recipe(self._algorithm, trainings, parts, participation, *more)
         return values.in_order(recipe, self.hospitals.hospitals)
 
     @cached_property

@@ -10,9 +10,9 @@ learning", doi 10.1109/BigData47090.2019.9006327 (multi-round reconstruction, wi
 1). Training goes on from x_{t+1}(all). Values sum to the metric after the last round minus that before the
 first.
 
-Hospitals train once per round: coalitions differ in the weights of the uploads (0 outside of S), so that under
-``vmap`` only sums over hospitals, the server's step and the evaluation are repeated. A server that counts
-hospitals, as those of SCAFFOLD and FedDyn do, counts all that took part.
+Hospitals train once per round: coalitions differ in the weights of the uploads (0 outside of S), so that
+under ``vmap`` only sums over hospitals, the server's step and the evaluation are repeated. A server that
+counts hospitals, as those of SCAFFOLD and FedDyn do, counts all that took part.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ class Recipe:
         weights: factors of the hospitals' weights that the algorithm gives; None for 1.
         included: marks of the hospitals that train, above 0; to the engine the others have no training rows,
             and are evaluated all the same. None for all.
+        diagnose: static; whether the observer gets norms and directions of the uploads.
     """
 
     algorithm: GroupAlgorithm
@@ -46,6 +47,7 @@ class Recipe:
     participation: Participation
     weights: Number | None = None
     included: Number | None = None
+    diagnose: bool = dataclasses.field(default=False, metadata={"static": True})
 
     def training(self, data: tuple[TrainingData, ...]) -> tuple[TrainingData, ...]:
         """The data in which hospitals that are not included have no training rows."""

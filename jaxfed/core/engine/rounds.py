@@ -181,7 +181,7 @@ def _dealt(
     """For each group the places that this device trains, and their order; None if they train at home."""
     taking_part = [jnp.append(present, False)[rows.hospital] for rows in data]
     # client state and stored uploads live on the client's home device, so it must train there
-    at_home = bool(jax.tree.leaves(state.clients)) or recipe.chain.stores
+    at_home = bool(jax.tree.leaves(state.clients)) or recipe.chain.stores or recipe.diagnose
     device = jax.lax.axis_index(DEVICES)
     if at_home or plans[0].devices_per_run == 1:
         return [

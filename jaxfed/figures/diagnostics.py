@@ -1,0 +1,78 @@
+"""The figure of a run's diagnostics: norms, cosines, B^2 over rounds, and who took part and was rejected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from jaxfed.figures.axes import COLOURS, grid, legend_below, whole_rounds
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FEW = 6  # hospitals with a line each; of more, a median and a band
+NAMED = 30  # hospitals whose names there is room for
+STATES = {"absent": "#e6e6e6", "used": COLOURS[0], "rejected": COLOURS[1]}
+
+
+def diagnostics_figure(table: pd.DataFrame, rounds: pd.DataFrame) -> Figure:
+    """Four panels.
+
+    Args:
+        table: a row per round and hospital: ``present``, ``rejected``, ``update_norm``, ``update_cosine``.
+        rounds: a row per round: ``b_squared``.
+    """
+    figure, ((norms, cosines), (spread, states)) = grid(2, 2, 5.6, 3.8)
+    _lines(norms, table, "update_norm", "norm of the update")
+    _lines(cosines, table, "update_cosine", "cosine to the mean update")
+    cosines.axhline(0, color="#808080", lw=0.9, ls=(0, (5, 4)))
+    spread.plot(rounds.index, rounds["b_squared"], color=COLOURS[0], lw=1.8)
+    spread.set_ylabel("B² (0: all updates are equal)")
+    for axes in (norms, cosines, spread):
+        whole_rounds(axes)
+    _states(states, table)
+    return figure
+
+
+def _lines(axes: Axes, table: pd.DataFrame, column: str, label: str) -> None:
+    wide = table.pivot_table(index="round", columns="hospital", values=column, sort=False, dropna=False)
+    if len(wide.columns) <= FEW:
+        for name, colour in zip(wide.columns, COLOURS, strict=False):
+            known = wide[name].dropna()
+            axes.plot(known.index, known, color=colour, lw=1.5, marker="o", ms=2.5, label=str(name))
+    else:
+        low, middle, high = (wide.quantile(q, axis=1) for q in (0.1, 0.5, 0.9))
+        axes.plot(wide.index, middle, color=COLOURS[0], lw=1.8, label="median hospital")
+        axes.fill_between(
+            wide.index, low, high, color=COLOURS[0], alpha=0.2, lw=0, label="10th to 90th percentile"
+        )
+    axes.set_ylabel(label)
+    legend_below(axes, 3, 0.2)
+
+
+def _states(axes: Axes, table: pd.DataFrame) -> None:
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
+    state = table["present"].astype(int) + table["rejected"].astype(int)
+    wide = table.assign(state=state).pivot_table(
+        index="hospital", columns="round", values="state", sort=False
+    )
+    first, last = float(table["round"].min()) - 0.5, float(table["round"].max()) + 0.5
+    axes.imshow(
+        wide.to_numpy(), cmap=ListedColormap([*STATES.values()]), vmin=-0.5, vmax=2.5, aspect="auto",
+        interpolation="nearest", extent=(first, last, len(wide) - 0.5, -0.5),
+    )  # fmt: skip
+    axes.grid(False)
+    whole_rounds(axes)
+    if len(wide) <= NAMED:
+        axes.set_yticks(np.arange(len(wide)), [str(name) for name in wide.index], fontsize=8)
+    else:
+        axes.set_ylabel(f"{len(wide)} hospitals")
+    handles = [Patch(color=colour, label=name) for name, colour in STATES.items()]
+    axes.legend(
+        handles=handles, frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3
+    )

@@ -10,7 +10,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from jaxfed import InvalidInput
 from jaxfed.core.tasks import BINARY, REGRESSION
-from jaxfed.records import paired
+from jaxfed.evaluation import paired
 from jaxfed.results.comparison import Comparison
 
 HOSPITALS = ("a", "b", "c", "d")
@@ -99,7 +99,7 @@ def test_bootstrap_knows_hospitals_and_seeds():
 def test_few_events_set_no_worst_value_and_enter_no_interval():
     comparison = made()
     table, values = comparison.table, comparison.metrics["auroc"]
-    assert comparison.hospitals["enough"].tolist() == [True, True, True, False]
+    assert comparison.hospitals["counted"].tolist() == [True, True, True, False]
     np.testing.assert_allclose(table["auroc"], values.mean((1, 2)))  # all hospitals count in the mean
     np.testing.assert_allclose(table["worst"], values[..., :3].mean(1).min(1))
     assert table["worst_hospital"].tolist() == ["a", "a", "a"]
@@ -133,7 +133,7 @@ def test_less_loss_is_a_gain():
 def test_gains_are_sorted_and_have_intervals_over_seeds():
     gains = made().gains()
     assert gains.index[0] == "d"
-    assert not gains["enough"].iloc[0]
+    assert not gains["counted"].iloc[0]
     assert (np.diff(gains["gain"]) <= 0).all()
     values = made().metrics["auroc"]
     expected = stats.ttest_1samp((values[2] - values[0])[:, 1], 0).confidence_interval()
@@ -155,7 +155,7 @@ def test_seeds_that_diverged_and_hospitals_without_a_metric_are_left_out():
 def test_numbers_have_no_events():
     comparison = made(REGRESSION)
     assert "events" not in comparison.hospitals
-    assert comparison.hospitals["enough"].all()
+    assert comparison.hospitals["counted"].all()
     assert comparison.differences().loc["federated", "hospitals"] == 4
 
 

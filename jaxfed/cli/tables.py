@@ -27,6 +27,8 @@ class TableOptions:
     """Column of a table to predict."""
     patient: str | None = None
     """Column of a table that names the patient; all rows of a patient are in one part of the split."""
+    row_weights: str | None = None
+    """Column of a table with weights of rows in the training loss."""
     features: tuple[str, ...] = ()
     """Columns of a table to learn from; all others where not given."""
     drop: tuple[str, ...] = ()
@@ -95,6 +97,7 @@ def read(options: TableOptions) -> jaxfed.Dataset:
         hospital=options.hospital,
         label=options.label,
         patient=options.patient,
+        row_weights=options.row_weights,
         features=options.features or None,
         drop=options.drop,
         task=options.task,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +50,9 @@ class Task:
         soft: ``(outputs, targets) -> [B]``, the distance of outputs from another model's outputs, up to a
             term that depends on the targets only; for algorithms that distil.
         output: a description of the model's output, for errors.
+        targets: names of the outputs, if they are neither classes nor the columns of ``y``.
+        link: with ``targets``, what makes the predictions that users see of the outputs: ``"sigmoid"``
+            (probabilities), ``"sort"`` (ascending numbers) or ``""`` (nothing).
     """
 
     name: str
@@ -63,6 +66,8 @@ class Task:
     check: Callable[[np.ndarray], str | None] | None = None
     soft: Callable[[Array, Array], Array] = squared
     output: str = "one number per target"
+    targets: tuple[str, ...] = ()
+    link: Literal["", "sigmoid", "sort"] = ""
 
     @property
     def has_classes(self) -> bool:
@@ -85,9 +90,11 @@ class Task:
         return Scoring(self.loss, self.first or self.loss, self.higher, self.labels, self.two_classes)
 
     def width(self, y: np.ndarray, classes: int) -> int:
-        """Width of the model's output: classes, or the width of ``y``."""
+        """Width of the model's output: classes, targets, or the width of ``y``."""
         if self.output_per_class:
             return classes
+        if self.targets:
+            return len(self.targets)
         return 1 if y.ndim == 1 else int(y.shape[1])
 
     def divergence(self, outputs: Array, targets: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxfed.core.dataset import Dataset
-from jaxfed.core.errors import InvalidInput, did_you_mean
+from jaxfed.core.errors import InvalidInput, did_you_mean, spelled
 from jaxfed.data import partition as rules
 from jaxfed.data import quantity, scaling
 from jaxfed.data.arrays import gather
@@ -21,6 +21,7 @@ RULES: dict[str, Callable[..., np.ndarray]] = {
         rules.iid,
         rules.dirichlet,
         rules.dirichlet_by_class,
+        rules.dirichlet_lognormal,
         rules.shards,
         rules.classes_per_hospital,
         rules.gamma_similarity,
@@ -152,4 +153,4 @@ def _assign(
         if partition not in RULES:
             raise InvalidInput(f"partition={partition!r}: {did_you_mean(partition, list(RULES))}")
         partition = RULES[partition]
-    return partition(y, hospitals, seed, **options)
+    return spelled(partition)(y, hospitals, seed, **options)

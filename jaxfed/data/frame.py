@@ -17,6 +17,7 @@ from jaxfed.data.convert import numeric
 from jaxfed.data.ids import as_text
 from jaxfed.data.lookalikes import notice_columns, notice_rows
 from jaxfed.data.notices import Notices
+from jaxfed.data.row_weights import weigh_rows
 from jaxfed.data.splits import Split, part_numbers
 
 
@@ -28,6 +29,7 @@ def from_frame(
     features: Sequence[str] | None = None,
     drop: Sequence[str] = (),
     patient: str | None = None,
+    row_weights: str | None = None,
     split: Split | str = (0.7, 0.1, 0.2),
     seed: int = 0,
     missing: Sequence[Any] = (),
@@ -46,6 +48,8 @@ def from_frame(
         drop: columns to leave out, where ``features`` is None.
         patient: column that says whose row it is where a patient has several: all of them go to one part
             of the split, in all hospitals.
+        row_weights: column of weights for the training loss; see
+            :func:`~jaxfed.data.row_weights.weigh_rows`.
         split: as in :func:`~jaxfed.data.arrays.from_arrays` (a mapping is in the order of each
             hospital's rows), or the name of a column with 0/1/2 or train/validation/test.
         seed: of the split.
@@ -76,7 +80,9 @@ def from_frame(
     if not isinstance(df, pd.DataFrame) or not len(df):
         raise InvalidInput(f"from_frame: got {type(df).__name__} without rows; give a pandas DataFrame")
     part = split if isinstance(split, str) else None
-    roles = {"hospital": hospital, "label": label, "split": part, "patient": patient}
+    roles = {
+        "hospital": hospital, "label": label, "split": part, "patient": patient, "row_weights": row_weights
+    }  # fmt: skip
     missing = _sequence("missing", missing, problems)
     chosen = _choose(df, roles, features, _sequence("drop", drop, problems), problems)
     problems.raise_if_any()
@@ -109,6 +115,9 @@ def from_frame(
         name,
         patients=None if patients is None else {key: patients[own] for key, own in rows.items()},
     )
+    if row_weights is not None:
+        given = pd.to_numeric(df[row_weights], errors="coerce").to_numpy(float)
+        dataset = weigh_rows(dataset, {key: given[own] for key, own in rows.items()})
     notice_columns(df[chosen], patient, notices)
     notice_rows(x, code, [*names], patients, notices)
     notices.emit()

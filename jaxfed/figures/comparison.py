@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures.axes import COLOURS, legend_below, subplots
+from jaxfed.pages.axes import COLOURS, legend_below, subplots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ def comparison_figure(
 
     Args:
         values: a row per hospital, a column per arm.
-        gains: a row per hospital, sorted: ``gain``, ``low``, ``high`` and ``enough``.
+        gains: a row per hospital, sorted: ``gain``, ``low``, ``high`` and ``counted``.
         label: of the metric.
         higher_is_better: whether more of it is better.
         what: the two arms of the gains, as text.
@@ -63,7 +63,7 @@ def _gains(axes: Axes, gains: pd.DataFrame, label: str, what: str) -> None:
         (True, COLOURS[0], "o", "interval over seeds"),
         (False, "#9a9a9a", "D", "few events: no judgement"),
     ):
-        part = (gains["enough"] == enough).to_numpy() & gains["gain"].notna().to_numpy()
+        part = (gains["counted"] == enough).to_numpy() & gains["gain"].notna().to_numpy()
         if not part.any():
             continue
         rows = gains[part]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures.axes import COLOURS, plain_ticks, subplots
+from jaxfed.pages.axes import COLOURS, plain_ticks, subplots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

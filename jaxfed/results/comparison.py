@@ -18,8 +18,8 @@ import pandas as pd
 
 from jaxfed.core.errors import InvalidInput, did_you_mean
 from jaxfed.core.metrics.metric import Scoring
-from jaxfed.records import paired
-from jaxfed.records.paired import Interval
+from jaxfed.evaluation import paired
+from jaxfed.evaluation.paired import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,7 +71,7 @@ class Comparison:
         return self.scoring.first
 
     @cached_property
-    def enough(self) -> np.ndarray:
+    def counted(self) -> np.ndarray:
         """``[C]`` bool: hospitals with at least 5 events and 5 other rows (binary), else with test rows.
 
         All with test rows if no hospital has so many.
@@ -102,7 +102,7 @@ class Comparison:
             by_seed = np.array([_mean(of_seed) for of_seed in values])
             by_hospital = _mean_over_seeds(values)
             weight = np.where(np.isfinite(by_hospital), self.sizes["test_rows"], 0)
-            judged = np.where(self.enough, by_hospital, np.nan)
+            judged = np.where(self.counted, by_hospital, np.nan)
             known = np.isfinite(judged).any()
             worst = int(np.nanargmin(self._better(metric) * judged)) if known else 0
             rows.append(
@@ -123,14 +123,14 @@ class Comparison:
 
     @cached_property
     def hospitals(self) -> pd.DataFrame:
-        """One row per hospital: its rows and events, ``enough`` of them, and each arm's mean over seeds."""
+        """One row per hospital: its rows and events, ``counted`` of them, and each arm's mean over seeds."""
         return self.by_hospital()
 
     def by_hospital(self, metric: str | None = None) -> pd.DataFrame:
         """:attr:`hospitals` of another metric."""
         values = self.metrics[self._known(metric)]
         means = {arm: _mean_over_seeds(values[a]) for a, arm in enumerate(self.arms)}
-        return self.sizes.assign(enough=self.enough, **means)
+        return self.sizes.assign(counted=self.counted, **means)
 
     def differences(
         self, against: str = LOCAL, metric: str | None = None, *, few: bool = False
@@ -180,7 +180,7 @@ class Comparison:
         gains = self._gains(self._arm(arm), self._arm(against), self._known(metric), few=True)
         intervals = [paired.mean_interval(column) for column in gains.T]
         table = self.sizes.assign(
-            enough=self.enough,
+            counted=self.counted,
             gain=[interval.value for interval, _ in intervals],
             low=[interval.low for interval, _ in intervals],
             high=[interval.high for interval, _ in intervals],
@@ -246,7 +246,7 @@ class Comparison:
         """``[S, C]``: by how much arm ``a`` is better; NaN for hospitals that do not count."""
         values = self.metrics[metric]
         gains = self._better(metric) * (values[a] - values[base])
-        return gains if few else np.where(self.enough, gains, np.nan)
+        return gains if few else np.where(self.counted, gains, np.nan)
 
     def _better(self, metric: str) -> int:
         return 1 if self.scoring.higher_is_better(metric) else -1
@@ -266,7 +266,7 @@ class Comparison:
         table, label = self.table, self.scoring.label(self.metric)
         means = ", ".join(f"{arm} {mean:.3f}" for arm, mean in table[self.metric].items())
         texts = [f"Mean {label} of {len(self.sizes)} hospitals: {means}."]
-        left_out = len(self.sizes) - int(self.enough.sum())
+        left_out = len(self.sizes) - int(self.counted.sum())
         if {LOCAL, FEDERATED} <= {*self.arms}:
             row = self.differences().loc[FEDERATED]
             texts.append(

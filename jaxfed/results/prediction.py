@@ -16,6 +16,7 @@ from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.tasks import as_task
 from jaxfed.core.types import Variables
 from jaxfed.data.preparation import Step, measured, prepare_like
+from jaxfed.records.predictions import meaning
 
 ROWS = 4096  # that are predicted at a time
 
@@ -115,7 +116,7 @@ def predict(
         deployed, of_hospital = _of_hospital(inputs, variables, hospitals, model, str(name))
         outputs[at] = _outputs(inputs, deployed, of_hospital, part, str(name))
     index = rows.index if isinstance(rows, pd.DataFrame) else None
-    return pd.DataFrame(_meaning(inputs, outputs), index=index)
+    return pd.DataFrame(meaning(outputs, inputs.classes), index=index)
 
 
 def _columns(inputs: Inputs, rows: Any) -> Any:
@@ -181,14 +182,3 @@ def _outputs(inputs: Inputs, variables: Variables, model: Any, x: Any, name: str
             f"{str(error).splitlines()[0]}; give the model of the run"
         ) from error
     return np.concatenate(parts).reshape(count, -1)
-
-
-def _meaning(inputs: Inputs, outputs: np.ndarray) -> dict[str, np.ndarray]:
-    """Probabilities of the classes, or numbers."""
-    if len(inputs.classes) == 2 and inputs.outputs == 1:
-        positive = np.asarray(jax.nn.sigmoid(outputs[:, 0]))
-        return {inputs.classes[0]: 1 - positive, inputs.classes[1]: positive}
-    if inputs.classes:
-        return dict(zip(inputs.classes, np.asarray(jax.nn.softmax(outputs, -1)).T, strict=True))
-    names = ["prediction"] if inputs.outputs == 1 else [f"prediction {j}" for j in range(inputs.outputs)]
-    return dict(zip(names, outputs.T, strict=True))

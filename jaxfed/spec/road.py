@@ -59,6 +59,6 @@ def _weights(spec: Spec) -> np.ndarray:
     """``[C]`` weights of the hospitals if they take part."""
     sizes = spec.trained_rows
     weights = sizes if spec.algorithm.weighting == "samples" else (sizes > 0).astype(int)
-    if not isinstance(spec.weights, PerHospital):
+    if not isinstance(spec.factors, PerHospital):
         return weights
-    return weights * hyperparameters.in_order(spec.weights, spec.hospitals.hospitals).values
+    return weights * hyperparameters.in_order(spec.factors, spec.hospitals.hospitals).values

@@ -29,6 +29,7 @@ from jaxfed.core.problem import Loss, Problem
 from jaxfed.core.task import Measure
 from jaxfed.models import mlp
 from jaxfed.participation import Everyone
+from jaxfed.privacy import HospitalDP
 from jaxfed.spec.private import Privacy, Private, private_of
 
 ALL = "all"  # the group of every hospital if all have the same model
@@ -181,9 +182,23 @@ class Spec:
         if self.private is not None:
             trainings, participation = self.private.trainings, self.private.participation
             parts = parts if self.private.road is None else chain(*self.private.road)
-        more = self.weights, self.included, self.diagnostics
+        more = self.factors, self.included, self.diagnostics
         recipe = Recipe(self._algorithm, trainings, parts, participation, *more)
         return values.in_order(recipe, self.hospitals.hospitals)
+
+    @property
+    def factors(self) -> PerHospital | None:
+        """Factors of the hospitals' weights in the mean: :attr:`weights`, and the weights of their rows.
+
+        Row weights do not count where every hospital has the same voice.
+        """
+        alike = self.algorithm.weighting != "samples" or isinstance(self.privacy, HospitalDP)
+        if self.hospitals.row_weights is None or alike:
+            return self.weights
+        of_rows = self.hospitals.weight_factors
+        if self.weights is None:
+            return PerHospital(of_rows)
+        return PerHospital(of_rows * values.in_order(self.weights, self.hospitals.hospitals).values)
 
     @cached_property
     def private(self) -> Private | None:

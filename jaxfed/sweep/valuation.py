@@ -12,10 +12,10 @@ from jaxfed.core.dataset import TRAIN
 from jaxfed.core.errors import Problems, did_you_mean
 from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.data.heterogeneity import heterogeneity
+from jaxfed.evaluation.shapley import Coalitions, Exact, LeaveOneOut, Sampled
 from jaxfed.privacy import HospitalDP
 from jaxfed.records.history import across_hospitals
 from jaxfed.records.ranking import KINDS, label
-from jaxfed.records.shapley import Coalitions, Exact, LeaveOneOut, Sampled
 from jaxfed.results.valuation import Valuation
 from jaxfed.spec.spec import Spec
 from jaxfed.sweep.round_values import round_utilities

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 import jaxfed
 from jaxfed import InvalidInput, Simulation, per_hospital
+from jaxfed.evaluation.shapley import Exact, LeaveOneOut, Sampled
 from jaxfed.models import logistic
-from jaxfed.records.shapley import Exact, LeaveOneOut, Sampled
 from jaxfed.results.valuation import Valuation
 
 SMALL = {"model": logistic(), "batch_size": None, "devices": 1, "block": 1}

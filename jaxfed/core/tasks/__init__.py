@@ -9,11 +9,22 @@ from jaxfed.core.metrics.metric import Scoring
 from jaxfed.core.task import Task
 from jaxfed.core.tasks.binary import BINARY
 from jaxfed.core.tasks.multiclass import MULTICLASS
+from jaxfed.core.tasks.multilabel import multilabel
+from jaxfed.core.tasks.quantiles import quantiles
 from jaxfed.core.tasks.regression import REGRESSION
 
 TASKS = {task.name: task for task in (BINARY, MULTICLASS, REGRESSION)}
 
-__all__ = ["BINARY", "MULTICLASS", "REGRESSION", "TASKS", "as_task", "known_scoring"]
+__all__ = [
+    "BINARY",
+    "MULTICLASS",
+    "REGRESSION",
+    "TASKS",
+    "as_task",
+    "known_scoring",
+    "multilabel",
+    "quantiles",
+]
 
 
 def as_task(task: Task | str) -> Task:

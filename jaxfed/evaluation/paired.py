@@ -75,10 +75,9 @@ def share_interval(differences: np.ndarray, level: float = LEVEL) -> Interval:
     d = differences[np.isfinite(differences)]
     if not len(d):
         return Interval(np.nan, np.nan, np.nan)
-    share, z2 = float((d > 0).mean()), float(stats.norm.ppf(0.5 + level / 2)) ** 2
-    centre = (share + z2 / (2 * len(d))) / (1 + z2 / len(d))
-    reach = np.sqrt(share * (1 - share) * z2 / len(d) + (z2 / (2 * len(d))) ** 2) / (1 + z2 / len(d))
-    return Interval(share, float(centre - reach), float(centre + reach))
+    gaining = int((d > 0).sum())
+    low, high = stats.binomtest(gaining, len(d)).proportion_ci(level, method="wilson")
+    return Interval(gaining / len(d), float(low), float(high))
 
 
 def ratio_interval(a: np.ndarray, b: np.ndarray, level: float = LEVEL) -> Interval:

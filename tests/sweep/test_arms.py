@@ -8,22 +8,17 @@ from federations import Lab, hospitals, recipe, same, with_validation
 from sweeps import HOSPITALS, ROWS, made
 
 import jaxfed
-from jaxfed import FedAvg, FixedCohort, InvalidInput, Simulation, aggregators, algorithms, per_hospital
+from jaxfed import FedAvg, FixedCohort, InvalidInput, Simulation, algorithms, per_hospital
 from jaxfed.models import logistic
-from jaxfed.sweep.arms import _Arrays, included
+from jaxfed.results.comparison import FEDERATED
+from jaxfed.sweep.arms import _Arrays, compare_arms, included
 
 SMALL = {"model": logistic(), "batch_size": None, "devices": 1, "block": 1}
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "parts"),
-    [
-        (algorithms.Scaffold(), {"participation": FixedCohort(2)}),
-        (algorithms.FedDyn(), {"aggregator": aggregators.TrimmedMean(0.3)}),
-    ],
-    ids=["Scaffold in cohorts", "FedDyn trimmed"],
-)
-def test_a_hospital_that_is_not_included_is_absent(algorithm, parts):
+def test_a_hospital_that_is_not_included_is_absent():
+    # a cohort is drawn of those that are there, and the server counts hospitals
+    algorithm, parts = algorithms.Scaffold(), {"participation": FixedCohort(2), "model": logistic()}
     data, out = hospitals((11, 4, 7, 9)), 2
     marks = (np.arange(4) != out).astype(int)
     given = dataclasses.replace(recipe(data, algorithm=algorithm, **parts), included=per_hospital(marks))
@@ -33,31 +28,6 @@ def test_a_hospital_that_is_not_included_is_absent(algorithm, parts):
     assert not seen.present[:, out].any()
     np.testing.assert_array_equal(seen.present[:3, marks > 0], expected.present[:3])
     same(state.server, other.server, rtol=1e-5)
-
-
-def test_leave_one_out_on_heart_is_a_program_and_equals_runs_on_data_without_the_hospital(heart_folder):
-    heart = jaxfed.data.impute(jaxfed.data.heart_disease(heart_folder), "mean")
-    heart = jaxfed.data.standardize(jaxfed.data.resplit(heart, (0.6, 0.1, 0.3)), "federated")
-    sim = Simulation(heart, **SMALL)
-    fields = {"included": included(sim, heart.hospitals)}
-    done = sim.sweep(fields, 3, eval_every=3, progress=False)
-    assert done.provenance["programs"] == 1
-    rest = {
-        f"without {name}": heart.select([other for other in heart.hospitals if other != name])
-        for name in heart.hospitals
-    }
-    alone = sim.replace(hospitals=rest["without va"], evaluate_on=heart)
-    four = alone.sweep({"hospitals": rest}, 3, eval_every=3, progress=False).data
-    for name in rest:
-        ours, expected = done.data.sel(included=name), four.sel(hospitals=name)
-        for metric in ("auroc", "log_loss", "auroc_pooled"):
-            np.testing.assert_allclose(ours[metric], expected[metric], rtol=1e-5, atol=1e-6)
-    run = alone.run(3, eval_every=3, progress=False)  # an entry of that sweep is a single run
-    np.testing.assert_allclose(
-        done.data["log_loss"].sel(included="without va").transpose("round", "hospital", "split"),
-        run.history.single["log_loss"],
-        rtol=1e-5,
-    )
 
 
 def validation_loss(settings, done):
@@ -104,25 +74,46 @@ def sim():
     return Simulation(data, **SMALL)
 
 
-def test_each_arm_is_its_own_runs(sim):
-    comparison = sim.compare(3, seeds=2, personalised=False, progress=False)
-    assert comparison.provenance["programs"] == 3
-    assert comparison.arms == ("local-only", "pooled", "federated", "leave-one-out")
-    run = sim.run(3, seed=1, progress=False)
-    assert comparison.rounds[2, 1].tolist() == [run.best.round] * 3
-    for metric in ("auroc", "log_loss"):
-        expected = run.hospitals("test")[metric]
-        np.testing.assert_allclose(comparison.values[metric][2, 1], expected, rtol=1e-6)
-    out = sim.hospitals.hospitals[1]
-    others = per_hospital({h: int(h != out) for h in sim.hospitals.hospitals})
-    last = comparison.arms.index("leave-one-out")
-    run = sim.replace(included=others).run(int(comparison.rounds[last, 0, 1]), progress=False)
-    expected = run.hospitals("test", "last").loc[out]
-    assert comparison.values["log_loss"][last, 0, 1] == pytest.approx(expected["log_loss"], rel=1e-6)
-    assert np.isnan(comparison.pooled["auroc"][last]).all()
+def test_arms_are_the_runs_of_a_sweep_and_a_hospital_that_is_left_out_has_the_model_of_the_others(sim):
+    how = {"leave_one_out": True, "tune": None, "eval_every": 1, "progress": False}
+    comparison = compare_arms({FEDERATED: sim}, 3, seeds=2, **how)
+    assert comparison.provenance["programs"] == 1
+    assert comparison.arms == ("federated", "leave-one-out")
+    names = sim.hospitals.hospitals
+    runs = sim.sweep({"included": included(sim, names), "seed": range(2)}, 3, progress=False).data
+    validation = runs["log_loss_pooled"].sel(included="all", split="validation")
+    for seed in range(2):
+        best = int(validation.sel(seed=seed).argmin("round"))
+        assert comparison.rounds[0, seed].tolist() == [best] * 3
+        for metric in ("auroc", "log_loss"):
+            expected = runs[metric].sel(included="all", seed=seed, round=best, split="test")
+            np.testing.assert_array_equal(comparison.metrics[metric][0, seed], expected)
+    loss = runs["log_loss"].sel(included=f"without {names[1]}", seed=0)
+    weight = np.where(np.arange(3) == 1, 0, sim.hospitals.counts[:, 1])
+    best = int((loss.sel(split="validation").to_numpy() @ weight).argmin())
+    assert comparison.rounds[1, 0, 1] == best
+    expected = loss.sel(split="test", round=best, hospital=names[1])
+    assert comparison.metrics["log_loss"][1, 0, 1] == expected
+    assert np.isnan(comparison.pooled["auroc"][1]).all()
     test = sim.hospitals.split == 2
     events = [int(sim.hospitals.y[test & (sim.hospitals.owner == c)].sum()) for c in range(3)]
     assert comparison.hospitals["events"].tolist() == events
+
+
+def test_the_arms_of_a_simulation(sim, monkeypatch):
+    monkeypatch.setattr("jaxfed.simulation.compare_arms", lambda arms, *_, **__: arms)
+    arms = sim.compare(1)
+    kinds = {name: type(arm.algorithm).__name__ for name, arm in arms.items()}
+    assert kinds == {
+        "local-only": "LocalOnly", "pooled": "FedAvg", "federated": "FedAvg", "personalised": "FineTuned"
+    }  # fmt: skip
+    assert arms["federated"] is sim
+    assert len(arms["pooled"].hospitals) == 1
+    ditto = sim.replace(algorithm=algorithms.Ditto())
+    arms = ditto.compare(1)
+    assert arms["personalised"].algorithm is ditto.algorithm
+    assert isinstance(arms["federated"].algorithm, FedAvg)
+    assert "personalised" not in sim.compare(1, personalised=False)
 
 
 @pytest.mark.parametrize(

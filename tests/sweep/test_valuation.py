@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from jaxfed import InvalidInput, Simulation, per_hospital
 from jaxfed.evaluation.shapley import Exact, LeaveOneOut, Sampled
 from jaxfed.models import logistic
 from jaxfed.results.valuation import Valuation
+from jaxfed.sweep.arms import included
 
 SMALL = {"model": logistic(), "batch_size": None, "devices": 1, "block": 1}
 
@@ -73,22 +75,39 @@ def test_random_orders_estimate_the_exact_values():
     assert not few.masks[-1].any()
 
 
-def test_retrained_shapley_values_on_heart_are_brute_force_over_all_subsets(heart_folder):
-    heart = jaxfed.data.impute(jaxfed.data.heart_disease(heart_folder), "mean")
-    heart = jaxfed.data.standardize(heart, "federated")
-    sim = Simulation(heart, splits=("test",), **SMALL)
-    names = heart.hospitals
-    subsets = [s for n in range(1, 5) for s in itertools.combinations(names, n)]
-    data = {"+".join(s): heart.select(s) for s in subsets}
-    done = sim.replace(hospitals=data[names[0]], evaluate_on=heart).sweep(
-        {"hospitals": data}, 2, eval_every=2, progress=False
-    )
-    loss = done.data["log_loss_pooled"].sel(split="test")
+@pytest.fixture(scope="module")
+def heart(heart_folder):
+    """The four hospitals, and 2 rounds on data of every subset of them, one data set each."""
+    data = jaxfed.data.impute(jaxfed.data.heart_disease(heart_folder), "mean")
+    data = jaxfed.data.standardize(jaxfed.data.resplit(data, (0.6, 0.1, 0.3)), "federated")
+    subsets = [s for n in range(1, 5) for s in itertools.combinations(data.hospitals, n)]
+    sets = {"+".join(s): data.select(s) for s in subsets}
+    sim = Simulation(next(iter(sets.values())), evaluate_on=data, **SMALL)
+    # the entries of a sweep are single runs: test_runs.py
+    return data, sim.sweep({"hospitals": sets}, 2, eval_every=2, progress=False).data
+
+
+def test_leave_one_out_on_heart_is_a_program_and_equals_runs_on_data_without_the_hospital(heart):
+    data, alone = heart
+    sim = Simulation(data, **SMALL)
+    done = sim.sweep({"included": included(sim, data.hospitals)}, 2, eval_every=2, progress=False)
+    assert done.provenance["programs"] == 1
+    for name in data.hospitals:
+        rest = "+".join(other for other in data.hospitals if other != name)
+        ours, expected = done.data.sel(included=f"without {name}"), alone.sel(hospitals=rest)
+        for metric in ("auroc", "log_loss", "auroc_pooled"):
+            np.testing.assert_allclose(ours[metric], expected[metric], rtol=1e-5, atol=1e-6)
+
+
+def test_retrained_shapley_values_on_heart_are_brute_force_over_all_subsets(heart):
+    data, done = heart
+    names, loss = data.hospitals, done["log_loss_pooled"].sel(split="test")
 
     def utility(s):
         label = "+".join(name for name in names if name in s)
         return -float(loss.sel(hospitals=label, round=2) if s else loss.isel(hospitals=0).sel(round=0))
 
+    sim = Simulation(data, **SMALL)
     valuation = sim.value(2, "shapley", progress=False)
     table = valuation.table.loc[[*names]]
     np.testing.assert_allclose(table["value"], brute_force(utility, names), atol=2e-6)
@@ -97,7 +116,7 @@ def test_retrained_shapley_values_on_heart_are_brute_force_over_all_subsets(hear
     left_out = sim.value(2, progress=False).table.loc[[*names], "value"]
     expected = [utility({*names}) - utility({*names} - {name}) for name in names]
     np.testing.assert_allclose(left_out, expected, atol=2e-6)
-    assert table["train_rows"].tolist() == heart.counts[:, 0].tolist()
+    assert table["train_rows"].tolist() == data.counts[:, 0].tolist()
 
 
 @pytest.fixture(scope="module")
@@ -114,35 +133,40 @@ def twins():
 
 
 def test_values_by_rounds_are_brute_force_over_the_uploads(twins):
-    rounds, names = 2, twins.hospitals.hospitals
+    """Full batches of logistic regression: an upload is a gradient step, and so is that of a coalition."""
+    rounds, data, step = 2, twins.hospitals, 0.05
+    names, sizes = data.hospitals, data.counts[:, 0] * np.array([1, 1, 1, 0])
+    run = twins.run(rounds, progress=False)
     valuation = twins.value(rounds, "gradient-shapley", split="validation", progress=False)
-    loss = {}
-    before = twins.run(0, progress=False)
-    start = before.variables
-    for t in range(rounds):  # full batches: the round draws nothing
+    x = np.concatenate([data.x, np.ones((len(data.y), 1))], axis=1)
+    held = data.split == 1
 
-        def step(weights, start=start):
-            run = twins.replace(weights=per_hospital(weights)).run(1, initial=start, progress=False)
-            return run.history.pooled["log_loss"][:, 0], run.variables
+    def utility(w):
+        score = x[held] @ w
+        return -np.mean(np.logaddexp(0, score) - data.y[held] * score)
 
-        for s in itertools.chain.from_iterable(itertools.combinations(range(4), n) for n in range(1, 5)):
-            weights = [float(k in s and k < 3) for k in range(4)]
-            (old, new), after = step(weights) if sum(weights) else ((np.nan, np.nan), None)
-            loss[t, frozenset(s)] = new
-            loss[t, frozenset()] = old if np.isfinite(old) else loss[t, frozenset()]
-            if len(s) == 4:
-                start = after
-        loss[t, frozenset({3})] = loss[t, frozenset()]
-        values = brute_force(lambda s, t=t: -loss[t, frozenset(s)], range(4))
+    def after(w, s):
+        total = sum(sizes[k] for k in s)
+        return w - step * sum(sizes[k] * gradient(w, k) for k in s) / total if total else w
+
+    def gradient(w, k):
+        rows = (data.split == 0) & (data.owner == k)
+        return x[rows].T @ (1 / (1 + np.exp(-x[rows] @ w)) - data.y[rows]) / rows.sum()
+
+    start = jax.tree.leaves(twins.run(0, progress=False).variables.params)
+    w = np.concatenate([start[1].ravel(), start[0].ravel()]).astype(float)  # kernel, bias
+    first = utility(w)
+    for t in range(rounds):
+        values = brute_force(lambda s, w=w: utility(after(w, s)), range(4))
         np.testing.assert_allclose(valuation.by_round.loc[t + 1, [*names]], values, atol=2e-6)
+        w = after(w, range(4))
     table = valuation.table.loc[[*names], "value"]
     np.testing.assert_allclose(table, valuation.by_round.sum()[[*names]])
     assert table.iloc[0] == pytest.approx(table.iloc[1], abs=1e-6)
     assert table.iloc[3] == pytest.approx(0, abs=1e-6)
-    run = twins.run(rounds, progress=False)
-    ends = run.history.pooled["log_loss"][[0, -1], 0]
-    assert valuation.total == pytest.approx(ends[0] - ends[1], abs=1e-5)
+    assert valuation.total == pytest.approx(utility(w) - first, abs=2e-6)
     assert table.sum() == pytest.approx(valuation.total, abs=1e-6)
+    assert -run.history.pooled["log_loss"][-1, 0] == pytest.approx(utility(w), abs=2e-6)
 
 
 def test_words_files_and_figure(tmp_path):

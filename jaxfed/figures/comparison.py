@@ -30,9 +30,10 @@ def comparison_figure(
         what: the two arms of the gains, as text.
     """
     figure, (left, right) = subplots(2, width=max(4.8, 1.1 * len(values.columns) + 1.6))
-    figure.set_figheight(float(np.clip(1.9 + 0.27 * min(len(values), NAMED), 4.0, 12.0)))
+    height = float(np.clip(1.9 + 0.27 * min(len(values), NAMED), 4.0, 12.0))
+    figure.set_figheight(height)
     _heatmap(left, values.loc[gains.index], label, higher_is_better)
-    _gains(right, gains, label, what)
+    _gains(right, gains, label, what, 0.8 / height)
     return figure
 
 
@@ -57,7 +58,7 @@ def _heatmap(axes: Axes, values: pd.DataFrame, label: str, higher_is_better: boo
         axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
 
 
-def _gains(axes: Axes, gains: pd.DataFrame, label: str, what: str) -> None:
+def _gains(axes: Axes, gains: pd.DataFrame, label: str, what: str, below: float) -> None:
     place = np.arange(len(gains))
     for enough, colour, marker, name in (
         (True, COLOURS[0], "o", "interval over seeds"),
@@ -83,7 +84,7 @@ def _gains(axes: Axes, gains: pd.DataFrame, label: str, what: str) -> None:
     _hospital_names(axes, gains.index)
     axes.set_xlabel(f"gain in {label} (right is better)")
     axes.set_title(what, fontsize=10, loc="left")
-    legend_below(axes, 2, 0.22)
+    legend_below(axes, 2, below)
 
 
 def _hospital_names(axes: Axes, names: pd.Index) -> None:

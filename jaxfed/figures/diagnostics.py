@@ -1,4 +1,4 @@
-"""The figure of a run's diagnostics: norms, cosines, B^2 over rounds, and who took part and was rejected."""
+"""The figure of a run's diagnostics: norms, cosines, B^2 over rounds, and who was absent or rejected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FEW = 6  # hospitals with a line each; of more, a median and a band
 NAMED = 30  # hospitals whose names there is room for
-STATES = {"absent": "#e6e6e6", "used": COLOURS[0], "rejected": COLOURS[1]}
+ABSENT, REJECTED = "#e6e6e6", COLOURS[1]
 
 
 def diagnostics_figure(table: pd.DataFrame, rounds: pd.DataFrame) -> Figure:
@@ -55,25 +55,45 @@ def _lines(axes: Axes, table: pd.DataFrame, column: str, label: str) -> None:
 
 
 def _states(axes: Axes, table: pd.DataFrame) -> None:
-    from matplotlib.colors import ListedColormap
+    """Cosines of every hospital and round; colours of their own for who was absent or rejected."""
+    import matplotlib
     from matplotlib.patches import Patch
 
-    state = table["present"].astype(int) + table["rejected"].astype(int)
-    wide = table.assign(state=state).pivot_table(
-        index="hospital", columns="round", values="state", sort=False
+    wide = table.assign(rejected=table["rejected"] > 0, absent=table["present"] == 0)
+    wide = wide.set_index(["hospital", "round"])[["update_cosine", "rejected", "absent"]]
+    names, rounds = wide.index.unique("hospital"), wide.index.unique("round")
+    cosine, rejected, absent = (
+        wide[name].to_numpy().reshape(len(rounds), len(names)).T for name in wide.columns
     )
-    first, last = float(table["round"].min()) - 0.5, float(table["round"].max()) + 0.5
+    norm, colours = matplotlib.colors.Normalize(-1, 1), matplotlib.colormaps["cividis"]
+    picture = colours(norm(np.nan_to_num(cosine)))
     axes.imshow(
-        wide.to_numpy(), cmap=ListedColormap([*STATES.values()]), vmin=-0.5, vmax=2.5, aspect="auto",
-        interpolation="nearest", extent=(first, last, len(wide) - 0.5, -0.5),
+        np.where(absent[..., None], _rgba(ABSENT), np.where(rejected[..., None], _rgba(REJECTED), picture)),
+        aspect="auto", interpolation="nearest",
+        extent=(rounds.min() - 0.5, rounds.max() + 0.5, len(names) - 0.5, -0.5),
     )  # fmt: skip
+    scale = matplotlib.cm.ScalarMappable(norm, colours)
+    axes.figure.colorbar(scale, ax=axes, label="cosine to the mean update", pad=0.02)
     axes.grid(False)
     whole_rounds(axes)
-    if len(wide) <= NAMED:
-        axes.set_yticks(np.arange(len(wide)), [str(name) for name in wide.index], fontsize=8)
+    if len(names) <= NAMED:
+        axes.set_yticks(np.arange(len(names)), [str(name) for name in names], fontsize=8)
     else:
-        axes.set_ylabel(f"{len(wide)} hospitals")
-    handles = [Patch(color=colour, label=name) for name, colour in STATES.items()]
-    axes.legend(
-        handles=handles, frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3
-    )
+        axes.set_ylabel(f"{len(names)} hospitals")
+    marks = {"absent": (absent, ABSENT), "rejected": (rejected & ~absent, REJECTED)}
+    handles = [Patch(color=colour, label=name) for name, (where, colour) in marks.items() if where.any()]
+    if handles:
+        axes.legend(
+            handles=handles,
+            frameon=False,
+            fontsize=9,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.2),
+            ncols=2,
+        )
+
+
+def _rgba(colour: str) -> np.ndarray:
+    from matplotlib.colors import to_rgba
+
+    return np.array(to_rgba(colour))

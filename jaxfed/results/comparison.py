@@ -265,7 +265,8 @@ class Comparison:
         """The result in plain words."""
         table, label = self.table, self.scoring.label(self.metric)
         means = ", ".join(f"{arm} {mean:.3f}" for arm, mean in table[self.metric].items())
-        texts = [f"Mean {label} of {len(self.sizes)} hospitals: {means}."]
+        known = len(self.sizes) - int(table["undefined"].min())
+        texts = [f"Mean {label} of {known} hospitals: {means}."]
         left_out = len(self.sizes) - int(self.counted.sum())
         if {LOCAL, FEDERATED} <= {*self.arms}:
             row = self.differences().loc[FEDERATED]

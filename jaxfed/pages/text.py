@@ -1,0 +1,67 @@
+"""Numbers in sentences and beside figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def number(value: float) -> str:
+    """Two decimals, or three digits from 10 on and below .01; a dash if it is not defined.
+
+    >>> number(0.8449), number(1234.5), number(-0.0031), number(float("nan"))
+    ('0.84', '1,234', '-0.0031', '–')
+    """
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else ("∞" if value > 0 else "-∞")
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    if 0 < abs(value) < 0.01:
+        return f"{value:.2g}"
+    return f"{value:.2f}"
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """A number with its interval; without the interval where that is not defined.
+
+    >>> interval(0.8449, 0.791, 0.888)
+    '0.84 (0.79 to 0.89)'
+    """
+    return number(value) if math.isnan(low) or math.isnan(high) else f"{number(value)} ({span(low, high)})"
+
+
+def span(low: float, high: float) -> str:
+    """From one number to another."""
+    return f"{number(low)} to {number(high)}"
+
+
+def count(number: int, what: str, many: str = "") -> str:
+    """A number of things.
+
+    >>> count(1, "hospital"), count(1200, "hospital"), count(0, "hospital")
+    ('1 hospital', '1,200 hospitals', 'no hospital')
+    """
+    if number == 0:
+        return f"no {what}"
+    return f"{number:,} {what if number == 1 else many or f'{what}s'}"
+
+
+def together(names: Sequence[str], most: int = 8) -> str:
+    """Names in a sentence; of many, the first and the number of the others.
+
+    >>> together(["north", "south", "west"]), together(["north", "south", "west"], most=1)
+    ('north, south and west', 'north and 2 others')
+    """
+    names = list(names)
+    if len(names) > most:
+        rest = len(names) - most
+        return f"{', '.join(names[:most])} and {rest:,} other{'s' if rest > 1 else ''}"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def shortened(name: object, most: int) -> str:
+    """A name cut to a number of letters."""
+    text = str(name)
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -43,7 +43,7 @@ def calibration_figure(
     below.axhline(0, color="#4d4d4d", lw=0.8)
     below.set(xlim=axes.get_xlim(), xlabel=f"predicted risk of “{event}”", ylabel="patients")
     below.yaxis.set_major_formatter(lambda value, _: f"{abs(value):,.0f}")
-    below.legend(frameon=False, fontsize=9, loc="upper right")
+    below.legend(frameon=False, fontsize=9, loc="lower right")
     axes.legend(frameon=False, fontsize=9, loc="upper left")
     return figure
 
@@ -72,7 +72,7 @@ def calibration_alt(table: pd.DataFrame, event: str) -> str:
     points = "; ".join(
         f"{number(p)} {number(o)}" for p, o in zip(bins["predicted"], bins["observed"], strict=True)
     )
-    return f"Calibration: observed share of {event} against predicted risk. Bins, predicted and observed: {points}."
+    return f"Observed share of {event} against predicted risk; bins, predicted and observed: {points}."
 
 
 def _curve(axes: Axes, table: pd.DataFrame, *, labels: bool) -> None:

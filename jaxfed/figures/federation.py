@@ -43,8 +43,8 @@ def federation_figure(rows: pd.Series, labels: pd.DataFrame) -> Figure:
         if len(rows) <= 8:
             for name in order:
                 panels[1].annotate(
-                    str(name), (rows[name], shares[name]), xytext=(0, 7), textcoords="offset points", ha="center",
-                    fontsize=8, parse_math=False,
+                    str(name), (rows[name], shares[name]), xytext=(0, 7), textcoords="offset points",
+                    ha="center", fontsize=8, parse_math=False,
                 )  # fmt: skip
             panels[1].margins(x=0.2, y=0.15)
         panels[1].set_xscale("log")
@@ -58,7 +58,7 @@ def federation_figure(rows: pd.Series, labels: pd.DataFrame) -> Figure:
 
 def federation_alt(rows: pd.Series, labels: pd.DataFrame) -> str:
     """What the figure shows, in words."""
-    text = f"Rows of {len(rows):,} hospitals, from {rows.min():,} to {rows.max():,}, median {rows.median():,.0f}."
+    text = f"Rows of {len(rows):,} hospitals: {rows.min():,} to {rows.max():,}, median {rows.median():,.0f}."
     if labels.shape[1] == 1:
         shares = labels.iloc[:, 0]
         text += f" The share of {labels.columns[0]} is from {span(shares.min(), shares.max())}."

@@ -1,8 +1,8 @@
 """Hospitals with their intervals: a forest plot of those with room for a name, a caterpillar plot of many.
 
-Hospitals with too few patients of a class are drawn hollow and grey: they are in no summary. The diamond is the
-random-effects mean over the others with its interval, the line through it the prediction interval for a new
-hospital (Higgins et al. 2009, doi:10.1111/j.1467-985X.2008.00552.x).
+Hospitals with too few patients of a class are drawn hollow and grey: they are in no summary. The diamond is
+the random-effects mean over the others with its interval, the line through it the prediction interval for a
+new hospital (Higgins et al. 2009, doi:10.1111/j.1467-985X.2008.00552.x).
 """
 
 from __future__ import annotations
@@ -155,9 +155,8 @@ def _columns(row: pd.Series, metric: str, events: bool) -> list[str]:
 def _write(axes: Axes, place: float, texts: list[str], *, bold: bool) -> None:
     """A line of text: numbers to the right, the last column to the left."""
     ends = [0.12, 0.36][: len(texts) - 1]
-    for x, text, side in [
-        *((x, text, "right") for x, text in zip(ends, texts[:-1], strict=True)), (ends[-1] + 0.08, texts[-1], "left")
-    ]:  # fmt: skip
+    sides = ["right"] * len(ends) + ["left"]
+    for x, text, side in zip([*ends, ends[-1] + 0.08], texts, sides, strict=True):
         axes.text(x, place, text, ha=side, va="center", fontsize=9, weight="bold" if bold else "normal")
 
 

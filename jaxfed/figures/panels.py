@@ -30,7 +30,8 @@ def panels_of(titles: Sequence[str], width: float, height: float) -> tuple[Figur
     return figure, panels
 
 
-def legend_above(figure: Figure, panel: Axes, columns: int = 4) -> None:
+def legend_above(figure: Figure, panel: Axes) -> None:
     """The legend of one panel, over all of them."""
+    columns = 4 if figure.get_figwidth() > 8 else 2
     handles, labels = panel.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False, fontsize=9)

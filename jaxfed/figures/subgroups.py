@@ -20,7 +20,7 @@ def subgroups_figure(table: pd.DataFrame, metrics: Sequence[str], labels: Mappin
     """A panel for each metric.
 
     Args:
-        table: a row for each group: ``reference``, ``rows``, and ``<metric>_gap`` with ``_low`` and ``_high``.
+        table: a row for each group: ``reference``, ``rows``, ``<metric>_gap`` with ``_low`` and ``_high``.
         metrics: which of them.
         labels: their labels.
     """

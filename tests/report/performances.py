@@ -1,4 +1,4 @@
-"""Tables with the columns of ``Run.performance``, of invented hospitals: what figures and sections are tested on."""
+"""Tables with the columns of those of ``Run.performance``, for tests of figures."""
 
 import numpy as np
 import pandas as pd

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from jaxfed.core.errors import InvalidInput
+from jaxfed.core.errors import InvalidInput, spelled
 from jaxfed.core.hyperparameters import PerHospital
-from jaxfed.core.metrics.metric import Scoring
+from jaxfed.core.metrics.metric import Metric, Scoring
 from jaxfed.core.tasks import as_task
 from jaxfed.core.types import State, Variables
 from jaxfed.records.history import At, History
@@ -25,6 +25,8 @@ from jaxfed.storage.npz import load_arrays, load_tree, save_arrays, save_tree
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from jaxfed.results.performance import Performance
 
 FORMAT = 1
 PREDICTIONS = "predictions.npz"
@@ -137,6 +139,37 @@ class Run:
                 "run.save(folder, predictions=True)"
             )
         return self.best.predictions
+
+    @spelled
+    def performance(
+        self,
+        split: str = "test",
+        *,
+        threshold: float | str | None = None,
+        minimum_events: int = 5,
+        level: float = 0.95,
+        metrics: Mapping[str, Metric | Callable[..., Any]] | None = None,
+    ) -> Performance:
+        """How well the best round's models predict: with intervals, per hospital, pooled and across hospitals.
+
+        Args:
+            split: which rows, ``"test"`` or ``"validation"``.
+            threshold: a probability from which a row is called positive; ``"youden"`` or ``"f1"`` for the best
+                on validation rows, found from hospitals' counts alone; None for ``"youden"``, or .5 if there
+                are no validation rows.
+            minimum_events: events and non-events that a hospital needs to count in the worst, the range and the
+                random-effects mean.
+            level: of the intervals.
+            metrics: users' metrics, as ``Simulation(metrics=...)`` takes them; their intervals are bootstrapped.
+
+        Raises:
+            InvalidInput: lists what is wrong with the arguments; or the run was saved without predictions.
+        """
+        from jaxfed.results.measuring import performance_of
+
+        return performance_of(
+            self.name, self.history, self.predictions, split, threshold, minimum_events, level, metrics
+        )
 
     def detection(self, malicious: Iterable[str] | PerHospital = ()) -> Detection:
         """Which hospitals the rule left out, against those that were malicious.

@@ -1,0 +1,35 @@
+"""Decision curves of hospitals: net benefit over thresholds, with that of treating all and none.
+
+    net benefit(t) = TP / n - FP / n * t / (1 - t)
+
+Vickers and Elkin 2006, doi:10.1177/0272989X06295361. The interval is Student's of a mean over rows.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxfed.evaluation.thresholds import net_benefit
+
+
+@partial(jax.jit, static_argnames=("segments", "level"))
+def decision_curve(
+    logit: Array, y: Array, segment: Array, segments: int, thresholds: Array, level: float = 0.95
+) -> dict[str, Array]:
+    """``net_benefit``, ``low``, ``high`` and ``treat_all`` at ``thresholds [T]``, each ``[segments, T]``.
+
+    Treating none has a net benefit of 0.
+    """
+    probability = jax.nn.sigmoid(logit)
+
+    def at(threshold: Array) -> tuple[Array, Array, Array, Array]:
+        model = net_benefit(probability, y, segment, segments, threshold, level)
+        everyone = net_benefit(jnp.ones_like(probability), y, segment, segments, threshold, level)
+        return model.value, model.low, model.high, everyone.value
+
+    values = jax.lax.map(at, thresholds)
+    return dict(zip(("net_benefit", "low", "high", "treat_all"), (v.T for v in values), strict=True))

@@ -62,8 +62,7 @@ def forest_figure(
     axes.tick_params(axis="y", length=0)
     between = f"; {count(left_out, 'hospital')} between the extremes not drawn" if left_out else ""
     axes.set_xlabel(label + between)
-    _limits(axes, drawn, metric)
-    low, high = axes.get_xlim()
+    low, high = _limits(axes, drawn, metric, across)
     if low < NO_SKILL.get(metric, np.nan) < high:
         axes.axvline(NO_SKILL[metric], color="#808080", lw=0.9, ls=(0, (5, 4)), zorder=1, label="no skill")
     figure.legend(
@@ -188,11 +187,23 @@ def _diamond(axes: Axes, across: pd.Series, place: float) -> None:
     axes.axvline(mean, color=COLOURS[1], lw=0.8, ls=":", zorder=0)
 
 
-def _limits(axes: Axes, drawn: pd.DataFrame, metric: str) -> None:
-    """From the intervals of hospitals that count, and the points of the others."""
+def _limits(axes: Axes, drawn: pd.DataFrame, metric: str, across: pd.Series | None) -> tuple[float, float]:
+    """From the intervals of hospitals that count, the points of the others, and the prediction interval.
+
+    Where that is far wider than the hospitals are, an arrow says that it goes on.
+    """
     counted = drawn[drawn["counted"]]
     ends = pd.concat([counted[f"{metric}_low"], counted[f"{metric}_high"], drawn[metric]])
     ends = ends[np.isfinite(ends)]
-    if len(ends) and ends.max() > ends.min():
-        beyond = 0.05 * (ends.max() - ends.min())
-        axes.set_xlim(ends.min() - beyond, ends.max() + beyond)
+    if not len(ends) or ends.max() == ends.min():
+        return axes.get_xlim()
+    low, high, width = ends.min(), ends.max(), ends.max() - ends.min()
+    if across is not None and np.isfinite(across["prediction_low"]):
+        new = across["prediction_low"], across["prediction_high"]
+        low, high = max(min(low, new[0]), low - width), min(max(high, new[1]), high + width)
+        for end, edge, marker in ((new[0] < low, low, "<"), (new[1] > high, high, ">")):
+            if end:
+                axes.plot([edge], [0.7], marker=marker, ms=6, color=COLOURS[1], zorder=4)
+    beyond = 0.05 * (high - low)
+    axes.set_xlim(low - beyond, high + beyond)
+    return axes.get_xlim()

@@ -6,35 +6,38 @@ import math
 from collections.abc import Sequence
 
 
-def number(value: float) -> str:
-    """Two decimals, or three digits from 10 on and below .01; a dash if it is not defined.
+def number(value: float, beside: float = 0.0) -> str:
+    """Two decimals, fewer of large numbers and more of small ones; a dash if it is not defined.
 
     >>> number(0.8449), number(1234.5), number(-0.0031), number(float("nan"))
     ('0.84', '1,234', '-0.0031', '–')
+
+    Args:
+        value: the number.
+        beside: a larger number that stands beside it, and has the same decimals.
     """
     if not math.isfinite(value):
         return "–" if math.isnan(value) else ("∞" if value > 0 else "-∞")
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    if abs(value) >= 10:
-        return f"{value:.1f}"
-    if 0 < abs(value) < 0.01:
-        return f"{value:.2g}"
-    return f"{value:.2f}"
+    size = max(abs(value), abs(beside) if math.isfinite(beside) else 0.0)
+    places = 2 if size == 0 else min(max(1 - math.floor(math.log10(size)), 0), 2 if size >= 0.01 else 8)
+    text = f"{value:,.{places}f}"
+    return text.removeprefix("-") if not text.strip("-0.") else text
 
 
 def interval(value: float, low: float, high: float) -> str:
     """A number with its interval; without the interval where that is not defined.
 
-    >>> interval(0.8449, 0.791, 0.888)
-    '0.84 (0.79 to 0.89)'
+    >>> interval(0.8449, 0.791, 0.888), interval(0.5, 7e-7, 0.9)
+    ('0.84 (0.79 to 0.89)', '0.50 (0.00 to 0.90)')
     """
-    return number(value) if math.isnan(low) or math.isnan(high) else f"{number(value)} ({span(low, high)})"
+    if math.isnan(low) or math.isnan(high):
+        return number(value)
+    return f"{number(value, max(abs(low), abs(high)))} ({span(low, high)})"
 
 
 def span(low: float, high: float) -> str:
     """From one number to another."""
-    return f"{number(low)} to {number(high)}"
+    return f"{number(low, high)} to {number(high, low)}"
 
 
 def count(number: int, what: str, many: str = "") -> str:

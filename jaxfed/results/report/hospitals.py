@@ -19,9 +19,9 @@ def add_hospitals(page: Report, material: Material) -> None:
     rows = pd.DataFrame(history.rows, columns=[*SPLITS], index=pd.Index(history.hospitals, name="hospital"))
     total = rows.sum(1)
     part.text(
-        f"{count(int(total.sum()), 'row')} of {count(len(rows), 'hospital')}: {rows['train'].sum():,} to train, "
-        f"{rows['validation'].sum():,} to choose the round, {rows['test'].sum():,} to test. A row is a patient, "
-        "unless patients have several."
+        f"{count(int(total.sum()), 'row')} of {count(len(rows), 'hospital')}: {rows['train'].sum():,} to "
+        f"train, {rows['validation'].sum():,} to choose the round, {rows['test'].sum():,} to test. A row is "
+        "a patient, unless patients have several."
     )
     shift = _shift(material)
     labels = pd.DataFrame(index=rows.index)
@@ -29,13 +29,13 @@ def add_hospitals(page: Report, material: Material) -> None:
         wanted = [name for name in shift if name == "prevalence" or name.startswith("label ")]
         labels = shift[wanted].rename(columns=lambda name: _class(material, name))
         part.text(
-            f"The hospitals' shares of the classes are on average {number(shift.attrs['mean_emd'])} away from those "
-            "of all rows (earth mover's distance weighted by rows: 0 is the same everywhere, 1 nothing in common; "
-            "of the rows that were evaluated)."
+            f"The hospitals' shares of the classes are on average {number(shift.attrs['mean_emd'])} away "
+            "from those of all rows (earth mover's distance weighted by rows: 0 is the same everywhere, 1 "
+            "nothing in common; of the rows that were evaluated)."
         )
     part.text(
-        f"Inequality of sizes: Gini coefficient {number(gini(total.to_numpy()))} (0: all of the same size, near 1: "
-        "one hospital has nearly all rows)."
+        f"Inequality of sizes: Gini coefficient {number(gini(total.to_numpy()))} (0: all of the same size, "
+        "near 1: one hospital has nearly all rows)."
     )
     page.draw(
         part, "hospitals", federation_figure(total, labels), federation_alt(total, labels),
@@ -52,7 +52,11 @@ def add_hospitals(page: Report, material: Material) -> None:
     rows = rows.rename(columns=names)
     formats = {names["prevalence"]: ".2f", "label shift": ".2f"}
     if material.many:
-        part.table(_spread(rows), f"Hospitals by their size and labels; all {len(rows):,} are listed at the end", formats=formats)
+        part.table(
+            _spread(rows),
+            f"Hospitals by their size and labels; all {len(rows):,} are listed at the end",
+            formats=formats,
+        )
     else:
         part.table(rows, "Rows of every hospital", formats=formats)
 
@@ -78,4 +82,4 @@ def _spread(table: pd.DataFrame) -> pd.DataFrame:
     spread = table.quantile([*levels.values()])
     spread.index = pd.Index([*levels], name="")
     whole = [name for name in table if pd.api.types.is_integer_dtype(table[name].dtype)]
-    return spread.round({name: 0 for name in whole}).astype({name: int for name in whole})
+    return spread.round(dict.fromkeys(whole, 0)).astype(dict.fromkeys(whole, int))

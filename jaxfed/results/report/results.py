@@ -26,18 +26,14 @@ def add_performance(page: Report, p: Performance, many: bool) -> None:
     """Every hospital, and across hospitals."""
     label, across = p.labels[p.first], p.across.loc[p.first]
     part = page.section(f"{label} in every hospital")
-    part.text(
-        f"Brackets are {p.level:.0%} intervals. {count(int(across['hospitals']), 'hospital')} with enough rows count "
-        f"in the worst, the range and the random-effects mean; {count(int(across['left_out']), 'other hospital')} "
-        f"with fewer than {p.minimum_events} {'rows of a class' if p.task == 'binary' else 'rows'} stand apart, and "
-        f"in {count(int(across['undefined']), 'hospital')} the {label} is not defined."
-    )
+    part.text(_who_counts(p))
     figure = {"label": label, "across": across}
     alt = forest_alt(p.hospitals, p.first, **figure)
     if len(p.hospitals) > ROOM:
         page.draw(
             part, "caterpillar", caterpillar_figure(p.hospitals, p.first, **figure), alt,
-            f"{label} of all hospitals with {p.level:.0%} intervals; the pooled mean, and where a new hospital lies.",
+            f"{label} of all hospitals with {p.level:.0%} intervals; the pooled mean, and where a new "
+            "hospital lies.",
         )  # fmt: skip
     page.draw(
         part, "forest", forest_figure(p.hospitals, p.first, **figure), alt,
@@ -46,9 +42,10 @@ def add_performance(page: Report, p: Performance, many: bool) -> None:
     )  # fmt: skip
     part.table(_across(p), "All metrics over the hospitals")
     part.text(
-        "All rows: as if they were of one hospital. Mean: every hospital that has the metric, with an interval over "
-        "hospitals and patients (cluster bootstrap). Random effects: REML with Hartung-Knapp, of the hospitals that "
-        "count. Prediction: where the value of a new hospital lies."
+        "All rows: as if they were of one hospital. Mean: of every hospital that has the metric. Random "
+        "effects: the mean with its interval, by REML with Hartung and Knapp's method, of the hospitals that "
+        "count. Prediction: where the value of a new hospital lies. Range and worst: of the hospitals that "
+        "count."
     )
     if not many:
         for caption, table in tables_of_hospitals(p):
@@ -60,13 +57,34 @@ def tables_of_hospitals(p: Performance) -> list[tuple[str, pd.DataFrame]]:
     frame = pd.concat([p.pooled, p.hospitals])
     counts = [name for name in ("rows", "events") if name in frame]
     chosen = [name for name in SHOWN if name in p.metrics] or [*p.metrics]
-    first = _with_intervals(p, frame, chosen).assign(note=frame["note"])
-    tables = [(f"Every hospital with {p.level:.0%} intervals", pd.concat([frame[counts], first], axis=1))]
     at = [name for name in AT_THRESHOLD if name in p.metrics]
+    star = "" if frame["counted"].all() else "; *: not counted"
+    captions = {f"Every hospital with {p.level:.0%} intervals{star}": chosen}
     if at:
-        caption = f"At the threshold {number(p.threshold)} ({p.threshold_from})"
-        tables.append((caption, pd.concat([frame[counts], _with_intervals(p, frame, at)], axis=1)))
-    return tables
+        captions[f"At the threshold {number(p.threshold)} ({p.threshold_from}){star}"] = at
+    names = [f"{name}{'' if row['counted'] else ' *'}" for name, row in frame.iterrows()]
+    tables = [
+        (caption, pd.concat([frame[counts], _with_intervals(p, frame, metrics)], axis=1))
+        for caption, metrics in captions.items()
+    ]
+    return [(caption, table.set_axis(pd.Index(names, name="hospital"))) for caption, table in tables]
+
+
+def _who_counts(p: Performance) -> str:
+    label, across = p.labels[p.first], p.across.loc[p.first]
+    scarce = "rows of a class" if p.task == "binary" else "rows"
+    texts = [
+        f"Brackets are {p.level:.0%} intervals; {count(int(across['hospitals']), 'hospital')} count in the "
+        "worst, the range and the random-effects mean."
+    ]
+    if across["left_out"]:
+        texts.append(
+            f"{count(int(across['left_out']), 'hospital')} with fewer than {p.minimum_events} {scarce} stand "
+            "apart."
+        )
+    if across["undefined"]:
+        texts.append(f"In {count(int(across['undefined']), 'hospital')} the {label} is not defined.")
+    return " ".join(texts)
 
 
 def add_calibration(page: Report, material: Material, p: Performance) -> None:
@@ -74,10 +92,10 @@ def add_calibration(page: Report, material: Material, p: Performance) -> None:
     part = page.section("Calibration")
     every, curve = p.pooled.iloc[0], p.calibration()
     part.text(
-        f"Over all rows {_estimate(every, 'oe')} events were observed for each expected (ideally 1), the intercept "
-        f"with slope 1 is {_estimate(every, 'calibration_intercept')} (ideally 0; above, risks are too low), the slope "
-        f"{_estimate(every, 'calibration_slope')} (ideally 1; below, predictions are too extreme), and the expected "
-        f"calibration error {number(every['ece'])}."
+        f"Over all rows {_estimate(every, 'oe')} events were observed for each expected (ideally 1), the "
+        f"intercept with slope 1 is {_estimate(every, 'calibration_intercept')} (ideally 0; above, risks are "
+        f"too low), the slope {_estimate(every, 'calibration_slope')} (ideally 1; below, predictions are too "
+        f"extreme), and the expected calibration error {number(every['ece'])}."
     )
     known = p.predictions
     risk = [*meaning(known.outputs, known.classes).values()][-1]
@@ -85,8 +103,9 @@ def add_calibration(page: Report, material: Material, p: Performance) -> None:
     page.draw(
         part, "calibration", calibration_figure(curve, risk[fine], known.y[fine] > 0, p.positive),
         calibration_alt(curve, p.positive),
-        "Observed share against predicted risk, all rows: a flexible curve (restricted cubic spline of the logit) "
-        "with its band, bins of equal size with Wilson intervals, and the predictions of both classes.",
+        "Observed share against predicted risk, all rows: a flexible curve (restricted cubic spline of the "
+        "logit) with its band, bins of equal size with Wilson intervals, and the predictions of both "
+        "classes.",
     )  # fmt: skip
     names = _largest(p)
     if names:
@@ -96,20 +115,25 @@ def add_calibration(page: Report, material: Material, p: Performance) -> None:
             f"Calibration curves of {together(names, PANELS)}, each beside that of all rows.",
             f"Calibration of {_which(p, names)}.",
         )  # fmt: skip
+        without = [name for name in names if not _has_curve(table, name)]
+        if without:
+            part.text(f"No flexible curve could be fitted to the rows of {together(without)}.")
 
 
 def add_decisions(page: Report, p: Performance) -> None:
     """Net benefit of all rows and of hospitals."""
     part = page.section("Decision curves")
     part.text(
-        "The net benefit weighs patients who are rightly treated against those treated in vain, at the risk from "
-        "which one would treat. A model helps at the thresholds that a clinic would use, if it is above treating "
-        "everyone and above treating no one."
+        "The net benefit weighs patients who are rightly treated against those treated in vain, at the risk "
+        "from which one would treat. A model helps at the thresholds that a clinic would use, if it is above "
+        "treating everyone and above treating no one."
     )
     top = max(0.1, min(0.95, float(np.ceil(10 * min(0.95, 2 * p.pooled["prevalence"].iloc[0])) / 10)))
     thresholds = np.linspace(0.01, top, 60).tolist()
     table = p.decision_curve(thresholds)
-    page.draw(part, "decision_curve", decision_figure(table), decision_alt(table), "Decision curve of all rows.")
+    page.draw(
+        part, "decision_curve", decision_figure(table), decision_alt(table), "Decision curve of all rows."
+    )
     names = _largest(p)
     if names:
         table = p.decision_curve(thresholds, names)
@@ -131,8 +155,9 @@ def add_subgroups(page: Report, p: Performance, subgroups: Mapping[str, pd.DataF
         return
     part = page.section("Subgroups")
     part.text(
-        "Differences are from the group that is marked as the reference, with intervals that take the groups as "
-        "independent. The false positive rate is 1 - specificity. Looking at many groups finds some by chance."
+        "Differences are from the group that is marked as the reference, with intervals that take the groups "
+        "as independent. The false positive rate is 1 - specificity. Looking at many groups finds some by "
+        "chance."
     )
     for title, table in subgroups.items():
         inner = part.section(f"By {title}")
@@ -144,7 +169,8 @@ def add_subgroups(page: Report, p: Performance, subgroups: Mapping[str, pd.DataF
         counts = [name for name in ("rows", "hospitals", "events") if name in table]
         values = pd.concat([table[counts], _with_intervals(p, table, metrics)], axis=1)
         values.index = pd.Index(
-            [f"{name} (reference)" if table.loc[name, "reference"] else name for name in table.index], name="group"
+            [f"{name} (reference)" if table.loc[name, "reference"] else name for name in table.index],
+            name="group",
         )
         inner.table(values, f"Groups by {title}")
 
@@ -152,7 +178,8 @@ def add_subgroups(page: Report, p: Performance, subgroups: Mapping[str, pd.DataF
 def _with_intervals(p: Performance, frame: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """Columns of text, named by the labels."""
     return pd.DataFrame(
-        {p.labels[name]: [_estimate(row, name) for _, row in frame.iterrows()] for name in metrics}, index=frame.index
+        {p.labels[name]: [_cell(row, name) for _, row in frame.iterrows()] for name in metrics},
+        index=frame.index,
     )
 
 
@@ -161,10 +188,12 @@ def _across(p: Performance) -> pd.DataFrame:
     for name in p.metrics:
         a = p.across.loc[name]
         rows[p.labels[name]] = {
-            "all rows": _estimate(every, name),
-            "mean": interval(a["macro"], a["macro_low"], a["macro_high"]),
-            "random effects": interval(a["mean"], a["mean_low"], a["mean_high"]),
-            "prediction": span(a["prediction_low"], a["prediction_high"]) if np.isfinite(a["prediction_low"]) else "–",
+            "all rows": _cell(every, name),
+            "mean": number(a["macro"]),
+            "random effects": _cell(a, "mean"),
+            "prediction": span(a["prediction_low"], a["prediction_high"])
+            if np.isfinite(a["prediction_low"])
+            else "–",
             "range": span(a["lowest"], a["highest"]) if a["hospitals"] else "–",
             "worst": f"{number(a['worst'])} ({a['worst_hospital']})" if a["hospitals"] else "–",
             "counted": int(a["hospitals"]),
@@ -182,11 +211,25 @@ def _largest(p: Performance) -> list[str]:
     return [str(name) for name in p.hospitals.index if name in names]
 
 
+def _has_curve(table: pd.DataFrame, name: str) -> bool:
+    return bool(((table["hospital"] == name) & (table["kind"] == "curve")).any())
+
+
 def _which(p: Performance, names: Sequence[str]) -> str:
     counted = int(p.hospitals["counted"].sum())
     if counted <= len(names):
         return "the hospitals that count"
     return f"the {len(names)} of {counted:,} hospitals with the most rows of the rarer class"
+
+
+def _cell(row: pd.Series, metric: str) -> str:
+    """Of a table: the interval is on one line."""
+    number, _, bracket = _estimate(row, metric).partition(" (")
+    return (
+        f"{number} ({bracket}".replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}")
+        if bracket
+        else number
+    )
 
 
 def _estimate(row: pd.Series, metric: str) -> str:

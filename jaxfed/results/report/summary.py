@@ -32,15 +32,15 @@ def _trained(material: Material) -> Iterator[str]:
     what = "a model of its own for every hospital" if material.personal else "one model for all hospitals"
     yield (
         f"{algorithm} trained {what}, on {count(int(rows.sum()), 'row')} of "
-        f"{count(int((rows > 0).sum()), 'hospital')}, in {count(len(history.refused), 'round')}. All results are "
-        f"those of {history.at()}, on {material.split} rows, which were not used for training."
+        f"{count(int((rows > 0).sum()), 'hospital')}, in {count(len(history.refused), 'round')}. All results "
+        f"are those of {history.at()}, on {material.split} rows, which were not used for training."
     )
     p = material.performance
     if p is not None and p.task == "binary":
         every = p.pooled.iloc[0]
         yield (
-            f"The outcome is “{p.positive}”: {every['events']:,} of {every['rows']:,} {material.split} rows have "
-            f"it ({every['prevalence']:.0%}; from {p.hospitals['prevalence'].min():.0%} to "
+            f"The outcome is “{p.positive}”: {every['events']:,} of {every['rows']:,} {material.split} rows "
+            f"have it ({every['prevalence']:.0%}; from {p.hospitals['prevalence'].min():.0%} to "
             f"{p.hospitals['prevalence'].max():.0%} in single hospitals)."
         )
 
@@ -59,8 +59,8 @@ def _results(material: Material, subgroups: Mapping[str, pd.DataFrame]) -> Itera
     low, high = across["prediction_low"], across["prediction_high"]
     if np.isfinite(low):
         yield (
-            f"How sure: in a new hospital like these, the {label} is expected between {number(low)} and "
-            f"{number(high)} ({p.level:.0%} prediction interval). {_spread(across['i2'])}"
+            f"How sure: in a new hospital like these, the {label} is expected between {number(low, high)} "
+            f"and {number(high)} ({p.level:.0%} prediction interval). {_spread(across)}"
         )
     yield from _worst(p)
     if p.task == "binary":
@@ -70,8 +70,9 @@ def _results(material: Material, subgroups: Mapping[str, pd.DataFrame]) -> Itera
 
 def _mean(across: pd.Series, level: float) -> str:
     return (
-        f"{interval(across['mean'], across['mean_low'], across['mean_high'])} in an average hospital (random-effects "
-        f"mean of {count(int(across['hospitals']), 'hospital')}, with its {level:.0%} interval)"
+        f"{interval(across['mean'], across['mean_low'], across['mean_high'])} in an average hospital "
+        f"(random-effects mean of {count(int(across['hospitals']), 'hospital')}, with its {level:.0%} "
+        "interval)"
     )
 
 
@@ -84,12 +85,18 @@ def _meaning(p: Performance, value: float) -> str:
     )
 
 
-def _spread(i2: float) -> str:
-    if not np.isfinite(i2):
-        return ""
-    if i2 < 0.05:
-        return "The hospitals differ no more than chance explains."
-    return f"{i2:.0%} of the spread between hospitals is more than chance explains (I²)."
+def _spread(across: pd.Series) -> str:
+    hospitals = int(across["hospitals"])
+    few = (
+        f" {hospitals} hospitals are too few to know: the interval is wide for that alone."
+        if hospitals < 6
+        else ""
+    )
+    if not np.isfinite(across["i2"]):
+        return few.strip()
+    if across["i2"] < 0.05:
+        return f"The hospitals differ no more than chance explains.{few}"
+    return f"{across['i2']:.0%} of the spread between hospitals is more than chance explains (I²).{few}"
 
 
 def _worst(p: Performance) -> Iterator[str]:
@@ -109,19 +116,20 @@ def _calibrated(every: pd.Series) -> str:
     ratio, low, high = (every[f"oe{end}"] for end in ("", "_low", "_high"))
     if not np.isfinite(ratio):
         return "Calibration could not be measured."
-    if low <= 1 <= high:
-        mean = "Calibration: over all rows, predicted risks agree on average with what was observed"
-    else:
-        too = "too high" if ratio < 1 else "too low"
-        mean = f"Calibration: over all rows, predicted risks are on average {too}"
-    text = f"{mean} ({interval(ratio, low, high)} observed for each expected)"
+    means = "agree on average with what was observed" if low <= 1 <= high else (
+        f"are on average too {'high' if ratio < 1 else 'low'}"
+    )  # fmt: skip
+    text = (
+        f"Calibration: over all rows, predicted risks {means} ({number(ratio)} observed for each expected, "
+        f"{span(low, high)})"
+    )
     slope, low, high = (every[f"calibration_slope{end}"] for end in ("", "_low", "_high"))
     if not np.isfinite(slope):
         return f"{text}."
+    spread = f"(slope {number(slope)}, {span(low, high)}; ideally 1)"
     if low <= 1 <= high:
-        return f"{text}; nor are they too extreme or too timid (slope {interval(slope, low, high)})."
-    kind = "too extreme" if slope < 1 else "too timid"
-    return f"{text}, and {kind} (slope {interval(slope, low, high)}, ideally 1)."
+        return f"{text}, and are not clearly too extreme or too timid {spread}."
+    return f"{text}, and too {'extreme' if slope < 1 else 'timid'} {spread}."
 
 
 def _gaps(p: Performance, subgroups: Mapping[str, pd.DataFrame]) -> Iterator[str]:
@@ -134,8 +142,8 @@ def _gaps(p: Performance, subgroups: Mapping[str, pd.DataFrame]) -> Iterator[str
         low, high = worst[f"{p.first}_gap_low"], worst[f"{p.first}_gap_high"]
         clear = "" if not low <= 0 <= high else "; that may be chance"
         yield (
-            f"By {title}: the {label} is worst for “{worst.name}”, {_estimate(worst, p.first)}, a difference of "
-            f"{interval(worst[f'{p.first}_gap'], low, high)} from “{reference}”{clear}."
+            f"By {title}: the {label} is worst for “{worst.name}”, {_estimate(worst, p.first)}, a difference "
+            f"of {interval(worst[f'{p.first}_gap'], low, high)} from “{reference}”{clear}."
         )
 
 
@@ -146,7 +154,8 @@ def _without_intervals(material: Material) -> Iterator[str]:
     pooled = history.pooled[history.primary][history.chosen(), history.splits.index(material.split)]
     yield (
         f"How good: the {label} is {number(float(pooled))} over all rows together, and from "
-        f"{span(values.min(), values.max())} in {count(int(values.notna().sum()), 'hospital')}, without intervals."
+        f"{span(values.min(), values.max())} in {count(int(values.notna().sum()), 'hospital')}, without "
+        "intervals."
     )
 
 
@@ -154,17 +163,16 @@ def _unknown(material: Material) -> Iterator[str]:
     p = material.performance
     if p is None:
         yield (
-            "How sure the results are: the run was saved without the outputs behind its metrics, so there are no "
-            "intervals, calibration, decision curves or subgroups. Save it with run.save(folder, predictions=True) "
-            "before it is loaded and reported."
+            "How sure the results are: there are no intervals, calibration, decision curves or subgroups, "
+            f"because {material.without}."
         )
     else:
         yield from _not_counted(p)
     if "validation" not in material.history.splits:
         yield "Whether fewer rounds would do better: there are no validation rows, so the last round is shown."
     yield (
-        "How the model does in a hospital that did not train: every hospital here did. Leave-one-hospital-out, "
-        "in sim.compare(), answers that."
+        "How the model does in a hospital that did not train: every hospital here did. "
+        "Leave-one-hospital-out, in sim.compare(), answers that."
     )
     if p is not None and not material.subgroups_of_patients:
         yield (
@@ -200,7 +208,9 @@ def _few(row: pd.Series, p: Performance) -> str:
     label = p.labels[p.first]
     rests = f"the {label} of {_estimate(row, p.first)} rests on "
     if "events" in row:
-        few = min((row["events"], p.positive), (row["non_events"], f"not {p.positive}"), key=lambda pair: pair[0])
+        few = min(
+            (row["events"], p.positive), (row["non_events"], f"not {p.positive}"), key=lambda pair: pair[0]
+        )
         rests += f"{count(int(few[0]), 'row')} “{few[1]}” of {row['rows']:,}"
     else:
         rests += count(int(row["rows"]), "row")
@@ -209,4 +219,3 @@ def _few(row: pd.Series, p: Performance) -> str:
 
 def _estimate(row: pd.Series, metric: str) -> str:
     return interval(row[metric], row[f"{metric}_low"], row[f"{metric}_high"])
-

@@ -14,8 +14,9 @@ from jaxfed.results.detection import detect
 from jaxfed.results.report.material import Material, Report
 
 NONE = (
-    "No differential privacy was used: there is no guarantee about what uploads or the trained model tell of single "
-    "patients. Rows stayed in their hospital in the simulated federation; the updates of models did not."
+    "No differential privacy was used: there is no guarantee about what uploads or the trained model tell of "
+    "single patients. Rows stayed in their hospital in the simulated federation; the updates of models did "
+    "not."
 )
 
 
@@ -28,13 +29,15 @@ def add_training(page: Report, material: Material) -> None:
     frame = frame[frame["split"] == material.split]
     first, best = frame[history.primary].iloc[0], frame[history.primary].iloc[history.chosen()]
     part.text(
-        f"Shown is {history.at()}. The mean {label} of the hospitals went from {number(first)} to {number(best)}."
+        f"Shown is {history.at()}. The mean {label} of the hospitals went from {number(first)} to "
+        f"{number(best)}."
     )
     if material.trouble:
         part.box("During training", "caution").text(f"{material.trouble.rstrip('; ').capitalize()}.")
     page.draw(
         part, "convergence", convergence_figure({material.name: history}, split=material.split),
-        f"{label} over rounds: the mean of the hospitals from {number(first)} to {number(best)} at the round shown.",
+        f"{label} over rounds: the mean of the hospitals from {number(first)} to {number(best)} at the round "
+        "shown.",
         f"{label} of the hospitals over rounds: mean, 10th to 90th percentile, worst hospital.",
     )  # fmt: skip
 
@@ -53,7 +56,8 @@ def add_privacy(page: Report, material: Material) -> None:
         table = pd.DataFrame({"most in a hospital": spent.max(1), "mean": spent.mean(1)}, index=rounds)
         page.draw(
             part, "privacy", epsilon_figure(table, statement.delta),
-            f"Epsilon over rounds: {span(table.iloc[0, 0], table.iloc[-1, 0])} in the hospital that spends most.",
+            f"Epsilon over rounds: {span(table.iloc[0, 0], table.iloc[-1, 0])} in the hospital that spends "
+            "most.",
             f"What hospitals have spent, at delta {statement.delta:g}.",
         )  # fmt: skip
 
@@ -67,8 +71,8 @@ def add_detection(page: Report, material: Material) -> None:
     silenced = found.table.index[found.table["silenced"] > 0.5]
     if len(silenced):
         part.text(
-            f"In more than half of their rounds, the uploads of {count(len(silenced), 'hospital')} had less than a "
-            f"tenth of an equal share in the aggregate: {together([str(name) for name in silenced])}. "
+            f"In more than half of their rounds, the uploads of {count(len(silenced), 'hospital')} had less "
+            f"than a tenth of an equal share in the aggregate: {together([str(name) for name in silenced])}. "
             "What differs from the others is left out, whether it is wrong or only rare."
         )
     else:
@@ -76,7 +80,8 @@ def add_detection(page: Report, material: Material) -> None:
     voice = found.table["voice"].dropna()
     page.draw(
         part, "detection", found.plot(),
-        f"The voice of every hospital in the aggregate, from {span(voice.min(), voice.max())}; 1 is an equal share.",
+        f"The voice of every hospital in the aggregate, from {span(voice.min(), voice.max())}; 1 is an equal "
+        "share.",
         "The part of every hospital in the aggregate, against an equal share.",
     )  # fmt: skip
 
@@ -85,19 +90,24 @@ def add_settings(page: Report, material: Material) -> None:
     """Settings and provenance, what is needed to run it again."""
     part = page.section("Settings")
     shown = {name: tidy(value) for name, value in material.config.items() if value is not None}
-    part.table(pd.DataFrame({"value": shown}).rename_axis("setting"), "How the simulation was set up; what is not listed has its default")
+    part.table(
+        pd.DataFrame({"value": shown}).rename_axis("setting"),
+        "How the simulation was set up; what is not listed has its default",
+    )
     if material.inputs is not None and material.inputs.features:
         steps = [step.kind for step in material.inputs.steps]
         part.text(
-            f"Inputs: {count(len(material.inputs.features), 'column')} ({together(material.inputs.features, 40)})"
+            f"Inputs: {count(len(material.inputs.features), 'column')} "
+            f"({together(material.inputs.features, 40)})"
             + (f"; prepared by: {together(steps)}." if steps else ".")
         )
     part = page.section("Provenance")
     shown = {name.replace("_", " "): tidy(value) for name, value in material.provenance.items()}
     part.table(pd.DataFrame({"value": shown}).rename_axis(""), "Versions, device and time")
     part.text(
-        "With the same versions, device and settings a run gives the same numbers. Intervals treat rows of a hospital "
-        "as independent, hospitals as a sample of those that could have taken part, and the trained model as given."
+        "With the same versions, device and settings a run gives the same numbers. Intervals treat rows of a "
+        "hospital as independent, hospitals as a sample of those that could have taken part, and the trained "
+        "model as given."
     )
 
 

@@ -23,8 +23,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxfed.core.metrics.segments import segment_means
-from jaxfed.evaluation.intervals import Estimate, around, logit, normal_quantile
+from jaxfed.evaluation.intervals import Estimate, around, logit, moments, normal_quantile, standard_error
 from jaxfed.evaluation.ranks import Ranks, rank_rows
 
 ENOUGH = 30
@@ -46,12 +45,10 @@ def auroc(score: Array, y: Array, segment: Array, segments: int, level: float = 
 
 def auroc_of_ranks(ranks: Ranks, level: float) -> Estimate:
     """:func:`auroc` of rows that are sorted; pooled as a logit with half a pair added to each side."""
-    segments = len(ranks.positives)
     m, n = ranks.positives, ranks.negatives
-    area, of_positives = _class_moments(ranks.below, ranks, True)
-    _, of_negatives = _class_moments(ranks.above, ranks, False)
+    placements = jnp.where(ranks.positive, ranks.below, ranks.above)
+    area, delong = class_moments(placements, ranks)
     area = jnp.where(ranks.broken | (m == 0) | (n == 0), jnp.nan, area)
-    delong = of_positives / m + of_negatives / n
     enough = (jnp.minimum(m, n) >= ENOUGH) & (area > 0) & (area < 1)
     inner = jnp.where(enough, area, 0.5)
     se = jnp.sqrt(jnp.where(enough, delong, 1)) / (inner * (1 - inner))
@@ -62,7 +59,6 @@ def auroc_of_ranks(ranks: Ranks, level: float) -> Estimate:
     pairs = m.astype(area.dtype) * n
     inside = (pairs * area + 0.5) / (pairs + 1)
     spread = jnp.sqrt(jnp.where(enough, delong, newcombe_variance(inside, m, n)))
-    assert area.shape == (segments,)
     return Estimate(area, low, high, logit(inside), spread / (inside * (1 - inside)))
 
 
@@ -78,19 +74,16 @@ def score_interval(area: Array, positives: Array, negatives: Array, level: float
     """Newcombe's interval, by halving; NaN where ``area`` is."""
     z = normal_quantile(level)
 
-    def end(edge: float) -> Array:
-        """The limit between the area, which is inside, and 0 or 1."""
+    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        """Between the area, which is inside, and 0 or 1."""
+        inside, outside = ends
+        middle = (inside + outside) / 2
+        fits = jnp.abs(area - middle) <= z * jnp.sqrt(newcombe_variance(middle, positives, negatives))
+        return jnp.where(fits, middle, inside), jnp.where(fits, outside, middle)
 
-        def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-            inside, outside = ends
-            middle = (inside + outside) / 2
-            fits = jnp.abs(area - middle) <= z * jnp.sqrt(newcombe_variance(middle, positives, negatives))
-            return jnp.where(fits, middle, inside), jnp.where(fits, outside, middle)
-
-        inside, _ = jax.lax.fori_loop(0, HALVINGS, halve, (area, jnp.full_like(area, edge)))
-        return inside
-
-    return end(0.0), end(1.0)
+    start = jnp.stack([area, area]), jnp.stack([jnp.zeros_like(area), jnp.ones_like(area)])
+    (low, high), (_, above) = jax.lax.fori_loop(0, HALVINGS, halve, start)
+    return jnp.where(area == 0, 0, low), jnp.where(area == 1, above, high)
 
 
 def auroc_difference(
@@ -103,24 +96,22 @@ def auroc_difference(
     than two rows of a class.
     """
     ranked = [rank_rows(score, y, segment, segments) for score in (first, second)]
-    below = ranked[0].in_rows(ranked[0].below) - ranked[1].in_rows(ranked[1].below)
-    above = ranked[0].in_rows(ranked[0].above) - ranked[1].in_rows(ranked[1].above)
+    a, b = (r.in_rows(jnp.where(r.positive, r.below, r.above)) for r in ranked)
     ranks = ranked[0]
-    value, of_positives = _class_moments(below[ranks.order], ranks, True)
-    _, of_negatives = _class_moments(above[ranks.order], ranks, False)
+    value, variance = class_moments((a - b)[ranks.order], ranks)
     broken = ranked[0].broken | ranked[1].broken | (ranks.positives == 0) | (ranks.negatives == 0)
     value = jnp.where(broken, jnp.nan, value)
-    se = jnp.sqrt(of_positives / ranks.positives + of_negatives / ranks.negatives)
-    many = jnp.full(value.shape, jnp.inf)
-    return around(value, se, many, level, -1, 1)
+    return around(value, jnp.sqrt(variance), jnp.full(value.shape, jnp.inf), level, -1, 1)
 
 
-def _class_moments(values: Array, ranks: Ranks, positive: bool) -> tuple[Array, Array]:
-    """Mean and sample variance of values in the rows of a class; NaN with too few rows."""
+def class_moments(placements: Array, ranks: Ranks) -> tuple[Array, Array]:
+    """The mean of placements over positives, and DeLong's variance of it.
+
+    NaN without positives; the variance is NaN with fewer than two rows of a class.
+    """
     segments = len(ranks.positives)
-    count = ranks.positives if positive else ranks.negatives
-    mine = jnp.where(ranks.positive == positive, ranks.segment, segments)
-    mean = segment_means(values[:, None], mine, segments)[:, 0]
-    square = jnp.square(values - mean[jnp.clip(mine, 0, segments - 1)])
-    variance = segment_means(square[:, None], mine, segments)[:, 0]
-    return mean, variance * count / jnp.where(count > 1, count - 1, jnp.nan)
+    kept = ranks.segment < segments
+    mine = jnp.where(kept, 2 * ranks.segment + ranks.positive, 2 * segments)
+    mean, variance, rows = moments(placements[:, None], mine, 2 * segments)
+    total = jnp.square(standard_error(variance[:, 0], rows)).reshape(segments, 2).sum(1)
+    return mean[1::2, 0], total

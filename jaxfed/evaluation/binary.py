@@ -24,9 +24,9 @@ from jaxfed.evaluation.intervals import (
     Estimate,
     around,
     logit,
-    mean_of,
     moments,
     normal_quantile,
+    standard_error,
     wilson,
 )
 from jaxfed.evaluation.ranks import Ranks, rank_rows
@@ -41,7 +41,7 @@ def average_precision(score: Array, y: Array, segment: Array, segments: int, lev
 
 
 def precision_of_ranks(ranks: Ranks, level: float) -> Estimate:
-    """:func:`average_precision` of rows that are sorted; pooled as a logit with half an event on each side."""
+    """:func:`average_precision` of sorted rows; pooled as a logit with half an event added to each side."""
     segments = len(ranks.positives)
     of_positives = jnp.where(ranks.positive, ranks.segment, segments)
     value = segment_means(ranks.precision[:, None], of_positives, segments)[:, 0]
@@ -55,21 +55,6 @@ def precision_of_ranks(ranks: Ranks, level: float) -> Estimate:
     high = jnp.where(value < 1, jax.nn.sigmoid(logit(inner) + half), high)
     inside = (events * value + 0.5) / (events + 1)
     return Estimate(value, low, high, logit(inside), 1 / jnp.sqrt(events * inside * (1 - inside)))
-
-
-def scaled_brier(probability: Array, y: Array, segment: Array, segments: int, level: float) -> Estimate:
-    """``1 - Brier / (prevalence (1 - prevalence))``; NaN with one class."""
-    target = (y > 0).astype(probability.dtype)
-    errors = jnp.square(probability - target)
-    means = segment_means(jnp.stack([errors, target], axis=1), segment, segments)
-    brier, prevalence = means.T
-    reference = prevalence * (1 - prevalence)
-    reference = jnp.where(reference > 0, reference, jnp.nan)
-    inside = jnp.clip(segment, 0, segments - 1)
-    ratio = brier / reference
-    influence = errors - (ratio * (1 - 2 * prevalence))[inside] * target
-    _, se, rows = moments(influence, segment, segments)
-    return around(1 - ratio, se / reference, rows - 1, level, most=1)
 
 
 @partial(jax.jit, static_argnames=("segments", "level"))
@@ -98,23 +83,51 @@ def binary_estimates(
     """
     outputs = outputs.reshape(len(outputs)).astype(jnp.promote_types(outputs.dtype, jnp.float32))
     probability = jax.nn.sigmoid(outputs)
+    target = (y > 0).astype(probability.dtype)
     ranks = rank_rows(outputs, y, segment, segments)
-    intercept, slope, separated = calibration.recalibration(outputs, y, segment, segments, level)
+    error = jnp.square(probability - target)
+    benefits = thresholds.benefit(probability, y, threshold)
+    # the variance of (error + target) gives the covariance, without a reduction of its own
+    columns = (error, losses(outputs, y, None), benefits, target, probability, outputs, error + target)
+    means, variances, rows = moments(jnp.stack(columns, axis=1), segment, segments)
+    brier, _, _, prevalence, risk, middle, _ = means.T
+
+    def mean(column: int, least: float = -jnp.inf, most: float = jnp.inf) -> Estimate:
+        se = standard_error(variances[:, column], rows)
+        return around(means[:, column], se, rows - 1, level, least, most)
+
+    covariance = (variances[:, 6] - variances[:, 0] - variances[:, 3]) / 2
+    scaled = _scaled_brier(brier, prevalence, variances[:, 0], covariance, rows, level)
+    intercept, slope, separated = calibration.recalibration(
+        outputs, y, segment, segments, middle, jnp.sqrt(variances[:, 5]), level
+    )
     ece = calibration.calibration_error(ranks, probability)
     none = jnp.full_like(ece, jnp.nan)
-    target = (y > 0).astype(probability.dtype)
     estimates = {
         "auroc": auroc_of_ranks(ranks, level),
         "auprc": precision_of_ranks(ranks, level),
-        "brier": mean_of(jnp.square(probability - target), segment, segments, level, 0, 1),
-        "brier_scaled": scaled_brier(probability, y, segment, segments, level),
-        "log_loss": mean_of(losses(outputs, y, None), segment, segments, level, 0),
+        "brier": mean(0, 0, 1),
+        "brier_scaled": scaled,
+        "log_loss": mean(1, 0),
         "calibration_intercept": intercept,
         "calibration_slope": slope,
-        "oe": calibration.observed_to_expected(probability, y, segment, segments, level),
+        "oe": calibration.observed_to_expected(prevalence, risk, rows, level),
         "ece": Estimate(ece, none, none, ece, none),
         **thresholds.decisions(thresholds.counts_at(probability, y, segment, segments, threshold), level),
-        "net_benefit": thresholds.net_benefit(probability, y, segment, segments, threshold, level),
+        "net_benefit": mean(2),
     }
     estimates = jax.tree.map(lambda x: jnp.where(ranks.broken, jnp.nan, x), estimates)
     return estimates, {"separated": separated & ~ranks.broken, "broken": ranks.broken}
+
+
+def _scaled_brier(
+    brier: Array, prevalence: Array, variance: Array, covariance: Array, rows: Array, level: float
+) -> Estimate:
+    """From moments of the squared errors and of the labels; NaN with one class."""
+    reference = prevalence * (1 - prevalence)
+    reference = jnp.where(reference > 0, reference, jnp.nan)
+    ratio = brier / reference
+    slope = ratio * (1 - 2 * prevalence)  # each row adds error - slope * label to the error of the ratio
+    spread = variance - 2 * slope * covariance + jnp.square(slope) * prevalence * (1 - prevalence)
+    se = standard_error(jnp.maximum(spread, 0), rows) / reference
+    return around(1 - ratio, se, rows - 1, level, most=1)

@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxfed.core.metrics.segments import named_means, segment_means
 from jaxfed.evaluation.intervals import Estimate, normal_quantile, row_counts, wilson
 from jaxfed.evaluation.logistic import fit_logistic
 from jaxfed.evaluation.ranks import Ranks
@@ -26,9 +25,16 @@ BINS = 10
 
 
 def recalibration(
-    logit: Array, y: Array, segment: Array, segments: int, level: float
+    logit: Array, y: Array, segment: Array, segments: int, mean: Array, spread: Array, level: float
 ) -> tuple[Estimate, Estimate, Array]:
     """Intercept and slope, and where classes are separated.
+
+    Args:
+        logit, y: ``[N]`` predictions and labels.
+        segment: ``[N]``; rows outside ``0 .. segments - 1`` are left out.
+        segments: static.
+        mean, spread: ``[segments]`` mean and standard deviation of ``logit``.
+        level: of the intervals; static.
 
     Returns:
         The intercept: NaN without events or without non-events. The slope: NaN there, where all predictions
@@ -36,60 +42,52 @@ def recalibration(
         bool marks: then the likelihood has no maximum.
     """
     positive = y > 0
-    place = jnp.where((segment >= 0) & (segment < segments), segment, segments)
     inside = jnp.clip(segment, 0, segments - 1)
-
-    def extreme(biggest: bool, of: Array) -> Array:
-        over = jax.ops.segment_max if biggest else jax.ops.segment_min
-        return over(logit, jnp.where(of, place, segments), segments + 1)[:segments]
-
-    both = _any(positive, place, segments) & _any(~positive, place, segments)
-    apart = (extreme(True, ~positive) <= extreme(False, positive)) | (
-        extreme(True, positive) <= extreme(False, ~positive)
+    within = (segment >= 0) & (segment < segments)
+    place = jnp.where(within, 2 * segment + positive, 2 * segments)
+    low, high = (
+        over(logit, place, 2 * segments + 1)[:-1].reshape(segments, 2)
+        for over in (jax.ops.segment_min, jax.ops.segment_max)
     )
-    finite = ~_any(~jnp.isfinite(logit), place, segments)
-    target = positive.astype(logit.dtype)
-    ones = jnp.ones_like(logit)[:, None]
-    b, covariance, ended = fit_logistic(ones, target, logit, segment, segments)
-    fine = both & finite & ended
+    both = (row_counts(place, 2 * segments).reshape(segments, 2) > 0).all(1) & jnp.isfinite(mean)
+    apart = (high[:, 0] <= low[:, 1]) | (high[:, 1] <= low[:, 0])
+    spread = jnp.where(spread > 0, spread, 1)
+    scaled = (logit - mean[inside]) / spread[inside]
+    scaled = jnp.where(jnp.isfinite(scaled), scaled, 0)
+    ones, zeros = jnp.ones_like(scaled), jnp.zeros_like(scaled)
+    # both models in one program: a constant beside the logit, and a constant and a slope
+    designs = jnp.stack([jnp.stack([ones, zeros], axis=1), jnp.stack([ones, scaled], axis=1)])
+    offsets = jnp.stack([jnp.where(jnp.isfinite(logit), logit, 0), zeros])
+    target = positive.astype(scaled.dtype)
+    fit = jax.vmap(fit_logistic, in_axes=(0, None, 0, None, None))
+    b, covariance, ended = fit(designs, target, offsets, segment, segments)
     z = normal_quantile(level)
 
     def estimate(value: Array, variance: Array, fine: Array) -> Estimate:
         value, se = (jnp.where(fine, x, jnp.nan) for x in (value, jnp.sqrt(variance)))
         return Estimate(value, value - z * se, value + z * se, value, se)
 
-    intercept = estimate(b[:, 0], covariance[:, 0, 0], fine)
-    mean = segment_means(logit[:, None], segment, segments)
-    spread = jnp.sqrt(segment_means(jnp.square(logit[:, None] - mean[inside]), segment, segments))
-    spread = jnp.where(spread > 0, spread, 1)
-    scaled = (logit[:, None] - mean[inside]) / spread[inside]
-    design = jnp.concatenate([ones, jnp.where(jnp.isfinite(scaled), scaled, 0)], axis=1)
-    b, covariance, ended = fit_logistic(design, target, jnp.zeros_like(logit), segment, segments)
-    spread = spread[:, 0]
-    fine = both & finite & ended & ~apart
-    slope = estimate(b[:, 1] / spread, covariance[:, 1, 1] / jnp.square(spread), fine)
-    return intercept, slope, both & finite & apart
+    intercept = estimate(b[0, :, 0], covariance[0, :, 0, 0], both & ended[0])
+    slope = b[1, :, 1] / spread
+    variance = covariance[1, :, 1, 1] / jnp.square(spread)
+    return intercept, estimate(slope, variance, both & ended[1] & ~apart), both & apart
 
 
-def observed_to_expected(
-    probability: Array, y: Array, segment: Array, segments: int, level: float
-) -> Estimate:
-    """Events over expected events; its logarithm is pooled, where there are events."""
-    rows = row_counts(segment, segments)
-    target = (y > 0).astype(probability.dtype)
-    means = named_means(segment, segments, expected=probability, observed=target)
-    observed, expected = means["observed"], jnp.where(means["expected"] > 0, means["expected"], jnp.nan)
+def observed_to_expected(observed: Array, expected: Array, rows: Array, level: float) -> Estimate:
+    """Events over expected events; its logarithm is pooled, where there are events.
+
+    Args:
+        observed, expected: ``[segments]`` share of events and mean risk.
+        rows: ``[segments]``.
+        level: of the interval; static.
+    """
+    expected = jnp.where(expected > 0, expected, jnp.nan)
     events = jnp.round(observed * rows)
     low, high = wilson(events, rows, level)
-    ratio = jnp.where(events > 0, observed / expected, jnp.nan)
-    se = jnp.sqrt((1 - observed) / jnp.maximum(events, 1))
-    return Estimate(
-        observed / expected,
-        low / expected,
-        high / expected,
-        jnp.log(ratio),
-        jnp.where(events > 0, se, jnp.nan),
-    )
+    some = jnp.where(events > 0, 0, jnp.nan)
+    se = jnp.sqrt((1 - observed) / jnp.maximum(events, 1)) + some
+    centre = jnp.log(jnp.where(events > 0, observed, 1) / expected) + some
+    return Estimate(observed / expected, low / expected, high / expected, centre, se)
 
 
 def calibration_error(ranks: Ranks, probability: Array, bins: int = BINS) -> Array:
@@ -116,7 +114,3 @@ def bins_of(ranks: Ranks, bins: int) -> Array:
     segments = len(ranks.positives)
     bin_of_row = jnp.clip(jnp.nan_to_num(ranks.middle) * bins, 0, bins - 1).astype(jnp.int32)
     return jnp.where(ranks.segment < segments, ranks.segment * bins + bin_of_row, segments * bins)
-
-
-def _any(marked: Array, place: Array, segments: int) -> Array:
-    return jax.ops.segment_sum(marked.astype(jnp.int32), place, segments + 1)[:segments] > 0

@@ -13,7 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxfed.evaluation.thresholds import net_benefit
+from jaxfed.core.metrics.segments import segment_means
+from jaxfed.evaluation.intervals import mean_of
+from jaxfed.evaluation.thresholds import benefit
 
 
 @partial(jax.jit, static_argnames=("segments", "level"))
@@ -25,11 +27,13 @@ def decision_curve(
     Treating none has a net benefit of 0.
     """
     probability = jax.nn.sigmoid(logit)
+    target = (y > 0).astype(probability.dtype)
+    prevalence = segment_means(target[:, None], segment, segments)[:, 0]
 
     def at(threshold: Array) -> tuple[Array, Array, Array, Array]:
-        model = net_benefit(probability, y, segment, segments, threshold, level)
-        everyone = net_benefit(jnp.ones_like(probability), y, segment, segments, threshold, level)
-        return model.value, model.low, model.high, everyone.value
+        model = mean_of(benefit(probability, y, threshold), segment, segments, level)
+        odds = threshold / (1 - threshold)
+        return model.value, model.low, model.high, prevalence - (1 - prevalence) * odds
 
     values = jax.lax.map(at, thresholds)
     return dict(zip(("net_benefit", "low", "high", "treat_all"), (v.T for v in values), strict=True))

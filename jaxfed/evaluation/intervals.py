@@ -104,17 +104,24 @@ def mean_of(
     most: float = np.inf,
 ) -> Estimate:
     """The mean of ``values [N]`` in each segment, with Student's interval."""
-    value, se, rows = moments(values, segment, segments)
-    return around(value, se, rows - 1, level, least, most)
+    value, variance, rows = moments(values[:, None], segment, segments)
+    return around(value[:, 0], standard_error(variance[:, 0], rows), rows - 1, level, least, most)
 
 
 def moments(values: Array, segment: Array, segments: int) -> tuple[Array, Array, Array]:
-    """The mean of ``values [N]`` in each segment, its standard error, and the number of rows."""
-    rows = row_counts(segment, segments)
-    value = segment_means(values[:, None], segment, segments)[:, 0]
+    """Means and variances of ``values [N, M]`` in each segment, ``[segments, M]``, and numbers of rows.
+
+    The variance divides by the number of rows.
+    """
+    value = segment_means(values, segment, segments)
     deviation = values - value[jnp.clip(segment, 0, segments - 1)]
-    square = segment_means(jnp.square(deviation)[:, None], segment, segments)[:, 0]
-    return value, jnp.sqrt(square / jnp.where(rows > 1, rows - 1, jnp.nan)), rows
+    variance = segment_means(jnp.square(deviation), segment, segments)
+    return value, variance, row_counts(segment, segments)
+
+
+def standard_error(variance: Array, rows: Array) -> Array:
+    """Of a mean, from :func:`moments`; NaN with one row."""
+    return jnp.sqrt(variance / jnp.where(rows > 1, rows - 1, jnp.nan))
 
 
 def row_counts(segment: Array, segments: int) -> Array:

@@ -41,6 +41,7 @@ def fit_logistic(
     across, down = jnp.triu_indices(K)
     products = design[:, across] * design[:, down]
     unit = jnp.eye(K, dtype=design.dtype)
+    empty = ~design.any(0)  # a column of zeros has the coefficient 0
 
     def slopes(b: Array) -> tuple[Array, Array]:
         """Means over rows of the gradient and of minus the Hessian."""
@@ -51,6 +52,7 @@ def fit_logistic(
         matrix = jnp.zeros((segments, K, K), means.dtype)
         matrix = matrix.at[:, across, down].set(means[:, K:]).at[:, down, across].set(means[:, K:])
         fine = jnp.isfinite(means).all(1)
+        matrix = matrix + jnp.where(empty, unit, 0)
         return jnp.where(fine[:, None], means[:, :K], 0), jnp.where(fine[:, None, None], matrix, unit)
 
     def newton(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:

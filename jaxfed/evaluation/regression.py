@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.core.metrics.segments import segment_means
-from jaxfed.evaluation.intervals import Estimate, around, mean_of, moments, student_quantile
+from jaxfed.evaluation.intervals import Estimate, around, moments, standard_error, student_quantile
 
 
 @partial(jax.jit, static_argnames=("segments", "level"))
@@ -36,17 +36,19 @@ def regression_estimates(
     inside = jnp.clip(segment, 0, segments - 1)
     squared = jnp.square(outputs - y).mean(1)
     spread = jnp.square(y - segment_means(y, segment, segments)[inside]).mean(1)
-    mse, se, rows = moments(squared, segment, segments)
-    variance = segment_means(spread[:, None], segment, segments)[:, 0]
+    columns = jnp.stack([squared, spread, jnp.abs(outputs - y).mean(1)], axis=1)
+    (mse, variance, mae), (of_squared, _, of_error), rows = (
+        part.T for part in moments(columns, segment, segments)
+    )
     variance = jnp.where(variance > 0, variance, jnp.nan)
     ratio = mse / variance
-    _, ratio_se, _ = moments(squared - ratio[inside] * spread, segment, segments)
-    r2 = around(1 - ratio, ratio_se / variance, rows - 1, level, most=1)
-    relative = se / jnp.where(mse > 0, mse, jnp.nan)
+    _, of_ratio, _ = moments((squared - ratio[inside] * spread)[:, None], segment, segments)
+    r2 = around(1 - ratio, standard_error(of_ratio[:, 0], rows) / variance, rows - 1, level, most=1)
+    relative = standard_error(of_squared, rows) / jnp.where(mse > 0, mse, jnp.nan)
     factor = jnp.exp(student_quantile(level, rows - 1) * relative / 2)
     rmse = jnp.sqrt(mse)
     root = Estimate(
         rmse, rmse / factor, rmse * factor, jnp.log(jnp.where(rmse > 0, rmse, jnp.nan)), relative / 2
     )
-    mae = mean_of(jnp.abs(outputs - y).mean(1), segment, segments, level, 0)
-    return {"r2": r2, "rmse": root, "mae": mae}, {"broken": jnp.isnan(mse) & (rows > 0)}
+    absolute = around(mae, standard_error(of_error, rows), rows - 1, level, 0)
+    return {"r2": r2, "rmse": root, "mae": absolute}, {"broken": jnp.isnan(mse) & (rows > 0)}

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxfed.evaluation.intervals import Estimate, mean_of, proportion
+from jaxfed.evaluation.intervals import Estimate, proportion
 
 EDGES = 400  # thresholds that hospitals count for, evenly on the logit's scale
 WIDEST = 10.0  # logits beyond are counted at the ends
@@ -48,14 +48,11 @@ def decisions(counts: dict[str, Array], level: float) -> dict[str, Estimate]:
     }
 
 
-def net_benefit(
-    probability: Array, y: Array, segment: Array, segments: int, threshold: Array | float, level: float
-) -> Estimate:
-    """The net benefit of each segment at a threshold, with Student's interval of a mean over rows."""
-    called, positive = probability >= threshold, y > 0
+def benefit(probability: Array, y: Array, threshold: Array | float) -> Array:
+    """What each row adds to the net benefit, ``[N]``: 1, minus the odds of the threshold, or 0."""
     odds = threshold / (1 - threshold)
-    benefit = jnp.where(called, jnp.where(positive, 1.0, -odds), 0.0).astype(probability.dtype)
-    return mean_of(benefit, segment, segments, level)
+    of_called = jnp.where(y > 0, 1.0, -odds).astype(probability.dtype)
+    return jnp.where(probability >= threshold, of_called, 0)
 
 
 def histogram(logit: Array, y: Array, segment: Array, segments: int) -> Array:

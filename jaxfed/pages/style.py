@@ -63,7 +63,7 @@ STYLE = """
   .jaxfed-page .scroll { overflow: visible; }
   .jaxfed-page table { font-size: .8em; }
   .jaxfed-page td { overflow-wrap: anywhere; }
-  .jaxfed-page .wide table { font-size: .6em; }
+  .jaxfed-page .wide table { font-size: .68em; }
   .jaxfed-page .wide :is(th, td) { padding: .3em; }
   .jaxfed-page th.gt_right { white-space: normal; }
   .jaxfed-page svg { min-width: 0 !important; max-height: 240mm; }

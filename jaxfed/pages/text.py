@@ -19,7 +19,11 @@ def number(value: float, beside: float = 0.0) -> str:
     if not math.isfinite(value):
         return "–" if math.isnan(value) else ("∞" if value > 0 else "-∞")
     size = max(abs(value), abs(beside) if math.isfinite(beside) else 0.0)
-    places = 2 if size == 0 else min(max(1 - math.floor(math.log10(size)), 0), 2 if size >= 0.01 else 8)
+    if 0 < size < 1e-4:
+        return f"{value:.2g}"
+    places = 2 if size < 10 else int(size < 100)
+    if 0 < size < 0.01:
+        places = 1 - math.floor(math.log10(size))
     text = f"{value:,.{places}f}"
     return text.removeprefix("-") if not text.strip("-0.") else text
 

@@ -6,7 +6,7 @@ A history is immutable: methods that add rounds or evaluations return a new one.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -161,6 +161,17 @@ class History:
         loss = self.pooled[self.scoring.loss]
         values = loss[:, self.splits.index("validation")]
         return int(np.nanargmin(values)) if np.isfinite(values).any() else len(values) - 1
+
+    def among(self, names: Collection[str]) -> History:
+        """A copy with the evaluations of some hospitals; what is pooled stays that of all."""
+        chosen = np.isin(self.hospitals, [*names])
+        return dataclasses.replace(
+            self,
+            hospitals=tuple(name for name, inside in zip(self.hospitals, chosen, strict=True) if inside),
+            rows=self.rows[chosen],
+            rate=self.rate[chosen],
+            single={name: values[:, chosen] for name, values in self.single.items()},
+        )
 
     def hospitals_frame(self, split: str = "test", at: At = "best") -> pd.DataFrame:
         """One row per hospital: rows, prevalence and the metrics of one evaluation.

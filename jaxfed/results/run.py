@@ -217,9 +217,9 @@ class Run:
             path: of the file.
             title: of the page.
             split: which rows; None for the last of the evaluated splits, which are the test rows.
-            subgroups: ``{title: by}``, where ``by`` has a value for each row of the data set, or is ``{hospital:
-                group}``; see :meth:`jaxfed.results.performance.Performance.subgroups`. Thirds of the hospitals
-                by size come with it.
+            subgroups: ``{title: by}``, where ``by`` has a value for each row of the data set, or is
+                ``{hospital: group}``; see :meth:`jaxfed.results.performance.Performance.subgroups`. Thirds of
+                the hospitals by size come with it.
             threshold, minimum_events, level, metrics: see :meth:`performance`.
             figures: a folder, for every figure as PNG and SVG as well.
 

@@ -70,7 +70,8 @@ def subgroup_table(
     known = ~np.isnan(p.outputs.reshape(len(p.y), -1)).all(1) & (codes >= 0)
     outputs, y, code, owner = p.outputs[known], p.y[known], codes[known], p.owner[known]
     about = {"threshold": performance.threshold, "level": performance.level}
-    values, _ = estimates_of(performance.table, outputs, y, code, len(groups), **about)
+    same = max(len(groups), len(p.hospitals))  # the program that measured the hospitals measures groups
+    values, _ = estimates_of(performance.table, outputs, y, code, same, **about)
     values |= users_estimates(performance.users, outputs, y, code, len(groups), level=performance.level)
     G = len(groups)
     rows = np.bincount(code, minlength=G)

@@ -162,7 +162,8 @@ def checklist(material: Material) -> list[Item]:
         ),
         (
             "Interpretation",
-            "Main results with their heterogeneity, against the aims and earlier studies; strengths and limits",
+            "Main results with their heterogeneity, against the aims and earlier studies; strengths and "
+            "limits",
             "In short; What is not known",
             "Discussion, comparison with earlier models",
         ),

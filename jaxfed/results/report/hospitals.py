@@ -17,7 +17,7 @@ def add_hospitals(page: Report, material: Material) -> None:
     history = material.history
     part = page.section("Hospitals and rows")
     rows = pd.DataFrame(history.rows, columns=[*SPLITS], index=pd.Index(history.hospitals, name="hospital"))
-    total = rows.sum(1)
+    total = rows.sum(axis=1)
     part.text(
         f"{count(int(total.sum()), 'row')} of {count(len(rows), 'hospital')}: {rows['train'].sum():,} to "
         f"train, {rows['validation'].sum():,} to choose the round, {rows['test'].sum():,} to test. A row is "

@@ -13,7 +13,7 @@ from jaxfed.figures.forest import ROOM, caterpillar_figure, forest_alt, forest_f
 from jaxfed.figures.subgroups import subgroups_alt, subgroups_figure
 from jaxfed.pages.text import count, interval, number, span, together
 from jaxfed.records.predictions import meaning
-from jaxfed.results.performance import Performance
+from jaxfed.results.performance import POOLED, Performance
 from jaxfed.results.report.material import Material, Report
 
 PANELS = 9  # hospitals with a panel of their own
@@ -90,7 +90,9 @@ def _who_counts(p: Performance) -> str:
 def add_calibration(page: Report, material: Material, p: Performance) -> None:
     """Curves of all rows and of hospitals."""
     part = page.section("Calibration")
-    every, curve = p.pooled.iloc[0], p.calibration()
+    every, names = p.pooled.iloc[0], _largest(p)
+    table = p.calibration(names)
+    curve = table[table["hospital"] == POOLED]
     part.text(
         f"Over all rows {_estimate(every, 'oe')} events were observed for each expected (ideally 1), the "
         f"intercept with slope 1 is {_estimate(every, 'calibration_intercept')} (ideally 0; above, risks are "
@@ -107,9 +109,7 @@ def add_calibration(page: Report, material: Material, p: Performance) -> None:
         "logit) with its band, bins of equal size with Wilson intervals, and the predictions of both "
         "classes.",
     )  # fmt: skip
-    names = _largest(p)
     if names:
-        table = p.calibration(names)
         page.draw(
             part, "calibration_by_hospital", calibration_by_hospital_figure(table, p.positive),
             f"Calibration curves of {together(names, PANELS)}, each beside that of all rows.",
@@ -130,14 +130,12 @@ def add_decisions(page: Report, p: Performance) -> None:
     )
     top = max(0.1, min(0.95, float(np.ceil(10 * min(0.95, 2 * p.pooled["prevalence"].iloc[0])) / 10)))
     thresholds = np.linspace(0.01, top, 60).tolist()
-    table = p.decision_curve(thresholds)
-    page.draw(
-        part, "decision_curve", decision_figure(table), decision_alt(table), "Decision curve of all rows."
-    )
     names = _largest(p)
+    table = p.decision_curve(thresholds, names)
+    every, table = table[table["hospital"] == POOLED], table[table["hospital"] != POOLED]
+    caption = "Decision curve of all rows."
+    page.draw(part, "decision_curve", decision_figure(every), decision_alt(every), caption)
     if names:
-        table = p.decision_curve(thresholds, names)
-        table = table[table["hospital"] != "(pooled)"]
         page.draw(
             part, "decision_curve_by_hospital", decision_by_hospital_figure(table),
             f"Decision curves of {together(names, PANELS)}.", f"Decision curves of {_which(p, names)}.",

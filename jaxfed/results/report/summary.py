@@ -59,8 +59,8 @@ def _results(material: Material, subgroups: Mapping[str, pd.DataFrame]) -> Itera
     low, high = across["prediction_low"], across["prediction_high"]
     if np.isfinite(low):
         yield (
-            f"How sure: in a new hospital like these, the {label} is expected between {number(low, high)} "
-            f"and {number(high)} ({p.level:.0%} prediction interval). {_spread(across)}"
+            f"How sure: in a new hospital like these, the {label} of many patients is expected between "
+            f"{number(low, high)} and {number(high)} ({p.level:.0%} prediction interval). {_spread(across)}"
         )
     yield from _worst(p)
     if p.task == "binary":
@@ -129,7 +129,7 @@ def _calibrated(every: pd.Series) -> str:
     spread = f"(slope {number(slope)}, {span(low, high)}; ideally 1)"
     if low <= 1 <= high:
         return f"{text}, and are not clearly too extreme or too timid {spread}."
-    return f"{text}, and too {'extreme' if slope < 1 else 'timid'} {spread}."
+    return f"{text}, but are too {'extreme' if slope < 1 else 'timid'} {spread}."
 
 
 def _gaps(p: Performance, subgroups: Mapping[str, pd.DataFrame]) -> Iterator[str]:
@@ -169,7 +169,7 @@ def _unknown(material: Material) -> Iterator[str]:
     else:
         yield from _not_counted(p)
     if "validation" not in material.history.splits:
-        yield "Whether fewer rounds would do better: there are no validation rows, so the last round is shown."
+        yield "Whether fewer rounds would do better: without validation rows, the last round is shown."
     yield (
         "How the model does in a hospital that did not train: every hospital here did. "
         "Leave-one-hospital-out, in sim.compare(), answers that."

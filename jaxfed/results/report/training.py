@@ -10,6 +10,7 @@ import pandas as pd
 from jaxfed.figures.privacy import epsilon_figure
 from jaxfed.figures.runs import convergence_figure
 from jaxfed.pages.text import count, number, span, together
+from jaxfed.records.history import History
 from jaxfed.results.detection import detect
 from jaxfed.results.report.material import Material, Report
 
@@ -22,24 +23,29 @@ NONE = (
 
 def add_training(page: Report, material: Material) -> None:
     """The section on convergence."""
-    history = material.history
     part = page.section("Training")
+    history, whose = _judged(material)
     label = history.scoring.label(history.primary)
     frame = history.rounds_frame()
-    frame = frame[frame["split"] == material.split]
-    first, best = frame[history.primary].iloc[0], frame[history.primary].iloc[history.chosen()]
-    part.text(
-        f"Shown is {history.at()}. The mean {label} of the hospitals went from {number(first)} to "
-        f"{number(best)}."
-    )
+    values = frame[frame["split"] == material.split][history.primary]
+    path = f"from {number(values.iloc[0])} to {number(values.iloc[history.chosen()])}"
+    part.text(f"Shown is {history.at()}. The mean {label} of {whose} went {path}.")
     if material.trouble:
         part.box("During training", "caution").text(f"{material.trouble.rstrip('; ').capitalize()}.")
     page.draw(
         part, "convergence", convergence_figure({material.name: history}, split=material.split),
-        f"{label} over rounds: the mean of the hospitals from {number(first)} to {number(best)} at the round "
-        "shown.",
-        f"{label} of the hospitals over rounds: mean, 10th to 90th percentile, worst hospital.",
+        f"{label} over rounds: the mean of {whose} {path} at the round shown.",
+        f"{label} over rounds, of {whose}: mean, 10th to 90th percentile, worst hospital.",
     )  # fmt: skip
+
+
+def _judged(material: Material) -> tuple[History, str]:
+    """The history of the hospitals that count; of all if that is not known, or if none does."""
+    history, p = material.history, material.performance
+    names = [] if p is None else [*p.hospitals.index[p.hospitals["counted"]]]
+    if not names or len(names) == len(history.hospitals):
+        return history, "the hospitals"
+    return history.among(names), f"the {count(len(names), 'hospital')} with enough rows to say"
 
 
 def add_privacy(page: Report, material: Material) -> None:

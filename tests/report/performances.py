@@ -58,7 +58,7 @@ def decisions(names):
 def subgroups():
     table = pd.DataFrame({"rows": [400, 300, 80], "reference": [True, False, False]})
     for metric in ("auroc", "sensitivity", "specificity", "calibration_intercept"):
-        table[metric] = [0.8, 0.75, 0.7]
+        table[metric], table[f"{metric}_low"], table[f"{metric}_high"] = [0.8, 0.75, 0.7], 0.6, 0.9
         table[f"{metric}_gap"] = [0.0, -0.05, -0.1]
         table[f"{metric}_gap_low"], table[f"{metric}_gap_high"] = [np.nan, -0.1, -0.3], [np.nan, 0.0, 0.1]
     table.index = pd.Index(["large", "medium", "small"], name="group")

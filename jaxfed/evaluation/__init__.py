@@ -1,4 +1,4 @@
-"""Metrics of every hospital with intervals, masked and under jit; hospitals pooled; tasks, and users' metrics."""
+"""Metrics of every hospital with intervals, under jit; hospitals pooled; tasks, and users' metrics."""
 
 from jaxfed.core.metrics.auroc import auroc_by_segment
 from jaxfed.core.metrics.metric import Metric

@@ -1,9 +1,9 @@
 """A metric over hospitals: mean, weighted mean, spread, the worst, and its random-effects mean.
 
-A hospital counts in the spread, the worst, the 10th percentile, the range and the random-effects mean if it has
-enough rows of each class: the worst of many tiny hospitals says who is tiny. The mean is over all hospitals that
-have the metric; its interval is Student's over hospitals, which contains the chance of both hospitals and
-patients, as a cluster bootstrap does.
+A hospital counts in the spread, the worst, the 10th percentile, the range and the random-effects mean if it
+has enough rows of each class: the worst of many tiny hospitals says who is tiny. The mean is over all
+hospitals that have the metric; its interval is Student's over hospitals, which contains the chance of both
+hospitals and patients, as a cluster bootstrap does.
 """
 
 from __future__ import annotations

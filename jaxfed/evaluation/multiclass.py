@@ -5,8 +5,9 @@
                         over pairs)
     Brier               sum over classes of squared errors, from 0 to 2
 
-The interval of the accuracy is Wilson's; that of the balanced accuracy adds up Wilson's of the classes (MOVER);
-that of the AUROC is DeLong's, whose placements are added up over the classes in each row, on the logit scale.
+The interval of the accuracy is Wilson's; that of the balanced accuracy adds up Wilson's of the classes
+(MOVER); that of the AUROC is DeLong's, whose placements are added up over the classes in each row, on the
+logit scale.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
     y_h = mu + b_h + e_h,    b_h ~ N(0, tau^2),    e_h ~ N(0, se_h^2),    w_h = 1 / (se_h^2 + tau^2)
 
 tau^2 by restricted maximum likelihood (Viechtbauer 2005, doi:10.3102/10769986030003261), or by moments
-(DerSimonian and Laird 1986, doi:10.1016/0197-2456(86)90046-2). The interval of mu is that of Hartung and Knapp
-2001, doi:10.1002/sim.1009, ``t_{k-1}`` with the variance ``sum w_h (y_h - mu)^2 / ((k - 1) sum w_h)``. The
-prediction interval is ``mu +- t_{k-2} sqrt(tau^2 + se(mu)^2)``, Higgins, Thompson and Spiegelhalter 2009,
-doi:10.1111/j.1467-985X.2008.00552.x; it is too narrow where tau is badly known (few hospitals, or rows).
-``I2 = max(0, 1 - (k - 1) / Q)`` is Higgins and Thompson's, 2002, doi:10.1002/sim.1186.
+(DerSimonian and Laird 1986, doi:10.1016/0197-2456(86)90046-2). The interval of mu is that of Hartung and
+Knapp 2001, doi:10.1002/sim.1009, ``t_{k-1}`` with the variance ``sum w_h (y_h - mu)^2 / ((k - 1) sum w_h)``.
+The prediction interval is ``mu +- t_{k-2} sqrt(tau^2 + se(mu)^2)``, Higgins, Thompson and Spiegelhalter 2009,
+doi:10.1111/j.1467-985X.2008.00552.x; it is too narrow where tau is badly known (few hospitals, or rows). ``I2
+= max(0, 1 - (k - 1) / Q)`` is Higgins and Thompson's, 2002, doi:10.1002/sim.1186.
 
 **AUROC.** The logit of an AUROC of few rows is biased, and its estimated variance goes along with it, so that
 the mean over many small hospitals leaves its interval. :func:`pool_auroc` therefore linearises the logit

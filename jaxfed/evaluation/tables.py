@@ -138,18 +138,15 @@ def users_estimates(
     if not metrics or not len(owner):
         return {name: Estimate(*np.full((5, hospitals + 1), np.nan)) for name in metrics}
     statistic = OfMetrics(dict(metrics), int(np.bincount(owner).max()))
-    order = np.argsort(owner, kind="stable")
-    x, labels = jnp.asarray(outputs)[order], jnp.asarray(y)[order]
-    single = statistic(x, labels, jnp.asarray(owner[order]), hospitals)
-    together = statistic(x, labels, jnp.zeros(len(order), jnp.int32), 1)
-    drawn = bootstrap(statistic, outputs, y, owner, hospitals, replicates=replicates, draw_hospitals=False)
+    point, drawn = bootstrap(
+        statistic, outputs, y, owner, hospitals, replicates=replicates, draw_hospitals=False
+    )
     result = {}
     for name in metrics:
-        value = np.append(np.asarray(single[name]), np.asarray(together[name])).astype(np.float64)
-        all_draws = np.concatenate([drawn[name], drawn[f"{name}_pooled"][:, None]], axis=1)
-        low, high = percentile_interval(all_draws, level)
-        se = np.where(
-            np.isfinite(low), np.std(np.where(np.isfinite(all_draws), all_draws, value), axis=0), np.nan
-        )
-        result[name] = Estimate(value, low, high, value, np.where(se > 0, se, np.nan))
+        value = np.append(point[name], point[f"{name}_pooled"]).astype(np.float64)
+        draws = np.concatenate([drawn[name], drawn[f"{name}_pooled"][:, None]], axis=1)
+        low, high = percentile_interval(draws, level)
+        spread = np.std(np.where(np.isfinite(draws), draws, value), axis=0)
+        se = np.where(np.isfinite(low) & (spread > 0), spread, np.nan)
+        result[name] = Estimate(value, low, high, value, se)
     return result

@@ -1,4 +1,4 @@
-"""Decisions at a threshold: sensitivity and its kin, net benefit, and a threshold that hospitals choose together.
+"""Decisions at a threshold: sensitivity, F1, net benefit, and a threshold that hospitals choose together.
 
     net benefit(t) = TP / n - FP / n * t / (1 - t)          treat all: the same with every row called positive
 
@@ -9,6 +9,8 @@ positive there is no PPV.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +57,7 @@ def benefit(probability: Array, y: Array, threshold: Array | float) -> Array:
     return jnp.where(probability >= threshold, of_called, 0)
 
 
+@partial(jax.jit, static_argnames="segments")
 def histogram(logit: Array, y: Array, segment: Array, segments: int) -> Array:
     """What each hospital counts, ``[segments, 2, EDGES + 1]`` int32: its rows of each class between edges.
 
@@ -74,6 +77,7 @@ def edges() -> Array:
     return jnp.arange(-EDGES // 2, EDGES - EDGES // 2) * (2 * WIDEST / EDGES)
 
 
+@partial(jax.jit, static_argnames="rule")
 def choose_threshold(counts: Array, rule: str = "youden") -> Array:
     """The probability at which the hospitals' counts are best.
 

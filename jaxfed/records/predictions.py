@@ -78,6 +78,14 @@ class Predictions:
         return f"Predictions({len(self.hospitals)} hospitals, {self.task}, rows: {counts})"
 
 
+def with_model(p: Predictions) -> Predictions:
+    """The rows of hospitals that have a trained model: the outputs of the others are all NaN."""
+    known = ~np.isnan(p.outputs.reshape(len(p.y), -1)).all(1)
+    has = np.bincount(p.owner, known, minlength=len(p.hospitals)) > 0
+    rows = has[p.owner]
+    return dataclasses.replace(p, **{name: values[rows] for name, values in p.arrays().items()})
+
+
 def meaning(outputs: np.ndarray, classes: Sequence[str]) -> dict[str, np.ndarray]:
     """Columns of a table for ``outputs [n, m]``: probabilities of the classes, or numbers."""
     if len(classes) == 2 and outputs.shape[1] == 1:

@@ -12,8 +12,8 @@ from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
 from jaxfed.core.metrics.metric import Metric, as_metric
 from jaxfed.evaluation.tables import OTHER, TABLES, estimates_of, users_estimates
 from jaxfed.evaluation.thresholds import RULES, choose_threshold, histogram
-from jaxfed.records.predictions import Predictions
-from jaxfed.results.performance import Performance, with_model
+from jaxfed.records.predictions import Predictions, with_model
+from jaxfed.results.performance import Performance
 
 if TYPE_CHECKING:
     from jaxfed.records.history import History
@@ -108,8 +108,8 @@ def _threshold(predictions: Predictions, threshold: float | str | None) -> tuple
     if not rows.any():
         if threshold is not None:
             raise InvalidInput(
-                f"performance: threshold={threshold!r} is chosen on validation rows, and none was evaluated; give "
-                "a probability"
+                f"performance: threshold={threshold!r} is chosen on validation rows, and none was evaluated; "
+                "give a probability"
             )
         return 0.5, "0.5, as there are no validation rows"
     p = with_model(predictions.of("validation"))

@@ -150,17 +150,20 @@ class Run:
         level: float = 0.95,
         metrics: Mapping[str, Metric | Callable[..., Any]] | None = None,
     ) -> Performance:
-        """How well the best round's models predict: with intervals, per hospital, pooled and across hospitals.
+        """Metrics of the best round's models with intervals: per hospital, pooled and across hospitals.
 
         Args:
             split: which rows, ``"test"`` or ``"validation"``.
-            threshold: a probability from which a row is called positive; ``"youden"`` or ``"f1"`` for the best
+            threshold: a probability from which a row is called positive; ``"youden"`` or ``"f1"`` for the
+            best
                 on validation rows, found from hospitals' counts alone; None for ``"youden"``, or .5 if there
                 are no validation rows.
-            minimum_events: events and non-events that a hospital needs to count in the worst, the range and the
+            minimum_events: events and non-events that a hospital needs to count in the worst, the range and
+            the
                 random-effects mean.
             level: of the intervals.
-            metrics: users' metrics, as ``Simulation(metrics=...)`` takes them; their intervals are bootstrapped.
+            metrics: users' metrics, as ``Simulation(metrics=...)`` takes them; their intervals are
+            bootstrapped.
 
         Raises:
             InvalidInput: lists what is wrong with the arguments; or the run was saved without predictions.

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy.stats import t
 from sklearn import metrics as sk
 from statsmodels.stats.proportion import proportion_confint
 
@@ -125,13 +126,13 @@ def test_recalibration_is_that_of_statsmodels(store, result, s):
 def test_intervals_of_means(store, result, s):
     """Student's, from the rows; the scaled Brier score against a numerical derivative of its formula."""
     _, p, y = rows(store, s)
-    from scipy.stats import t
-
     error, n = (p - y) ** 2, len(y)
     se = error.std(ddof=1) / np.sqrt(n)
     np.testing.assert_allclose(result[0]["brier"][4, s], se, rtol=1e-4)
     half = t.ppf(0.975, n - 1) * se
-    np.testing.assert_allclose(result[0]["brier"][1:3, s], error.mean() + [-half, half], rtol=1e-4)
+    np.testing.assert_allclose(
+        result[0]["brier"][1:3, s], [error.mean() - half, error.mean() + half], rtol=1e-4
+    )
 
     def scaled(weight):
         share = weight / weight.sum()

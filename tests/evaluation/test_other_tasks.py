@@ -13,14 +13,19 @@ SEGMENT = np.repeat([0, 1, 2, 3, -1], [60, 50, 1, 2, 7]).astype(np.int32)
 N = len(SEGMENT)
 
 
+def of_segment(s):
+    """Whose rows these are."""
+    return np.equal(SEGMENT, s)
+
+
 @pytest.fixture(scope="module")
 def classes():
     """Three classes; the second hospital lacks one, the third has one row, the fourth a NaN."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, N)
-    y[(SEGMENT == 1) & (y == 2)] = 0
+    y[(of_segment(1)) & (y == 2)] = 0
     outputs = np.round(rng.normal(size=(N, 3)) + 1.2 * np.eye(3)[y], 1).astype(np.float32)
-    outputs[np.flatnonzero(SEGMENT == 3)[0], 1] = np.nan
+    outputs[np.flatnonzero(of_segment(3))[0], 1] = np.nan
     estimates, marks = multiclass_estimates(jnp.asarray(outputs), jnp.asarray(y), SEGMENT, 5)
     return outputs, y, {name: np.asarray(e) for name, e in estimates.items()}, marks
 
@@ -28,7 +33,7 @@ def classes():
 @pytest.mark.parametrize("s", [0, 1])
 def test_classes_are_scored_as_by_scikit_learn(classes, s):
     outputs, y, found, _ = classes
-    x, labels = outputs[SEGMENT == s].astype(float), y[SEGMENT == s]
+    x, labels = outputs[of_segment(s)].astype(float), y[of_segment(s)]
     p = np.exp(x) / np.exp(x).sum(1, keepdims=True)
     there = np.unique(labels)
     areas = [sk.roc_auc_score(labels == k, x[:, k]) for k in there]
@@ -46,7 +51,7 @@ def test_classes_are_scored_as_by_scikit_learn(classes, s):
 
 def test_balanced_accuracy_of_one_class_has_wilsons_interval(classes):
     outputs, y, found, marks = classes
-    right = outputs[SEGMENT == 2].argmax(1) == y[SEGMENT == 2]
+    right = outputs[of_segment(2)].argmax(1) == y[of_segment(2)]
     low, high = wilson(right.sum(), np.array([1]), 0.95)
     np.testing.assert_allclose(found["balanced_accuracy"][1:3, 2], np.array([low[0], high[0]]), atol=1e-6)
     assert np.isnan(found["auroc"][:, 2]).all()  # one row
@@ -57,7 +62,7 @@ def test_balanced_accuracy_of_one_class_has_wilsons_interval(classes):
 def test_error_of_the_area_is_that_of_a_jackknife(classes):
     """Of the mean over classes, whose placements in the same rows go together."""
     outputs, y, found, _ = classes
-    x, labels = outputs[SEGMENT == 0], y[SEGMENT == 0]
+    x, labels = outputs[of_segment(0)], y[of_segment(0)]
 
     def area(x, labels):
         wins = [x[labels == k, k][:, None] - x[labels != k, k] for k in range(3)]
@@ -76,7 +81,7 @@ def test_numbers():
     outputs = (0.7 * y + 0.4 * rng.normal(size=(N, 2))).astype(np.float32)
     found = {name: np.asarray(e) for name, e in regression_estimates(outputs, y, SEGMENT, 5)[0].items()}
     for s in (0, 1):
-        x, labels = outputs[SEGMENT == s].astype(float), y[SEGMENT == s].astype(float)
+        x, labels = outputs[of_segment(s)].astype(float), y[of_segment(s)].astype(float)
         n, mse, mae = len(x), sk.mean_squared_error(labels, x), sk.mean_absolute_error(labels, x)
         assert found["rmse"][0, s] == pytest.approx(np.sqrt(mse), rel=1e-5)
         assert found["mae"][0, s] == pytest.approx(mae, rel=1e-5)

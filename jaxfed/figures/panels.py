@@ -19,7 +19,8 @@ COLUMNS = 3
 def panels_of(titles: Sequence[str], width: float, height: float) -> tuple[Figure, list[Axes]]:
     """A panel for each title, three in a row (of four, two)."""
     columns = 2 if len(titles) == 4 else min(COLUMNS, len(titles))
-    figure, rows = grid(math.ceil(len(titles) / columns), columns, width, height)
+    wide = width if columns > 1 else 1.5 * width
+    figure, rows = grid(math.ceil(len(titles) / columns), columns, wide, height)
     every = [axes for row in rows for axes in row]
     for axes in every[len(titles) :]:
         axes.remove()

@@ -68,6 +68,11 @@ def together(names: Sequence[str], most: int = 8) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+def capital(text: str) -> str:
+    """A text that begins with a capital letter, and else is as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def shortened(name: object, most: int) -> str:
     """A name cut to a number of letters."""
     text = str(name)

@@ -126,9 +126,16 @@ class History:
         """A text that says which round that is, and why."""
         e = self.chosen(at)
         done, last = int(self.evaluated[e]), int(self.evaluated[-1])
-        if at == "best" and "validation" in self.splits:
+        if at == "best" and self.validated:
             return f"round {done} of {last}, the best on validation rows"
         return f"round {done}, the last"
+
+    @property
+    def validated(self) -> bool:
+        """Whether there are validation rows to choose a round on."""
+        if "validation" not in self.splits:
+            return False
+        return bool(np.isfinite(self.pooled[self.scoring.loss][:, self.splits.index("validation")]).any())
 
     def headline(self, single: Arrays | None = None) -> str:
         """The newest result as a short text: of an evaluation ``name: [C, S]``, or of the last recorded."""
@@ -156,11 +163,10 @@ class History:
         """
         if at not in get_args(At):
             raise InvalidInput(f"at={at!r}: {did_you_mean(at, get_args(At))}")
-        if at == "last" or "validation" not in self.splits:
+        if at == "last" or not self.validated:
             return len(self.evaluated) - 1
         loss = self.pooled[self.scoring.loss]
-        values = loss[:, self.splits.index("validation")]
-        return int(np.nanargmin(values)) if np.isfinite(values).any() else len(values) - 1
+        return int(np.nanargmin(loss[:, self.splits.index("validation")]))
 
     def among(self, names: Collection[str]) -> History:
         """A copy with the evaluations of some hospitals; what is pooled stays that of all."""

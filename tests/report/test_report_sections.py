@@ -70,7 +70,7 @@ def test_the_summary_says_what_how_good_how_sure_for_whom_and_what_is_not_known(
     p = performance()
     said = summary(p)
     row, worst = p.pooled.iloc[0], p.hospitals.loc["hospital 1"]
-    assert "FedAvg trained one model for all hospitals, on 60 rows of 4 hospitals, in 2 rounds" in said
+    assert "FedAvg trained one model for all hospitals, on 58 rows of 4 hospitals, in 2 rounds" in said
     assert f"“ill”: {row['events']} of {row['rows']} test rows" in said
     assert "0.80 (0.77 to 0.83) in an average hospital (random-effects mean of 3 hospitals" in said
     assert "the higher risk 80% of the time" in said

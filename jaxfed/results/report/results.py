@@ -11,7 +11,7 @@ from jaxfed.figures.calibration import calibration_alt, calibration_by_hospital_
 from jaxfed.figures.decisions import decision_alt, decision_by_hospital_figure, decision_figure, useful
 from jaxfed.figures.forest import ROOM, caterpillar_figure, forest_alt, forest_figure
 from jaxfed.figures.subgroups import subgroups_alt, subgroups_figure
-from jaxfed.pages.text import count, interval, number, span, together
+from jaxfed.pages.text import capital, count, interval, number, span, together
 from jaxfed.records.predictions import meaning
 from jaxfed.results.performance import POOLED, Performance
 from jaxfed.results.report.material import Material, Report
@@ -25,19 +25,19 @@ GAPS = ("auroc", "sensitivity", "specificity", "calibration_intercept")
 def add_performance(page: Report, p: Performance, many: bool) -> None:
     """Every hospital, and across hospitals."""
     label, across = p.labels[p.first], p.across.loc[p.first]
-    part = page.section(f"{label} in every hospital")
+    part = page.section(f"{capital(label)} in every hospital")
     part.text(_who_counts(p))
     figure = {"label": label, "across": across}
     alt = forest_alt(p.hospitals, p.first, **figure)
     if len(p.hospitals) > ROOM:
         page.draw(
             part, "caterpillar", caterpillar_figure(p.hospitals, p.first, **figure), alt,
-            f"{label} of all hospitals with {p.level:.0%} intervals; the pooled mean, and where a new "
+            f"{capital(label)} of all hospitals with {p.level:.0%} intervals; the pooled mean, and where a new "
             "hospital lies.",
         )  # fmt: skip
     page.draw(
         part, "forest", forest_figure(p.hospitals, p.first, **figure), alt,
-        f"{label} of {'the lowest and the highest' if len(p.hospitals) > ROOM else 'the'} hospitals with "
+        f"{capital(label)} of {'the lowest and the highest' if len(p.hospitals) > ROOM else 'the'} hospitals with "
         f"{p.level:.0%} intervals. Squares grow with the number of rows.",
     )  # fmt: skip
     part.table(_across(p), "All metrics over the hospitals")
@@ -56,7 +56,7 @@ def tables_of_hospitals(p: Performance) -> list[tuple[str, pd.DataFrame]]:
     """Captions and tables of all hospitals."""
     frame = pd.concat([p.pooled, p.hospitals])
     counts = [name for name in ("rows", "events") if name in frame]
-    chosen = [name for name in SHOWN if name in p.metrics] or [*p.metrics]
+    chosen = _chosen(p, SHOWN)
     at = [name for name in AT_THRESHOLD if name in p.metrics]
     star = "" if frame["counted"].all() else "; *: not counted"
     captions = {f"Every hospital with {p.level:.0%} intervals{star}": chosen}
@@ -68,6 +68,12 @@ def tables_of_hospitals(p: Performance) -> list[tuple[str, pd.DataFrame]]:
         for caption, metrics in captions.items()
     ]
     return [(caption, table.set_axis(pd.Index(names, name="hospital"))) for caption, table in tables]
+
+
+def _chosen(p: Performance, wanted: Sequence[str]) -> list[str]:
+    """Those metrics of a binary task, and the first ones of another."""
+    chosen = [name for name in wanted if name in p.metrics]
+    return chosen if p.task == "binary" and chosen else [*p.metrics[: len(wanted)]]
 
 
 def _who_counts(p: Performance) -> str:
@@ -159,7 +165,7 @@ def add_subgroups(page: Report, p: Performance, subgroups: Mapping[str, pd.DataF
     )
     for title, table in subgroups.items():
         inner = part.section(f"By {title}")
-        metrics = [name for name in GAPS if name in p.metrics] or [p.first]
+        metrics = _chosen(p, GAPS)
         page.draw(
             inner, f"subgroups_{_file(title)}", subgroups_figure(table, metrics, p.labels),
             subgroups_alt(table, p.first, p.labels[p.first]), f"Differences between groups by {title}.",

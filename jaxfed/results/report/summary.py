@@ -168,7 +168,7 @@ def _unknown(material: Material) -> Iterator[str]:
         )
     else:
         yield from _not_counted(p)
-    if "validation" not in material.history.splits:
+    if not material.history.validated:
         yield "Whether fewer rounds would do better: without validation rows, the last round is shown."
     yield (
         "How the model does in a hospital that did not train: every hospital here did. "

@@ -9,7 +9,7 @@ import pandas as pd
 
 from jaxfed.figures.privacy import epsilon_figure
 from jaxfed.figures.runs import convergence_figure
-from jaxfed.pages.text import count, number, span, together
+from jaxfed.pages.text import capital, count, number, span, together
 from jaxfed.records.history import History
 from jaxfed.results.detection import detect
 from jaxfed.results.report.material import Material, Report
@@ -34,8 +34,8 @@ def add_training(page: Report, material: Material) -> None:
         part.box("During training", "caution").text(f"{material.trouble.rstrip('; ').capitalize()}.")
     page.draw(
         part, "convergence", convergence_figure({material.name: history}, split=material.split),
-        f"{label} over rounds: the mean of {whose} {path} at the round shown.",
-        f"{label} over rounds, of {whose}: mean, 10th to 90th percentile, worst hospital.",
+        f"{capital(label)} over rounds: the mean of {whose} {path} at the round shown.",
+        f"{capital(label)} over rounds, of {whose}: mean, 10th to 90th percentile, worst hospital.",
     )  # fmt: skip
 
 

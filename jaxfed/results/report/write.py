@@ -58,6 +58,6 @@ def run_report(material: Material, title: str | None = None) -> Report:
     add_checklist(page, material)
     if p is not None and material.many:
         part = page.section("All hospitals")
-        for caption, table in tables_of_hospitals(p):
-            part.table(table, caption)
+        caption, table = tables_of_hospitals(p)[0]
+        part.table(table, caption)
     return page

@@ -251,8 +251,8 @@ def _like(
     lacking = [data.features[j] for j in np.flatnonzero(~np.isfinite(data.x).all(axis=0))]
     problems.check(
         not lacking,
-        f"{listed(lacking)} have missing values, and the other data were prepared with impute=None; drop these "
-        "rows, or prepare the other data with impute='median'",
+        f"{listed(lacking)} have missing values, and the other data were prepared with impute=None; drop "
+        "these rows, or prepare the other data with impute='median'",
     )
     return data.replace(steps=like.steps)
 

@@ -227,6 +227,11 @@ def test_other_data_are_prepared_alike(local):
     np.testing.assert_array_equal(new.x, local.x)
     assert new.steps is local.steps
     jaxfed.Simulation(local, evaluate_on=new, model=logistic())  # without a warning
+    whole = prepare(table()[["site", "crp", "died"]], impute=None)
+    with pytest.raises(
+        InvalidInput, match="'crp' have missing values, and the other data were prepared with"
+    ):
+        prepare(table()[["site", "crp", "died"]].assign(crp=[None, *range(299)]), like=whole)
     with pytest.raises(
         InvalidInput, match=r"give the table of the new rows to jaxfed\.data\.prepare\(df, like"
     ):

@@ -13,7 +13,7 @@ from jaxfed.cli.preparation import PreparationOptions, prepared, wanted
 from jaxfed.core.dataset import SPLITS
 from jaxfed.core.errors import InvalidInput
 
-NAMES = ("synthetic", "heart", "breast-cancer", "digits")
+NAMES = ("synthetic", "heart", "tcga-brca", "breast-cancer", "digits")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +21,16 @@ class TableOptions(PreparationOptions):
     """Where the hospitals come from, and how a table of them is read."""
 
     data: str = "synthetic"
-    """synthetic, heart, breast-cancer, digits, or a table (.csv, .tsv, .csv.gz, .xlsx or .parquet)."""
+    """synthetic, heart, tcga-brca, breast-cancer, digits, or a table (.csv, .tsv, .csv.gz, .xlsx or
+    .parquet)."""
     hospital: str = "site"
     """Column of a table that names the hospital."""
     label: str = "died"
     """Column of a table to predict."""
+    time: str | None = None
+    """Column of a table with the time until the event, or until the patient was last seen; with --event."""
+    event: str | None = None
+    """Column of a table that says which: 1 for an event. Other values: --classes, the event last."""
     patient: str | None = None
     """Column of a table that names the patient; all rows of a patient are in one part of the split."""
     row_weights: str | None = None
@@ -34,7 +39,7 @@ class TableOptions(PreparationOptions):
     """Columns of a table to learn from; all others where not given."""
     drop: tuple[str, ...] = ()
     """Columns of a table to leave out."""
-    task: Literal["binary", "multiclass", "regression"] | None = None
+    task: Literal["binary", "multiclass", "regression", "survival", "survival-efron"] | None = None
     """What the label is; guessed where not given, but for regression."""
     classes: tuple[str, ...] = ()
     """Labels of a table in the order of the classes; of two the last is the positive one."""
@@ -88,7 +93,7 @@ def read(options: TableOptions) -> jaxfed.Dataset:
     frame = jaxfed.data.read_table(
         path,
         ids=ids,
-        label=options.label,
+        label=options.label if options.time is None else None,
         sep=options.sep,
         decimal=options.decimal,
         encoding=options.encoding,
@@ -96,6 +101,8 @@ def read(options: TableOptions) -> jaxfed.Dataset:
     common: dict[str, Any] = {
         "hospital": options.hospital,
         "label": options.label,
+        "time": options.time,
+        "event": options.event,
         "patient": options.patient,
         "row_weights": options.row_weights,
         "features": options.features or None,
@@ -139,10 +146,18 @@ def check_evaluation(hospitals: jaxfed.Dataset) -> None:
     largest = f"the largest hospital has {hospitals.size.max()} rows"
     if not rows.any():
         raise InvalidInput(f"no hospital has test rows ({largest}); give more of them, --split 0.5 0.1 0.4")
-    if not hospitals.task.two_classes:
+    if not hospitals.task.two_classes and not hospitals.task.survival:
         return
     inside = hospitals.split == test
-    positive = np.bincount(hospitals.owner[inside], hospitals.y[inside], minlength=len(hospitals))
+    events = hospitals.task.strata(hospitals.y)[inside]
+    positive = np.bincount(hospitals.owner[inside], events, minlength=len(hospitals))
+    if hospitals.task.survival:
+        if not positive.any():
+            raise InvalidInput(
+                f"no hospital has an event in its test rows ({largest}), so that no C-index is defined; give "
+                "more test rows, --split 0.5 0 0.5, or larger hospitals"
+            )
+        return
     if not ((positive > 0) & (positive < rows)).any():
         raise InvalidInput(
             f"no hospital has test rows of both classes ({largest}), so that no AUROC is defined; give more "

@@ -43,5 +43,6 @@ from jaxfed.data.reading import read_table as read_table
 from jaxfed.data.row_weights import weigh_rows as weigh_rows
 from jaxfed.data.scaling import standardize as standardize
 from jaxfed.data.splits import resplit as resplit
+from jaxfed.data.tcga import tcga_brca as tcga_brca
 from jaxfed.data.unlabelled import unlabelled as unlabelled
 from jaxfed.data.winsorising import winsorise as winsorise

@@ -13,11 +13,12 @@ from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean, listed
 from jaxfed.core.task import Task
 from jaxfed.data.arrays import gather
-from jaxfed.data.columns import as_numbers, codes_of, numeric_text, without_codes
+from jaxfed.data.columns import as_numbers
 from jaxfed.data.convert import numeric
 from jaxfed.data.ids import as_text
 from jaxfed.data.lookalikes import notice_columns, notice_rows
 from jaxfed.data.notices import Notices
+from jaxfed.data.outcomes import outcome_columns, outcome_of
 from jaxfed.data.row_weights import weigh_rows
 from jaxfed.data.splits import Split, part_numbers
 
@@ -26,7 +27,9 @@ def from_frame(
     df: pd.DataFrame,
     *,
     hospital: str = "site",
-    label: str = "died",
+    label: str | Sequence[str] = "died",
+    time: str | None = None,
+    event: str | None = None,
     features: Sequence[str] | None = None,
     drop: Sequence[str] = (),
     patient: str | None = None,
@@ -44,7 +47,12 @@ def from_frame(
     Args:
         df: the table (:func:`~jaxfed.data.reading.read_table`, ``pd.read_csv``, ``pd.read_parquet``).
         hospital: column that says whose row it is. Ids are text as written: ``007`` is not ``7``.
-        label: column to predict: class numbers, text with ``classes``, or reals for regression.
+        label: column to predict: class numbers, text with ``classes``, or reals for regression; or a list of
+            columns with 0 and 1, several outcomes at once (:func:`jaxfed.evaluation.multilabel`), of which
+            missing ones are unknown.
+        time: column of the time until the event, or until the patient was last seen, instead of ``label``.
+        event: column that says which: 1 (or true) for an event. Other values are named by ``classes``, the
+            event last.
         features: columns to learn from; None: all other columns, which must then be numbers.
         drop: columns to leave out, where ``features`` is None.
         patient: column that says whose row it is where a patient has several: all of them go to one part
@@ -58,8 +66,9 @@ def from_frame(
         impute: ``"mean"``, ``"median"``, ``"zero"`` or ``"flag"`` for missing values, a column that
             a hospital does not have among them; None refuses them. See
             :func:`~jaxfed.data.missing.impute`.
-        task: ``"binary"``, ``"multiclass"``, ``"regression"`` or a :class:`jaxfed.Task`; by default
-            from the labels.
+        task: ``"binary"``, ``"multiclass"``, ``"regression"``, ``"survival"``, ``"survival-efron"`` or a
+            :class:`jaxfed.Task` such as :func:`jaxfed.evaluation.discrete_hazard`; by default
+            ``"survival"`` with ``time``, and else from the labels.
         classes: names of the classes in the order of their numbers; where all are numbers, the values
             that the labels have. Of two the last is the positive one.
         name: what the data are called.
@@ -79,8 +88,9 @@ def from_frame(
     """
     problems, notices = Problems("from_frame"), Notices("from_frame")
     missing = sequence("missing", missing, problems)
+    outcome = outcome_columns(label, time, event, task, problems)
     roles = {
-        "hospital": hospital, "label": label, "split": column_of(split), "patient": patient,
+        "hospital": hospital, **outcome, "split": column_of(split), "patient": patient,
         "row_weights": row_weights,
     }  # fmt: skip
     chosen = choose("from_frame", df, roles, features, sequence("drop", drop, problems), problems)
@@ -88,10 +98,10 @@ def from_frame(
     owners = owners_of(df, hospital, patient, problems)
     table = df[chosen].set_axis([str(column) for column in chosen], axis=1)
     table = as_numbers(table, missing, problems, notices)
+    y, task, classes = outcome_of(df, outcome, missing, task, classes, problems)
     problems.raise_if_any()
     # Columns of a table are measurements, so that whole numbers among them are floats as well.
     x = numeric(table).astype(np.float64)
-    y = numeric_text(*without_codes(df[label], *codes_of(missing)))
     dataset, more = gather_rows(
         "from_frame",
         df,
@@ -154,7 +164,7 @@ def gather_rows(
     df: pd.DataFrame,
     owners: Owners,
     x: np.ndarray,
-    y: pd.Series,
+    y: pd.Series | pd.DataFrame,
     *,
     split: Split | str,
     seed: int,
@@ -238,7 +248,8 @@ def choose(
     for column in features:
         problems.check(
             column not in used.values(),
-            f"feature {column!r} is also the hospital, label, patient or split; leave it out of features",
+            f"feature {column!r} is also the hospital, label, time, event, patient or split; leave it out of "
+            "features",
         )
     problems.check(bool(len(features)), "features is empty; name at least one column")
     return list(features)

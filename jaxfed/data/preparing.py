@@ -11,7 +11,7 @@ import pandas as pd
 from jaxfed.core.dataset import TRAIN, Dataset
 from jaxfed.core.errors import Problems, listed, spelled
 from jaxfed.core.task import Task
-from jaxfed.data.columns import codes_of, numeric_text, without_codes
+from jaxfed.data.columns import codes_of
 from jaxfed.data.encoding import Encoding, cleaned
 from jaxfed.data.fitting import fit_column
 from jaxfed.data.frame import choose, column_of, gather_rows, owners_of, sequence
@@ -19,6 +19,7 @@ from jaxfed.data.kinds import kinds_of
 from jaxfed.data.lookalikes import notice_columns, notice_rows
 from jaxfed.data.missing import impute_columns
 from jaxfed.data.notices import Notices
+from jaxfed.data.outcomes import outcome_columns, outcome_of
 from jaxfed.data.precision import narrow
 from jaxfed.data.preparation import apply_step, check_hospitals
 from jaxfed.data.scaling import standardize
@@ -32,7 +33,9 @@ def prepare(
     df: pd.DataFrame,
     *,
     hospital: str = "site",
-    label: str = "died",
+    label: str | Sequence[str] = "died",
+    time: str | None = None,
+    event: str | None = None,
     features: Sequence[str] | None = None,
     drop: Sequence[str] = (),
     patient: str | None = None,
@@ -76,8 +79,9 @@ def prepare(
       1.
 
     Args:
-        df, hospital, label, features, drop, patient, row_weights, split, seed, missing, task, classes, name:
-            as in :func:`~jaxfed.data.frame.from_frame`; the codes ``missing`` are looked for in all columns.
+        df, hospital, label, time, event, features, drop, patient, row_weights, split, seed, missing, task,
+            classes, name: as in :func:`~jaxfed.data.frame.from_frame`; the codes ``missing`` are looked for
+            in all columns.
         categories: further columns that are one-hot, such as numbers that are codes; or ``{column: levels}``
             with the levels that get a feature, None for those that are frequent enough.
         ordinal: ``{column: levels}`` from low to high; None for the columns whose pandas type is ordered.
@@ -115,8 +119,9 @@ def prepare(
     missing = sequence("missing", missing, problems)
     known = None if like is None else _encoding_of(like, features, drop, problems)
     dropped = sequence("drop", drop, problems)
+    outcome = outcome_columns(label, time, event, task, problems)
     roles = {
-        "hospital": hospital, "label": label, "split": column_of(split), "patient": patient,
+        "hospital": hospital, **outcome, "split": column_of(split), "patient": patient,
         "row_weights": row_weights,
     }  # fmt: skip
     if known is not None:
@@ -144,12 +149,14 @@ def prepare(
     problems.raise_if_any()
     if like is not None:
         task, classes = task or like.task, classes if classes is not None else like.classes or None
+    y, task, classes = outcome_of(df, outcome, missing, task, classes, problems)
+    problems.raise_if_any()
     rows, more = gather_rows(
         "prepare",
         df,
         owners,
         np.arange(len(df))[:, None],
-        numeric_text(*without_codes(df[label], *codes_of(missing))),
+        y,
         split=split,
         seed=seed,
         task=task,

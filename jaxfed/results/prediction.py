@@ -12,12 +12,12 @@ import pandas as pd
 
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean, listed
+from jaxfed.core.meaning import Meaning, of_classes
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.tasks import as_task
 from jaxfed.core.types import Variables
 from jaxfed.data.encoding import Encoding
 from jaxfed.data.preparation import Step, check_hospitals, measured, prepare_like, step_from_json
-from jaxfed.records.predictions import meaning
 
 ROWS = 4096  # that are predicted at a time
 
@@ -34,6 +34,7 @@ class Inputs:
         steps: encoding, imputing and standardising, with their numbers.
         groups: the group of each hospital that trained, empty if all have one model.
         adapts: whether a hospital adapts the model before it is used.
+        meaning: what outputs mean to users.
     """
 
     features: tuple[str, ...]
@@ -43,17 +44,22 @@ class Inputs:
     steps: tuple[Step | Encoding, ...] = ()
     groups: Mapping[str, str] = dataclasses.field(default_factory=dict)
     adapts: bool = False
+    meaning: Meaning = Meaning()
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, numbers and text; numbers keep all their digits."""
         steps = [step.to_json() for step in self.steps]
-        return {**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)}, "steps": steps}
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**plain, "steps": steps, "meaning": dataclasses.asdict(self.meaning)}
 
     @classmethod
     def from_json(cls, read: Mapping[str, Any]) -> Inputs:
         """Read what :meth:`to_json` wrote."""
         steps = tuple(step_from_json(step) for step in read["steps"])
-        texts = {name: tuple(read[name]) for name in ("features", "classes")}
+        texts: dict[str, Any] = {name: tuple(read[name]) for name in ("features", "classes")}
+        texts["meaning"] = of_classes(texts["classes"], read["outputs"])
+        if "meaning" in read:
+            texts["meaning"] = Meaning(read["meaning"]["link"], tuple(read["meaning"]["names"]))
         return cls(**{**read, **texts, "steps": steps})
 
 
@@ -95,7 +101,7 @@ def predict(
         deployed, of_hospital = _of_hospital(inputs, variables, hospitals, model, str(name))
         outputs[at] = _outputs(inputs, deployed, of_hospital, part, str(name))
     index = rows.index if isinstance(rows, pd.DataFrame) else None
-    return pd.DataFrame(meaning(outputs, inputs.classes), index=index)
+    return pd.DataFrame(inputs.meaning.columns(outputs), index=index)
 
 
 def _columns(inputs: Inputs, rows: Any, names: np.ndarray) -> Any:

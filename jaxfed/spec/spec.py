@@ -15,7 +15,7 @@ from jaxfed.algorithms import FedAvg
 from jaxfed.core import hyperparameters as values
 from jaxfed.core.aggregation import Chain, Part
 from jaxfed.core.algorithm import Algorithm
-from jaxfed.core.dataset import Dataset
+from jaxfed.core.dataset import TRAIN, Dataset
 from jaxfed.core.engine.recipe import Recipe
 from jaxfed.core.group_algorithm import ByGroup, GroupAlgorithm
 from jaxfed.core.hyperparameters import PerHospital
@@ -212,4 +212,7 @@ class Spec:
             model = model.clone(outputs=self.hospitals.outputs)
         epochs = 1 if self.epochs is None and self.steps is None else self.epochs
         problem = Problem(self.l2, as_model(model), self.hospitals.task, self.loss).in_form(self.form)
+        if not problem.by_row:
+            largest = int(self.hospitals.counts[:, TRAIN].max())
+            problem = dataclasses.replace(problem, chunk=-(-largest // 32) * 32)  # a whole hospital
         return LocalTraining(problem, self.client_optimizer, epochs, self.steps, self.batch_size)

@@ -20,6 +20,7 @@ from jaxfed.records.history import At, History
 from jaxfed.records.predictions import Predictions
 from jaxfed.records.statement import PrivacyStatement
 from jaxfed.results.detection import Detection, detect
+from jaxfed.results.diagnostics import Diagnostics, diagnose
 from jaxfed.results.prediction import Inputs, predict
 from jaxfed.storage.npz import load_arrays, load_tree, save_arrays, save_tree
 
@@ -188,6 +189,16 @@ class Run:
             InvalidInput: the aggregator tells nothing of single hospitals, or there is no such hospital.
         """
         return detect(self.history, malicious)
+
+    def diagnostics(self) -> Diagnostics:
+        """Norms and directions of the hospitals' updates, B² over rounds, and who was rejected.
+
+        Of a run with ``Simulation(diagnostics=True)``; ``run.diagnostics().plot()`` draws them.
+
+        Raises:
+            InvalidInput: the run has recorded none.
+        """
+        return diagnose(self.history)
 
     def plot(self, metric: str | None = None, split: str | None = None) -> Figure:
         """Convergence (mean, 10th to 90th percentile and worst hospital) and every hospital's result.

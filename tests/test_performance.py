@@ -141,13 +141,6 @@ def test_users_metric_and_variance(run, result):
     assert parts.loc["patients", "variance"] > 0
 
 
-def test_bootstrap(result):
-    table = result.bootstrap(replicates=20)
-    assert table.loc["auroc", "macro"] == pytest.approx(result.across.loc["auroc", "macro"])
-    assert table.loc["brier", "pooled"] == pytest.approx(result.pooled["brier"].iloc[0], rel=1e-5)
-    assert (table["pooled_low"] < table["pooled_high"]).all()
-
-
 def test_files(result, tmp_path):
     folder = result.save(tmp_path / "new")
     read = pd.read_csv(folder / "performance_hospitals.csv", index_col="hospital")
@@ -225,7 +218,12 @@ def test_numbers_and_a_hospital_without_a_model():
     assert p.pooled["mae"].iloc[0] == pytest.approx(error.mean(), rel=1e-5)
     assert np.isnan(p.hospitals.loc["c", "r2"])
     assert p.across.loc["r2", "undefined"] == 1
-    assert "no trained model" in repr(p)
+    assert "c, no trained model" in repr(p)
+    table = p.bootstrap(replicates=20)
+    assert table.loc["mae", "macro"] == pytest.approx(p.across.loc["mae", "macro"])
+    assert table.loc["mae", "weighted"] == pytest.approx(table.loc["mae", "pooled"])
+    assert table.loc["mae", "pooled"] == pytest.approx(p.pooled["mae"].iloc[0], rel=1e-5)
+    assert (table["pooled_low"] < table["pooled_high"]).all()
     with pytest.raises(InvalidInput, match="for two classes only"):
         p.calibration()
     with pytest.raises(InvalidInput, match="which has none"):

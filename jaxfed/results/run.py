@@ -119,7 +119,10 @@ class Run:
                 hospital's rows before use.
 
         Returns:
-            A row per patient: a probability for each class, or ``prediction``.
+            A row per patient: a probability for each class, or ``prediction``. With time and event:
+            ``risk``, where larger means an earlier event: the log relative hazard, from which
+            :func:`jaxfed.evaluation.baseline_hazard` makes the probability to survive; or, with a discrete
+            hazard, the cumulative hazard up to the last cut, and the probability to survive up to each.
         """
         if self.inputs is None:
             raise InvalidInput("predict: the run was saved by an earlier version; run and save it anew")
@@ -283,6 +286,7 @@ class Run:
             outputs = partial(
                 Predictions, **load_arrays(folder / PREDICTIONS),
                 hospitals=history.hospitals, task=history.task, classes=inputs.classes,
+                meaning=inputs.meaning,
             )  # fmt: skip
         return cls(
             name=record["name"],

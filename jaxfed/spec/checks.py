@@ -55,6 +55,12 @@ def check_spec(spec: Spec, like: Spec | None = None) -> None:
         problems.check(
             isinstance(part, kinds), f"{name}={part!r}: give one of jaxfed's or your own, such as {example}"
         )
+    for name, value in vars(spec.algorithm).items():
+        if name.endswith("optimizer") and not isinstance(value, Optimizer | None):
+            problems.add(
+                f"algorithm: {type(spec.algorithm).__name__}({name}={value!r}): describe it, "
+                f"{name}=jaxfed.optimizer(optax.adam, learning_rate=0.01), and name other arguments"
+            )
     problems.raise_if_any()
     _check_training(spec, problems)
     if like is None or spec.hospitals is not like.hospitals:
@@ -148,7 +154,7 @@ def _check_evaluation_hospitals(spec: Spec, problems: Problems) -> None:
     if spec.hospitals.steps and [*map(id, spec.hospitals.steps)] != [*map(id, spec.evaluate_on.steps)]:
         warn(
             "evaluate_on: the training rows were imputed or standardised, these not with the same numbers; "
-            "give jaxfed.data.transform_like(rows, hospitals)"
+            "give jaxfed.data.transform_like(rows, hospitals) or, of a table, prepare(df, like=hospitals)"
         )
     if spec.evaluate_on.x is not spec.hospitals.x:
         _check_features(spec.evaluate_on, problems)

@@ -60,6 +60,6 @@ def _weights(spec: Spec) -> np.ndarray:
     """``[C]`` weights of the hospitals if they take part."""
     sizes = spec.hospitals.counts[:, TRAIN]
     weights = sizes if spec.algorithm.weighting == "samples" else (sizes > 0).astype(int)
-    if not isinstance(spec.weights, PerHospital):
+    if not isinstance(spec.factors, PerHospital):
         return weights
-    return weights * hyperparameters.in_order(spec.weights, spec.hospitals.hospitals).values
+    return weights * hyperparameters.in_order(spec.factors, spec.hospitals.hospitals).values

@@ -15,7 +15,7 @@ from jaxfed.algorithms import FedAvg
 from jaxfed.core import hyperparameters as values
 from jaxfed.core.aggregation import Chain, Part
 from jaxfed.core.algorithm import Algorithm
-from jaxfed.core.dataset import Dataset
+from jaxfed.core.dataset import TRAIN, Dataset
 from jaxfed.core.engine.recipe import Recipe
 from jaxfed.core.group_algorithm import ByGroup, GroupAlgorithm
 from jaxfed.core.hyperparameters import PerHospital
@@ -29,6 +29,7 @@ from jaxfed.core.problem import Loss, Problem
 from jaxfed.core.task import Measure
 from jaxfed.models import mlp
 from jaxfed.participation import Everyone
+from jaxfed.privacy import HospitalDP
 from jaxfed.spec.private import Privacy, Private, private_of
 
 ALL = "all"  # the group of every hospital if all have the same model
@@ -167,8 +168,22 @@ class Spec:
         if self.private is not None:
             trainings, participation = self.private.trainings, self.private.participation
             parts = parts if self.private.road is None else chain(*self.private.road)
-        recipe = Recipe(self._algorithm, trainings, parts, participation, self.weights)
+        recipe = Recipe(self._algorithm, trainings, parts, participation, self.factors)
         return values.in_order(recipe, self.hospitals.hospitals)
+
+    @property
+    def factors(self) -> PerHospital | None:
+        """Factors of the hospitals' weights in the mean: :attr:`weights`, and the weights of their rows.
+
+        Row weights do not count where every hospital has the same voice.
+        """
+        alike = self.algorithm.weighting != "samples" or isinstance(self.privacy, HospitalDP)
+        if self.hospitals.row_weights is None or alike:
+            return self.weights
+        of_rows = self.hospitals.weight_factors
+        if self.weights is None:
+            return PerHospital(of_rows)
+        return PerHospital(of_rows * values.in_order(self.weights, self.hospitals.hospitals).values)
 
     @cached_property
     def private(self) -> Private | None:
@@ -197,4 +212,7 @@ class Spec:
             model = model.clone(outputs=self.hospitals.outputs)
         epochs = 1 if self.epochs is None and self.steps is None else self.epochs
         problem = Problem(self.l2, as_model(model), self.hospitals.task, self.loss).in_form(self.form)
+        if not problem.by_row:
+            largest = int(self.hospitals.counts[:, TRAIN].max())
+            problem = dataclasses.replace(problem, chunk=-(-largest // 32) * 32)  # a whole hospital
         return LocalTraining(problem, self.client_optimizer, epochs, self.steps, self.batch_size)

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 import jaxfed
 from jaxfed import InvalidInput
-from jaxfed.core.tasks import REGRESSION
+from jaxfed.core.tasks import REGRESSION, SURVIVAL
 from jaxfed.models import logistic
 from jaxfed.records.history import History
 from jaxfed.records.predictions import Predictions
@@ -247,3 +247,18 @@ def test_a_users_task_has_users_metrics():
     assert p.hospitals["note"].iloc[0] == "4 rows: not counted in worst and range"
     assert p.across.loc["off", "left_out"] == 3
     assert "off: mean of 3 hospitals 1.000" in repr(p)
+
+
+def test_a_task_without_a_table_has_bootstrapped_metrics_of_training():
+    """Survival: the concordance of each hospital, as training measures it."""
+    rng = np.random.default_rng(0)
+    y = np.stack([rng.exponential(size=12), rng.integers(0, 2, 12)], axis=1).astype(np.float32)
+    outputs = (-y[:, :1] + rng.normal(size=(12, 1))).astype(np.float32)
+    history, predictions = stand_in("survival", SURVIVAL.scoring, outputs, y)
+    p = performance_of("name", history, predictions, minimum_events=2)
+    assert p.first == SURVIVAL.scoring.first
+    owner = jnp.asarray(predictions.owner)
+    measured = SURVIVAL.measures(jnp.asarray(outputs), jnp.zeros(12), jnp.asarray(y), owner, 3)
+    np.testing.assert_allclose(p.hospitals[p.first], measured[p.first], rtol=1e-6)
+    assert p.first in p.higher
+    assert p.pooled[f"{p.first}_low"].iloc[0] < p.pooled[f"{p.first}_high"].iloc[0]

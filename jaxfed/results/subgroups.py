@@ -10,7 +10,7 @@ import pandas as pd
 
 from jaxfed.core.errors import InvalidInput, did_you_mean, listed
 from jaxfed.evaluation.intervals import Estimate, difference
-from jaxfed.evaluation.tables import estimates_of, users_estimates
+from jaxfed.evaluation.tables import estimates_of
 from jaxfed.records.predictions import Predictions, with_model
 
 if TYPE_CHECKING:
@@ -74,11 +74,10 @@ def subgroup_table(
     code = code_of[trained.row]
     # as many segments as for hospitals where that is enough: their compiled program is used again
     segments = max(G, len(p.hospitals))
-    given = (performance.table, trained.outputs, trained.y, code, segments)
+    given = (performance.table, performance.users, trained.outputs, trained.y, code, segments)
     values, _ = estimates_of(*given, threshold=performance.threshold, level=performance.level)
     known = code >= 0
-    outputs, y, owner, code = (x[known] for x in (trained.outputs, trained.y, trained.owner, code))
-    values |= users_estimates(performance.users, outputs, y, code, segments, level=performance.level)
+    y, owner, code = trained.y[known], trained.owner[known], code[known]
     rows = np.bincount(code, minlength=G)
     frame = pd.DataFrame({"rows": rows}, index=pd.Index(groups, name="group"))
     frame["hospitals"] = [len(np.unique(owner[code == g])) for g in range(G)]

@@ -222,7 +222,10 @@ class Performance:
             InvalidInput: ``by`` does not fit the rows or hospitals, or there is no such reference.
         """
         groups, codes = groups_of(by, self.predictions, self.sizes)
-        return subgroup_table(self, groups, codes, reference)
+        return subgroup_table(
+            self.predictions, self.table, self.users, groups, codes, reference,
+            threshold=self.threshold, level=self.level,
+        )  # fmt: skip
 
     def bootstrap(self, *, replicates: int = 400, seed: int = 0) -> pd.DataFrame:
         """The cluster bootstrap of the task's metrics: hospitals are drawn, then patients in them.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-if TYPE_CHECKING:
-    from jaxfed.results.performance import Performance
-
+Performance = Any  # jaxfed.results.performance.Performance, whose module imports this one
 SHOWN = 12  # hospitals in a short table
 
 

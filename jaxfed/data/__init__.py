@@ -1,6 +1,7 @@
 """Hospitals' data: from your own arrays and tables, loaders, partitioners, synthetic hospitals."""
 
 from jaxfed.data.arrays import from_arrays as from_arrays
+from jaxfed.data.check.check import check as check
 from jaxfed.data.ehr.diagnoses import synthetic_diagnoses as synthetic_diagnoses
 from jaxfed.data.ehr.population import PRESETS as PRESETS
 from jaxfed.data.ehr.survival import oracle_concordance as oracle_concordance

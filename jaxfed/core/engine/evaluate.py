@@ -55,7 +55,7 @@ def evaluate_on_device(
         ``name: [C, splits]`` per evaluated hospital, and ``name: [splits]`` over all rows; the same on every
         device.
     """
-    recipe = hyperparameters.after_rounds(recipe, state.round)
+    recipe, data = hyperparameters.after_rounds(recipe, state.round), recipe.training(data)
     single: Metrics = {}
     rows = []
     for g, (plan, local, held) in enumerate(zip(plans, recipe.locals, evaluation, strict=True)):
@@ -89,7 +89,7 @@ def outputs_on_device(
 
     The arguments are those of :func:`evaluate_on_device`.
     """
-    recipe = hyperparameters.after_rounds(recipe, state.round)
+    recipe, data = hyperparameters.after_rounds(recipe, state.round), recipe.training(data)
     return [
         (
             _outputs(recipe, g, plan, local, data[g], held, state),

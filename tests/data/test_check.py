@@ -130,6 +130,20 @@ def test_factors_between_units_are_named(name, typical, spread, factor, said):
     assert "unit" not in kinds(check(mended))
 
 
+def test_hospitals_of_sicker_patients_have_no_other_unit():
+    rng = np.random.default_rng(0)
+    shift = np.repeat([0, 0.1, -0.2, 0.8], 100)  # twice as high, of values that differ more between patients
+    crp = np.exp(1.2 * rng.standard_normal(400) + shift)
+    df = pd.DataFrame({"site": np.repeat(list("abcd"), 100), "crp": crp, "died": BITS})
+    assert df.groupby("site")["crp"].median()["d"] > 1.9
+    assert "unit" not in kinds(check(df))
+
+
+def test_copies_are_dropped_whatever_stands_in_columns_that_are_left_out():
+    found = only(check(messy(), drop=["row"]), "repeated rows")
+    assert len(typed(found.statement, df=messy())["df"]) == len(clean())
+
+
 def test_scores_are_compared_by_their_spread():
     df = clean()
     df["crp"] = df["crp"].mask(df["site"] == "West", 10 * df["crp"])
@@ -148,6 +162,7 @@ def test_scores_are_compared_by_their_spread():
         (lambda rng: rng.integers(0, 30, 400), 0, False),  # a count
         (lambda rng: rng.integers(0, 2, 400), 0, False),  # a flag
         (lambda rng: rng.exponential(1, 400).round(1), 0, False),
+        (lambda rng: rng.lognormal(0, 0.5, 400).clip(0.25), 0, False),  # below what can be measured
     ],
 )
 def test_codes_for_missing_values(values, code, planted):

@@ -34,7 +34,7 @@ def check_command(options: tyro.conf.OmitArgPrefixes[CheckOptions]) -> None:
     if options.out is not None and options.out.suffix.lower() not in (".html", ".htm"):
         raise InvalidInput(f"--out {options.out}: give the name of a page, such as check.html")
     checked = jaxfed.data.check(
-        read_file(options.file, options),
+        read_file(options.file, options, options.label),
         hospital=options.hospital,
         label=options.label,
         patient=options.patient,

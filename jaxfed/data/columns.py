@@ -25,10 +25,11 @@ REMEDIES = {
     "percentages": "take the % away, df[column].str.rstrip('%').astype(float)",
     "thousands": "take the commas away; if they are decimal commas, pass decimal=',' to read_table",
     "decimal commas": "pass decimal=',' to jaxfed.data.read_table",
-    "dates": "turn them into numbers, such as days since admission, or leave them out with drop={columns}",
+    "dates": "turn them into days since another date, which jaxfed.data.prepare does, or leave them out with "
+    "drop={columns}",
     "numbers as text": "turn them into numbers, df[column] = pd.to_numeric(df[column])",
     "codes": "if they mean that a value is missing, pass missing={values}",
-    "text": "one-hot them (pd.get_dummies), or leave them out with drop={columns}",
+    "text": "one-hot them, which jaxfed.data.prepare does, or leave them out with drop={columns}",
 }
 
 

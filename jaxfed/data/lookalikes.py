@@ -59,7 +59,7 @@ def notice_columns(table: pd.DataFrame, patient: str | None, notices: Notices) -
     if weights:
         notices.add(
             f"columns {listed(weights)} look like weights of rows; here they are features, and every row "
-            f"counts as one: leave them out with drop={weights}"
+            f"counts as one: pass row_weights={weights[0]!r}, or leave them out with drop={weights}"
         )
 
 

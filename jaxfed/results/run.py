@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from jaxfed.core.errors import InvalidInput
+from jaxfed.core.errors import InvalidInput, spelled
 from jaxfed.core.hyperparameters import PerHospital
-from jaxfed.core.metrics.metric import Scoring
+from jaxfed.core.metrics.metric import Metric, Scoring
 from jaxfed.core.tasks import as_task
 from jaxfed.core.types import State, Variables
 from jaxfed.records.history import At, History
 from jaxfed.records.predictions import Predictions
 from jaxfed.records.statement import PrivacyStatement
 from jaxfed.results.detection import Detection, detect
+from jaxfed.results.diagnostics import Diagnostics, diagnose
 from jaxfed.results.prediction import Inputs, predict
 from jaxfed.storage.npz import load_arrays, load_tree, save_arrays, save_tree
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from jaxfed.results.performance import Performance
 
 FORMAT = 1
 PREDICTIONS = "predictions.npz"
@@ -117,7 +120,10 @@ class Run:
                 hospital's rows before use.
 
         Returns:
-            A row per patient: a probability for each class, or ``prediction``.
+            A row per patient: a probability for each class, or ``prediction``. With time and event:
+            ``risk``, where larger means an earlier event: the log relative hazard, from which
+            :func:`jaxfed.evaluation.baseline_hazard` makes the probability to survive; or, with a discrete
+            hazard, the cumulative hazard up to the last cut, and the probability to survive up to each.
         """
         if self.inputs is None:
             raise InvalidInput("predict: the run was saved by an earlier version; run and save it anew")
@@ -138,6 +144,40 @@ class Run:
             )
         return self.best.predictions
 
+    @spelled
+    def performance(
+        self,
+        split: str = "test",
+        *,
+        threshold: float | str | None = None,
+        minimum_events: int = 5,
+        level: float = 0.95,
+        metrics: Mapping[str, Metric | Callable[..., Any]] | None = None,
+    ) -> Performance:
+        """Metrics of the best round's models with intervals: per hospital, pooled and across hospitals.
+
+        Args:
+            split: which rows, ``"test"`` or ``"validation"``.
+            threshold: a probability from which a row is called positive; ``"youden"`` or ``"f1"`` for the
+            best
+                on validation rows, found from hospitals' counts alone; None for ``"youden"``, or .5 if there
+                are no validation rows.
+            minimum_events: events and non-events that a hospital needs to count in the worst, the range and
+            the
+                random-effects mean.
+            level: of the intervals.
+            metrics: users' metrics, as ``Simulation(metrics=...)`` takes them; their intervals are
+            bootstrapped.
+
+        Raises:
+            InvalidInput: lists what is wrong with the arguments; or the run was saved without predictions.
+        """
+        from jaxfed.results.measuring import performance_of
+
+        return performance_of(
+            self.name, self.history, self.predictions, split, threshold, minimum_events, level, metrics
+        )
+
     def detection(self, malicious: Iterable[str] | PerHospital = ()) -> Detection:
         """Which hospitals the rule left out, against those that were malicious.
 
@@ -149,6 +189,16 @@ class Run:
             InvalidInput: the aggregator tells nothing of single hospitals, or there is no such hospital.
         """
         return detect(self.history, malicious)
+
+    def diagnostics(self) -> Diagnostics:
+        """Norms and directions of the hospitals' updates, B² over rounds, and who was rejected.
+
+        Of a run with ``Simulation(diagnostics=True)``; ``run.diagnostics().plot()`` draws them.
+
+        Raises:
+            InvalidInput: the run has recorded none.
+        """
+        return diagnose(self.history)
 
     def plot(self, metric: str | None = None, split: str | None = None) -> Figure:
         """Convergence (mean, 10th to 90th percentile and worst hospital) and every hospital's result.
@@ -247,6 +297,7 @@ class Run:
             outputs = partial(
                 Predictions, **load_arrays(folder / PREDICTIONS),
                 hospitals=history.hospitals, task=history.task, classes=inputs.classes,
+                meaning=inputs.meaning,
             )  # fmt: skip
         return cls(
             name=record["name"],

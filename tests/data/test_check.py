@@ -303,6 +303,27 @@ def test_a_feature_that_is_filled_in_after_the_event():
     assert only(check(df), "gives the label away").columns == ("stay",)
 
 
+def test_weights_of_rows_are_no_feature():
+    df = clean().assign(sample_weight=np.linspace(0.5, 2, 810))
+    found = only(check(df), "weight")
+    assert found.arguments == {"row_weights": "sample_weight"}
+    assert kinds(check(df, **found.arguments), "note") == {"scales"}
+    from_frame(df, **found.arguments)
+
+
+def test_a_time_to_an_event():
+    df = clean().assign(days=lambda df: np.where(df["died"] == 1, 10.0, 400) + np.arange(810) % 7)
+    assert only(check(df), "gives the label away").columns == ("days",)
+    table = check(df, time="days", event="died")
+    data = check(from_frame(df, time="days", event="died"))
+    assert kinds(table, "note") == kinds(data, "note") == {"scales"}
+    events = table.tables["hospitals"]["events"].tolist()
+    assert data.tables["hospitals"]["events"].tolist() == events
+    assert table.arguments == {"hospital": "site", "time": "days", "event": "died"}
+    with pytest.raises(InvalidInput, match="time='days' and event=None: give both"):
+        check(df, time="days")
+
+
 def test_real_labels():
     df = labelled(np.random.default_rng(0).normal(50, 10, 400)).assign(same=lambda df: 2 * df["died"])
     checked = check(df, task="regression")
@@ -341,6 +362,7 @@ def test_arguments_are_options_of_the_command_line():
     [
         ({"label": "dead"}, "no label column 'dead'; did you mean 'died'"),
         ({"drop": ["rov"]}, "no drop column 'rov'; did you mean 'row'"),
+        ({"label": ["died", "row"]}, "look at one outcome at a time"),
         ({"drop": "row"}, r"give a list, as \['row'\]"),
         ({"minimum": 0}, "minimum=0: give a whole number"),
     ],

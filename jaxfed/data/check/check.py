@@ -105,7 +105,7 @@ def check(
     """
     if isinstance(minimum, bool) or not isinstance(minimum, (int, np.integer)) or minimum < 1:
         raise InvalidInput(f"check: minimum={minimum!r}: give a whole number, 1 or more")
-    if not isinstance(label, str):
+    if isinstance(label, (list, tuple)):
         raise InvalidInput(f"check: label={label!r}: look at one outcome at a time, and drop= the others")
     given: dict[str, Any] = {}
     if isinstance(data, Dataset):

@@ -17,6 +17,7 @@ import pandas as pd
 from jaxfed.core.dataset import SPLITS, TEST, TRAIN, Dataset
 from jaxfed.core.errors import Problems, did_you_mean
 from jaxfed.core.hyperparameters import PerHospital
+from jaxfed.privacy import HospitalDP
 from jaxfed.results.comparison import FEDERATED, LEFT_OUT, Comparison
 from jaxfed.results.sweep import Sweep
 from jaxfed.runtime.provenance import provenance
@@ -220,6 +221,14 @@ def _check(arms: Mapping[str, Spec], seeds: int, leave_one_out: Any, tune: Mappi
             path not in (SEED, INCLUDED) and any(paths.has(arm, path) for arm in arms.values()),
             f"tune: {paths.unknown(spec, path)}",
         )
+        problems.check(
+            path not in ("algorithm", *paths.APART),
+            f"tune: {path} makes the arms what they are; give numbers of it, such as algorithm.mu",
+        )
+    problems.check(
+        not (leave_one_out and isinstance(spec.privacy, HospitalDP)),
+        "leave_one_out: HospitalDP accounts for all hospitals of the data; give leave_one_out=False",
+    )
     if isinstance(leave_one_out, str):
         problems.add(f"leave_one_out={leave_one_out!r}: give a list of names, [{leave_one_out!r}], or True")
     elif not isinstance(leave_one_out, bool):

@@ -123,6 +123,7 @@ def test_the_arms_of_a_simulation(sim, monkeypatch):
         ({"leave_one_out": ["hospital 9"]}, "did you mean"),
         ({"leave_one_out": "hospital 1"}, r"give a list of names, \['hospital 1'\]"),
         ({"tune": {"client_optimizer.learning_rat": [0.1]}}, "did you mean client_optimizer.learning_rate"),
+        ({"tune": {"algorithm": [FedAvg()]}}, "tune: algorithm makes the arms what they are"),
         ({"seed": 3}, "did you mean 'seeds'"),
     ],
 )

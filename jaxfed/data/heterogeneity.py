@@ -43,17 +43,15 @@ def heterogeneity(dataset: Dataset) -> pd.DataFrame:
     counts = np.bincount(dataset.owner * K + dataset.y, minlength=len(dataset) * K)
     counts = counts.reshape(len(dataset), K)
     n = dataset.size.astype(float)
-    share = np.divide(counts, n[:, None], out=np.full(counts.shape, np.nan), where=n[:, None] > 0)
-    pool = counts.sum(0) / counts.sum()
-    middle = (share + pool) / 2
-    js = np.sqrt(np.maximum(_relative(share, middle) + _relative(pool, middle), 0) / 2)
+    share = _shares(counts)
+    emd, js = label_distances(counts)
     table = pd.DataFrame({"n": dataset.size, "share": n / n.sum()})
     if dataset.task.two_classes:
         table["prevalence"] = share[:, 1]
     else:
         for k in range(K):
             table[f"label {dataset.classes[k] if dataset.classes else k}"] = share[:, k]
-    table["emd"] = np.abs(share - pool).sum(1) / 2
+    table["emd"] = emd
     table["js"] = js
     table["effective_classes"] = np.exp(-np.log(2) * _relative(share, np.ones(K)))
     if isinstance(dataset.x, np.ndarray) and dataset.x.dtype.kind in "fiu":
@@ -64,6 +62,14 @@ def heterogeneity(dataset: Dataset) -> pd.DataFrame:
         table.attrs[f"mean_{column}"] = float(np.average(table[column][used], weights=n[used]))
     table.attrs["size_gini"] = gini(dataset.size)
     return table
+
+
+def label_distances(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``[..., C]`` EMD and JS of hospitals with ``counts [..., C, K]`` of classes; NaN without rows."""
+    share, pool = _shares(counts), _shares(counts.sum(-2, keepdims=True))
+    middle = (share + pool) / 2
+    js = np.sqrt(np.maximum(_relative(share, middle) + _relative(pool, middle), 0) / 2)
+    return np.abs(share - pool).sum(-1) / 2, js
 
 
 def gini(sizes: np.ndarray) -> float:
@@ -95,6 +101,11 @@ def _features(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
         if used.any():
             shift[c] = (np.abs(mean[c] - pooled.mean)[used] / pooled.sd[used]).mean()
     return shift, missing
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
+    n = counts.sum(-1, keepdims=True)
+    return np.divide(counts, n, out=np.full(counts.shape, np.nan), where=n > 0)
 
 
 def _relative(p: np.ndarray, q: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Calibration curves of hospitals: bins of equal mass, and a flexible curve.
 
-The flexible curve is a logistic regression of the label on a restricted cubic spline of the predicted logit with
-four knots, at the 5th, 35th, 65th and 95th percentile (Harrell 2015, Regression Modeling Strategies, 2.4.6),
-as Van Calster et al. 2019, doi:10.1186/s12916-019-1466-7, ask for; its band is Wald's, on the logit scale.
+The flexible curve is a logistic regression of the label on a restricted cubic spline of the predicted logit
+with four knots, at the 5th, 35th, 65th and 95th percentile (Harrell 2015, Regression Modeling Strategies,
+2.4.6), as Van Calster et al. 2019, doi:10.1186/s12916-019-1466-7, ask for; its band is Wald's, on the logit
+scale.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxfed.core.metrics.metric import Metric
+from jaxfed.core.tasks import BINARY, MULTICLASS, REGRESSION
 from jaxfed.evaluation.binary import binary_estimates
 from jaxfed.evaluation.bootstrap import OfMetrics, bootstrap, percentile_interval
 from jaxfed.evaluation.intervals import Estimate
@@ -35,6 +36,7 @@ class Table:
         higher: the metrics of which more is better.
         scales: the scale of ``Estimate.centre`` of metrics that are not pooled as they are.
         ideal: the best value of metrics for which it is neither the largest nor the smallest.
+        two_classes: whether hospitals have events, and models a threshold.
     """
 
     estimates: Callable[..., tuple[Estimates, Marks]] | None
@@ -42,6 +44,7 @@ class Table:
     higher: frozenset[str]
     scales: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ideal: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    two_classes: bool = False
 
     def extended(self, metrics: Mapping[str, Metric]) -> Table:
         """A copy with users' metrics added."""
@@ -52,14 +55,14 @@ class Table:
 
 DECISIONS = ("sensitivity", "specificity", "ppv", "npv", "f1")
 TABLES = {
-    "binary": Table(
+    BINARY.name: Table(
         binary_estimates,
         {
             "auroc": "AUROC",
             "auprc": "AUPRC",
             "brier": "Brier score",
             "brier_scaled": "scaled Brier score",
-            "log_loss": "log loss",
+            BINARY.loss: "log loss",
             "calibration_intercept": "calibration intercept",
             "calibration_slope": "calibration slope",
             "oe": "O:E ratio",
@@ -74,20 +77,21 @@ TABLES = {
         frozenset({"auroc", "auprc", "brier_scaled", "net_benefit", *DECISIONS}),
         {"oe": "log", **dict.fromkeys(("auroc", "auprc", *DECISIONS), "logit")},
         {"calibration_intercept": 0.0, "calibration_slope": 1.0, "oe": 1.0},
+        two_classes=True,
     ),
-    "multiclass": Table(
+    MULTICLASS.name: Table(
         multiclass_estimates,
         {
             "accuracy": "accuracy",
             "balanced_accuracy": "balanced accuracy",
             "auroc": "AUROC",
-            "log_loss": "log loss",
+            MULTICLASS.loss: "log loss",
             "brier": "Brier score",
         },
         frozenset({"accuracy", "balanced_accuracy", "auroc"}),
         {"accuracy": "logit", "auroc": "logit"},
     ),
-    "regression": Table(
+    REGRESSION.name: Table(
         regression_estimates,
         {"r2": "R²", "rmse": "RMSE", "mae": "MAE"},
         frozenset({"r2"}),
@@ -138,18 +142,15 @@ def users_estimates(
     if not metrics or not len(owner):
         return {name: Estimate(*np.full((5, hospitals + 1), np.nan)) for name in metrics}
     statistic = OfMetrics(dict(metrics), int(np.bincount(owner).max()))
-    order = np.argsort(owner, kind="stable")
-    x, labels = jnp.asarray(outputs)[order], jnp.asarray(y)[order]
-    single = statistic(x, labels, jnp.asarray(owner[order]), hospitals)
-    together = statistic(x, labels, jnp.zeros(len(order), jnp.int32), 1)
-    drawn = bootstrap(statistic, outputs, y, owner, hospitals, replicates=replicates, draw_hospitals=False)
+    point, drawn = bootstrap(
+        statistic, outputs, y, owner, hospitals, replicates=replicates, draw_hospitals=False
+    )
     result = {}
     for name in metrics:
-        value = np.append(np.asarray(single[name]), np.asarray(together[name])).astype(np.float64)
-        all_draws = np.concatenate([drawn[name], drawn[f"{name}_pooled"][:, None]], axis=1)
-        low, high = percentile_interval(all_draws, level)
-        se = np.where(
-            np.isfinite(low), np.std(np.where(np.isfinite(all_draws), all_draws, value), axis=0), np.nan
-        )
-        result[name] = Estimate(value, low, high, value, np.where(se > 0, se, np.nan))
+        value = np.append(point[name], point[f"{name}_pooled"]).astype(np.float64)
+        draws = np.concatenate([drawn[name], drawn[f"{name}_pooled"][:, None]], axis=1)
+        low, high = percentile_interval(draws, level)
+        spread = np.std(np.where(np.isfinite(draws), draws, value), axis=0)
+        se = np.where(np.isfinite(low) & (spread > 0), spread, np.nan)
+        result[name] = Estimate(value, low, high, value, se)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,9 @@ from jaxfed.core.optional import needs
 
 ABSENT = "–"
 INDEX = "index of the table"
+NUMBER = re.compile(
+    rf"{ABSENT}|[<>]?[-+]?[\d,.]+(e[-+]\d+)?%?|-?inf"
+)  # a cell of a column aligned to the right
 
 
 def table_html(table: Any, name: str, formats: Mapping[str, str]) -> str:
@@ -35,7 +39,7 @@ def table_html(table: Any, name: str, formats: Mapping[str, str]) -> str:
 def _written(library: Any, table: pd.DataFrame, name: str, formats: Mapping[str, str]) -> Any:
     rows = [" · ".join(map(str, key)) if isinstance(key, tuple) else str(key) for key in table.index]
     cells = {str(column): _cells(table[column], formats.get(str(column))) for column in table.columns}
-    numbers = [str(column) for column in table.columns if _is_number(table[column])]
+    numbers = [name for name, texts in cells.items() if all(map(NUMBER.fullmatch, texts))]
     written = library.GT(pd.DataFrame({INDEX: rows, **cells}), rowname_col=INDEX, id=name)
     written = written.cols_align("left", [*cells]).cols_align("right", numbers) if cells else written
     label = " · ".join(str(level) for level in table.index.names if level is not None)

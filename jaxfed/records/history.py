@@ -30,7 +30,7 @@ class History:
         task: name of the task.
         scoring: what the metrics mean.
         rows: ``[C, 3]`` rows in train, validation and test.
-        rate: ``[C, S]`` share of positives (binary), else NaN.
+        rate: ``[C, S]`` share of positives (binary) or of events (survival), else NaN.
         positive: the name of the positive class (binary), else empty.
         trainees: names of the hospitals of ``training``.
         evaluated: ``[E]`` rounds done at each evaluation.
@@ -74,11 +74,12 @@ class History:
         scoring = scoring or dataset.task.scoring
         rate = np.full((len(dataset), len(splits)), np.nan)
         if scoring.prevalence:
+            events = dataset.task.strata(dataset.y)
             for s, name in enumerate(splits):
                 inside = dataset.split == SPLITS.index(name)
                 owner = dataset.owner[inside]
                 n = np.bincount(owner, minlength=len(dataset))
-                positive = np.bincount(owner, dataset.y[inside], minlength=len(dataset))
+                positive = np.bincount(owner, events[inside], minlength=len(dataset))
                 rate[:, s] = np.where(n > 0, positive / np.maximum(n, 1), np.nan)
         name = str(dataset.classes[1]) if scoring.prevalence and len(dataset.classes) > 1 else ""
         return cls(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,7 +120,10 @@ class Run:
                 hospital's rows before use.
 
         Returns:
-            A row per patient: a probability for each class, or ``prediction``.
+            A row per patient: a probability for each class, or ``prediction``. With time and event:
+            ``risk``, where larger means an earlier event: the log relative hazard, from which
+            :func:`jaxfed.evaluation.baseline_hazard` makes the probability to survive; or, with a discrete
+            hazard, the cumulative hazard up to the last cut, and the probability to survive up to each.
         """
         if self.inputs is None:
             raise InvalidInput("predict: the run was saved by an earlier version; run and save it anew")
@@ -151,17 +154,20 @@ class Run:
         level: float = 0.95,
         metrics: Mapping[str, Metric | Callable[..., Any]] | None = None,
     ) -> Performance:
-        """How well the best round's models predict: with intervals, per hospital, pooled and across hospitals.
+        """Metrics of the best round's models with intervals: per hospital, pooled and across hospitals.
 
         Args:
             split: which rows, ``"test"`` or ``"validation"``.
-            threshold: a probability from which a row is called positive; ``"youden"`` or ``"f1"`` for the best
+            threshold: a probability from which a row is called positive; ``"youden"`` or ``"f1"`` for the
+            best
                 on validation rows, found from hospitals' counts alone; None for ``"youden"``, or .5 if there
                 are no validation rows.
-            minimum_events: events and non-events that a hospital needs to count in the worst, the range and the
+            minimum_events: events and non-events that a hospital needs to count in the worst, the range and
+            the
                 random-effects mean.
             level: of the intervals.
-            metrics: users' metrics, as ``Simulation(metrics=...)`` takes them; their intervals are bootstrapped.
+            metrics: users' metrics, as ``Simulation(metrics=...)`` takes them; their intervals are
+            bootstrapped.
 
         Raises:
             InvalidInput: lists what is wrong with the arguments; or the run was saved without predictions.
@@ -291,6 +297,7 @@ class Run:
             outputs = partial(
                 Predictions, **load_arrays(folder / PREDICTIONS),
                 hospitals=history.hospitals, task=history.task, classes=inputs.classes,
+                meaning=inputs.meaning,
             )  # fmt: skip
         return cls(
             name=record["name"],

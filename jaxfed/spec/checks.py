@@ -169,7 +169,7 @@ def _check_evaluation_hospitals(spec: Spec, problems: Problems) -> None:
     if spec.hospitals.steps and [*map(id, spec.hospitals.steps)] != [*map(id, spec.evaluate_on.steps)]:
         warn(
             "evaluate_on: the training rows were imputed or standardised, these not with the same numbers; "
-            "give jaxfed.data.transform_like(rows, hospitals)"
+            "give jaxfed.data.transform_like(rows, hospitals) or, of a table, prepare(df, like=hospitals)"
         )
     if spec.evaluate_on.x is not spec.hospitals.x:
         _check_features(spec.evaluate_on, problems)

@@ -227,4 +227,7 @@ class Spec:
             model = model.clone(outputs=self.hospitals.outputs)
         epochs = 1 if self.epochs is None and self.steps is None else self.epochs
         problem = Problem(self.l2, as_model(model), self.hospitals.task, self.loss).in_form(self.form)
+        if not problem.by_row:
+            largest = int(self.hospitals.counts[:, TRAIN].max())
+            problem = dataclasses.replace(problem, chunk=-(-largest // 32) * 32)  # a whole hospital
         return LocalTraining(problem, self.client_optimizer, epochs, self.steps, self.batch_size)

@@ -22,6 +22,7 @@ from jaxfed.results.comparison import FEDERATED, LEFT_OUT, Comparison
 from jaxfed.results.sweep import Sweep
 from jaxfed.runtime.provenance import provenance
 from jaxfed.spec import paths
+from jaxfed.spec.checks import check_count
 from jaxfed.spec.spec import Spec
 from jaxfed.sweep.run import sweep
 
@@ -58,7 +59,7 @@ def compare_arms(
 ) -> Comparison:
     """See :meth:`jaxfed.Simulation.compare`; ``arms`` share the hospitals, and one is federated."""
     spec, tune = arms[FEDERATED], dict(tune or {})
-    _check(arms, seeds, leave_one_out, tune)
+    _check(arms, rounds, seeds, leave_one_out, tune)
     data, began = spec.evaluation_hospitals, time.perf_counter()
     left_out = _left_out(spec, leave_one_out)
     chosen: dict[str, list[Chosen]] = {}
@@ -207,10 +208,12 @@ def _sizes(spec: Spec, data: Dataset) -> pd.DataFrame:
     return frame
 
 
-def _check(arms: Mapping[str, Spec], seeds: int, leave_one_out: Any, tune: Mapping[str, Any]) -> None:
+def _check(
+    arms: Mapping[str, Spec], rounds: int, seeds: int, leave_one_out: Any, tune: Mapping[str, Any]
+) -> None:
     problems, spec = Problems("compare"), arms[FEDERATED]
-    whole = isinstance(seeds, (int, np.integer)) and not isinstance(seeds, bool)
-    problems.check(whole and seeds >= 1, f"seeds={seeds!r}: give a number of runs of each arm, at least 1")
+    for name, number in (("rounds", rounds), ("seeds", seeds)):
+        check_count(problems, name, number, 1)
     problems.check("test" in spec.splits, f"splits={spec.splits}: arms are compared on test rows; add 'test'")
     problems.check(
         not tune or "validation" in spec.splits,

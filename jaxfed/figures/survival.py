@@ -24,8 +24,8 @@ def survival_figure(curves: Mapping[str, pd.DataFrame], unit: str = "", title: s
 
     Args:
         curves: ``{name: table}``, as :meth:`jaxfed.evaluation.LifeTable.curve` gives: by time, with columns
-            ``kaplan_meier``, ``at_risk`` and, for bands of 95 %, ``low`` and ``high``. Bands are drawn for up to
-            three groups.
+            ``kaplan_meier``, ``at_risk`` and, for bands of 95 %, ``low`` and ``high``. Bands are drawn for up
+            to three groups.
         unit: of time, such as ``"days"``.
         title: of the figure.
     """

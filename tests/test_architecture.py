@@ -19,16 +19,18 @@ WINGS = {
     "algorithms", "aggregators", "transforms", "attacks", "participation", "privacy", "models", "data",
     "evaluation",
 }  # fmt: skip
-BELOW_TRAINING = WINGS | {"core", "runtime", "storage", "records", "spec", "figures", "results"}
+BELOW_TRAINING = WINGS | {"core", "runtime", "pages", "storage", "records", "spec", "figures", "results"}
 LAYERS = {
     "core": set(),
     "runtime": {"core"},
+    "pages": {"core"},
     **{wing: {"core"} for wing in WINGS},
+    "data": {"core", "pages"},  # its check of a table is a page
     "storage": {"core", "runtime"},
     "records": {"core"},
     "spec": WINGS | {"core"},
-    "figures": {"core", "records"},
-    "results": {"core", "records", "figures", "storage", "data"},
+    "figures": {"core", "pages", "records"},
+    "results": {"core", "pages", "records", "figures", "storage", "data", "evaluation"},
     "training": BELOW_TRAINING,
     "sweep": BELOW_TRAINING | {"training"},
     "audits": BELOW_TRAINING | {"training", "sweep"},
@@ -36,7 +38,7 @@ LAYERS = {
     "bench": BELOW_TRAINING | {"training", "sweep"},
     "": BELOW_TRAINING | {"training", "sweep", "audits", "simulation", "bench"},
     # the public names, and what writes files and figures
-    "cli": WINGS | {"", "core", "runtime", "storage", "figures"},
+    "cli": WINGS | {"", "core", "runtime", "pages", "storage", "figures"},
 }
 
 # Names with an underscore that are public, or that have no public form.

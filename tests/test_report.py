@@ -12,10 +12,10 @@ from jaxfed import algorithms
 from jaxfed.algorithms import mixed
 from jaxfed.cli import methods as bench
 from jaxfed.core.dataset import Dataset
-from jaxfed.figures.axes import subplots
 from jaxfed.figures.methods import convergence_panels
 from jaxfed.figures.runs import comparison_figure
 from jaxfed.models import logistic, mlp
+from jaxfed.pages.axes import subplots
 from jaxfed.spec.costs import costs_of_groups
 
 

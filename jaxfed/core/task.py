@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxfed.core.meaning import Link, Meaning, of_classes
 from jaxfed.core.metrics.metric import Metric, Scoring
 from jaxfed.core.metrics.segments import named_means
 
@@ -52,14 +53,14 @@ class Task:
         soft: ``(outputs, targets) -> [B]``, the distance of outputs from another model's outputs, up to a
             term that depends on the targets only; for algorithms that distil.
         output: a description of the model's output, for errors.
+        targets: names of the outputs, if they are neither classes nor the columns of ``y``.
+        link: with ``targets``, what users see of the outputs; see :class:`jaxfed.core.meaning.Meaning`.
         segment_losses: for a loss that depends on the other rows of a hospital (Cox's, through the rows at
             risk): the loss of each row with those of its segment alone, ``(outputs [N, ...], y [N, ...],
             segment [N], segments) -> [N]``; rows with other segments have 0. Training without mini-batches
             then takes all rows of a hospital at once, and not in chunks. None if a row's loss depends on that
             row alone.
         survival: whether labels are ``(time, event)``, ``[n, 2]``.
-        cuts: with ``survival``, the ends of the intervals of time that the outputs are about; empty if the
-            model has one output, a score.
     """
 
     name: str
@@ -73,9 +74,10 @@ class Task:
     check: Callable[[np.ndarray], str | None] | None = None
     soft: Callable[[Array, Array], Array] = squared
     output: str = "one number per target"
+    targets: tuple[str, ...] = ()
+    link: Link = "number"
     segment_losses: SegmentLosses | None = None
     survival: bool = False
-    cuts: tuple[float, ...] = ()
 
     @property
     def by_row(self) -> bool:
@@ -105,12 +107,16 @@ class Task:
         )
 
     def width(self, y: np.ndarray, classes: int) -> int:
-        """Width of the model's output: classes, intervals of time, or the width of ``y``."""
+        """Width of the model's output: classes, targets, or the width of ``y``."""
         if self.output_per_class:
             return classes
-        if self.survival:
-            return len(self.cuts) or 1
+        if self.targets:
+            return len(self.targets)
         return 1 if y.ndim == 1 else int(y.shape[1])
+
+    def meaning(self, classes: tuple[str, ...], outputs: int) -> Meaning:
+        """What ``outputs`` outputs mean to users, for these classes."""
+        return Meaning(self.link, self.targets) if self.targets else of_classes(classes, outputs)
 
     def losses_within(self, outputs: Array, y: Array, segment: Array, segments: int) -> Array:
         """The loss of each row, ``[N]``, where rows of different segments know nothing of each other."""

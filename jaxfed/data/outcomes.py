@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,16 +11,21 @@ import pandas as pd
 
 from jaxfed.core.errors import Problems, listed
 from jaxfed.core.task import Task
-from jaxfed.core.tasks import SURVIVAL, TASKS
+from jaxfed.core.tasks import SURVIVAL, TASKS, multilabel
+from jaxfed.core.tasks.multilabel import UNKNOWN
 from jaxfed.data.columns import codes_of, numeric_text, without_codes
 
 TRUE, FALSE = ("true", "yes"), ("false", "no")
 
 
 def outcome_columns(
-    label: str, time: str | None, event: str | None, task: Task | str | None, problems: Problems
+    label: str | Sequence[str],
+    time: str | None,
+    event: str | None,
+    task: Task | str | None,
+    problems: Problems,
 ) -> dict[str, str | None]:
-    """``{role: column}`` of the label, or of time and event; records what does not fit the task."""
+    """``{role: column}`` of the label or labels, or of time and event; records what does not fit the task."""
     kind = TASKS.get(task) if isinstance(task, str) else task
     if time is None and event is None:
         problems.check(
@@ -27,7 +33,13 @@ def outcome_columns(
             f"task={task!r}: give time= and event=, the columns of the time until the event (or until the "
             "patient was last seen) and of whether it was one",
         )
-        return {"label": label}
+        if isinstance(label, str) or not isinstance(label, Sequence):
+            return {"label": label}
+        problems.check(
+            len(label) > 1,
+            f"label={list(label)}: give one column as text, label='died', or a list of at least two",
+        )
+        return {f"label {j}": column for j, column in enumerate(label, 1)}
     for name, column in (("time", time), ("event", event)):
         problems.check(column is not None, f"{name}=None: time and event belong together; give both columns")
     problems.check(
@@ -47,11 +59,18 @@ def outcome_of(
 ) -> tuple[pd.Series | pd.DataFrame, Task | str | None, Sequence[Any] | None]:
     """The labels of all rows, the task and the classes: with time and event they are two columns of numbers.
 
-    ``classes`` may then name the values of ``event``: first what stands for a patient who was last seen
-    without one.
+    Several labels are a column of numbers each, -1 where one is missing. With time and event ``classes`` may
+    name the values of ``event``: first what stands for a patient who was last seen without one.
     """
     if "label" in columns:
         return numeric_text(*without_codes(df[columns["label"]], *codes_of(missing))), task, classes
+    if "label 1" in columns:
+        each = {}
+        for column in columns.values():
+            values = numeric_text(*without_codes(df[column], *codes_of(missing)))
+            each[column] = _events(values, None, problems, f"label column {column!r}").fillna(UNKNOWN)
+        names = [re.sub(r"\W", "_", str(column)) for column in columns.values()]
+        return pd.DataFrame(each), task or multilabel(names), classes
     time, event = (df[columns[role]] for role in ("time", "event"))
     if pd.api.types.is_datetime64_any_dtype(time.dtype):
         problems.add(
@@ -61,14 +80,14 @@ def outcome_of(
     times = _numbers(
         numeric_text(*without_codes(time, *codes_of(missing))), f"time column {time.name!r}", problems
     )
+    whose = f"event column {event.name!r}"
     events = numeric_text(*without_codes(event, *codes_of(missing)))
-    y = pd.DataFrame({"time": times, "event": _events(events, classes, problems)}, index=df.index)
+    y = pd.DataFrame({"time": times, "event": _events(events, classes, problems, whose)}, index=df.index)
     return y, task or SURVIVAL, None
 
 
-def _events(values: pd.Series, classes: Sequence[Any] | None, problems: Problems) -> pd.Series:
+def _events(values: pd.Series, classes: Sequence[Any] | None, problems: Problems, whose: str) -> pd.Series:
     """1 where there was an event, 0 where not, NaN where missing."""
-    whose = f"event column {values.name!r}"
     if classes is not None and len(classes) != 2:
         problems.add(f"classes={list(classes)}: give the two values of {whose}, the event last")
         classes = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures.axes import COLOURS, MARKERS, legend_below, plain_ticks, subplots
+from jaxfed.pages.axes import COLOURS, MARKERS, legend_below, plain_ticks, subplots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

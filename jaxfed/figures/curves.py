@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures import axes as figures
-from jaxfed.figures.axes import legend_below
+from jaxfed.figures.axes import whole_rounds
 from jaxfed.figures.settings import BEST, COLOURS, DEAD, Settings, draw_scale, is_number, shown
+from jaxfed.pages import axes as panels
+from jaxfed.pages.axes import legend_below
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,11 +24,11 @@ def curves_figure(settings: Settings) -> Figure:
     """A line per setting; where one field of numbers was swept, a second panel over its values."""
     values = settings.table[settings.fields[0]] if len(settings.fields) == 1 else None
     if values is not None and is_number(values) and len(values) > 1:
-        figure, (left, right) = figures.subplots(2)
+        figure, (left, right) = panels.subplots(2)
         _over_rounds(left, settings)
         _over_values(right, settings, settings.fields[0])
         return figure
-    figure, (axes,) = figures.subplots(1, width=7.0)
+    figure, (axes,) = panels.subplots(1, width=7.0)
     _over_rounds(axes, settings)
     return figure
 
@@ -51,7 +52,7 @@ def _over_rounds(axes: Axes, settings: Settings) -> None:
         axes.fill_between(mean.index, seeds.min(), seeds.max(), color=colour, alpha=0.15, lw=0, zorder=2)
         _crosses(axes, part, settings.metric, colour)
     title = f"Mean and range of {settings.seeds} seeds" if settings.seeds > 1 else "Convergence"
-    figures.whole_rounds(axes)
+    whole_rounds(axes)
     axes.set(ylabel=settings.label, title=title)
     _crop(axes, settings)
     handles, labels = axes.get_legend_handles_labels()
@@ -69,7 +70,7 @@ def _styles(settings: Settings) -> dict[Any, Any]:
     if len(settings.fields) == 1 and is_number(table[settings.fields[0]]) and len(table) <= FEW:
         ranks = table[settings.fields[0]].rank(method="first") - 1
         return {s: matplotlib.colormaps[COLOURS](0.92 * r / max(len(table) - 1, 1)) for s, r in ranks.items()}
-    return dict(zip(table.index[:TOP], figures.COLOURS, strict=False))
+    return dict(zip(table.index[:TOP], panels.COLOURS, strict=False))
 
 
 def _crosses(axes: Axes, part: pd.DataFrame, metric: str, colour: Any) -> None:

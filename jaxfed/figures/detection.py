@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxfed.figures.axes import COLOURS, legend_below, subplots
+from jaxfed.pages.axes import COLOURS, legend_below, subplots
 
 if TYPE_CHECKING:
     import pandas as pd

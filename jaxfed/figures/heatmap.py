@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.errors import InvalidInput
-from jaxfed.figures.axes import legend_below, subplots
 from jaxfed.figures.settings import BEST, DEAD, Settings, draw_scale, is_number, ordered, shown
+from jaxfed.pages.axes import legend_below, subplots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from jaxfed.figures.axes import subplots
+from jaxfed.pages.axes import subplots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures.axes import subplots
 from jaxfed.figures.settings import BEST, DEAD, Settings, is_number, ordered, scale, shown
+from jaxfed.pages.axes import subplots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

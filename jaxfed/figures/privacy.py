@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures.axes import COLOURS, legend_below, plain_ticks, subplots, whole_rounds
+from jaxfed.figures.axes import whole_rounds
+from jaxfed.pages.axes import COLOURS, legend_below, plain_ticks, subplots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

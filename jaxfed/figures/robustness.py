@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures.axes import COLOURS, grid, whole_rounds
+from jaxfed.figures.axes import whole_rounds
+from jaxfed.pages.axes import COLOURS, grid
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

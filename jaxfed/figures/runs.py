@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxfed.figures.axes import (
-    COLOURS,
-    MARKERS,
-    draw_no_skill,
-    legend_below,
-    plain_ticks,
-    subplots,
-    whole_rounds,
-)
+from jaxfed.figures.axes import draw_no_skill, whole_rounds
+from jaxfed.pages.axes import COLOURS, MARKERS, legend_below, plain_ticks, subplots
 from jaxfed.records.history import At, History
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures.axes import COLOURS
+from jaxfed.pages.axes import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,7 @@ def survival_figure(curves: Mapping[str, pd.DataFrame], unit: str = "", title: s
         unit: of time, such as ``"days"``.
         title: of the figure.
     """
-    from jaxfed.figures.canvas import Canvas
+    from jaxfed.pages.canvas import Canvas
 
     height = LINE * (len(curves) + 1)
     figure = Canvas(7.5, HEIGHT + height)

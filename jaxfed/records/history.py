@@ -39,8 +39,9 @@ class History:
         pooled: ``name: [E, S]``, metrics of all rows together, without the rows of those hospitals.
         training: ``name: [R, C]``, seen while training: ``loss`` (NaN where absent), ``present``,
             ``rejected`` (its upload was not finite and was left out), what the rule tells, such as
-            ``influence`` (the part of its upload in the aggregate, from 0 to 1), and with differential
-            privacy ``epsilon``, what each hospital has spent after the round.
+            ``influence`` (the part of its upload in the aggregate, from 0 to 1), with ``diagnostics`` the
+            columns of :mod:`jaxfed.core.diagnostics`, and with differential privacy ``epsilon``, what each
+            hospital has spent after the round.
         refused: ``[R]`` bool, the server's new model was not finite and the old one stayed in use.
     """
 

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from jaxfed.core.errors import InvalidInput
+from jaxfed.core.errors import InvalidInput, spelled
 from jaxfed.core.hyperparameters import PerHospital
-from jaxfed.core.metrics.metric import Scoring
+from jaxfed.core.metrics.metric import Metric, Scoring
 from jaxfed.core.tasks import as_task
 from jaxfed.core.types import State, Variables
 from jaxfed.records.history import At, History
+from jaxfed.records.predictions import Predictions
 from jaxfed.records.statement import PrivacyStatement
 from jaxfed.results.detection import Detection, detect
+from jaxfed.results.diagnostics import Diagnostics, diagnose
 from jaxfed.results.prediction import Inputs, predict
 from jaxfed.storage.npz import load_arrays, load_tree, save_arrays, save_tree
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from jaxfed.results.performance import Performance
+
 FORMAT = 1
+PREDICTIONS = "predictions.npz"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,10 +41,17 @@ class Selected:
         round: rounds of training: those with the lowest pooled validation loss, or all of them if no
             validation rows were evaluated.
         variables: the model then, as in ``Run.variables``.
+        outputs: makes :attr:`predictions`; None in files without them.
     """
 
     round: int
     variables: Variables
+    outputs: Callable[[], Predictions] | None = None
+
+    @cached_property
+    def predictions(self) -> Predictions | None:
+        """Outputs for the validation and test rows, computed when first asked for."""
+        return None if self.outputs is None else self.outputs()
 
     def __repr__(self) -> str:
         return f"Selected(round={self.round})"
@@ -117,6 +130,54 @@ class Run:
         owners = self.history.trainees if self.personal else None
         return predict(self.inputs, self.best.variables, owners, rows, model, hospital)
 
+    @property
+    def predictions(self) -> Predictions:
+        """Outputs of the best round's models for the evaluated rows, computed when first asked for.
+
+        Raises:
+            InvalidInput: the run was saved without them.
+        """
+        if self.best.predictions is None:
+            raise InvalidInput(
+                "predictions: the run was saved without them; run it anew, or save it with "
+                "run.save(folder, predictions=True)"
+            )
+        return self.best.predictions
+
+    @spelled
+    def performance(
+        self,
+        split: str = "test",
+        *,
+        threshold: float | str | None = None,
+        minimum_events: int = 5,
+        level: float = 0.95,
+        metrics: Mapping[str, Metric | Callable[..., Any]] | None = None,
+    ) -> Performance:
+        """Metrics of the best round's models with intervals: per hospital, pooled and across hospitals.
+
+        Args:
+            split: which rows, ``"test"`` or ``"validation"``.
+            threshold: a probability from which a row is called positive; ``"youden"`` or ``"f1"`` for the
+            best
+                on validation rows, found from hospitals' counts alone; None for ``"youden"``, or .5 if there
+                are no validation rows.
+            minimum_events: events and non-events that a hospital needs to count in the worst, the range and
+            the
+                random-effects mean.
+            level: of the intervals.
+            metrics: users' metrics, as ``Simulation(metrics=...)`` takes them; their intervals are
+            bootstrapped.
+
+        Raises:
+            InvalidInput: lists what is wrong with the arguments; or the run was saved without predictions.
+        """
+        from jaxfed.results.measuring import performance_of
+
+        return performance_of(
+            self.name, self.history, self.predictions, split, threshold, minimum_events, level, metrics
+        )
+
     def detection(self, malicious: Iterable[str] | PerHospital = ()) -> Detection:
         """Which hospitals the rule left out, against those that were malicious.
 
@@ -129,6 +190,16 @@ class Run:
         """
         return detect(self.history, malicious)
 
+    def diagnostics(self) -> Diagnostics:
+        """Norms and directions of the hospitals' updates, B² over rounds, and who was rejected.
+
+        Of a run with ``Simulation(diagnostics=True)``; ``run.diagnostics().plot()`` draws them.
+
+        Raises:
+            InvalidInput: the run has recorded none.
+        """
+        return diagnose(self.history)
+
     def plot(self, metric: str | None = None, split: str | None = None) -> Figure:
         """Convergence (mean, 10th to 90th percentile and worst hospital) and every hospital's result.
 
@@ -140,11 +211,15 @@ class Run:
 
         return comparison_figure({self.name: self.history}, metric, split or self.history.splits[-1])
 
-    def save(self, directory: str | Path) -> Path:
+    def save(self, directory: str | Path, *, predictions: bool = False) -> Path:
         """Write tables (CSV), figures (PNG), parameters and arrays (npz), configuration (JSON).
 
         ``hospitals_*.csv``, ``hospitals.png`` and ``parameters.npz`` are of the round of :attr:`best`;
         ``rounds.csv`` has all rounds, and ``parameters_last.npz`` is of the last.
+
+        Args:
+            directory: a folder; it is made if need be.
+            predictions: also write :attr:`predictions`, which have every patient's label and output.
         """
         from jaxfed.figures.runs import convergence_figure, hospitals_figure, save_figure
 
@@ -157,6 +232,8 @@ class Run:
         save_tree(folder / "parameters_last.npz", self.variables._asdict())
         about = {"rows": self.history.rows, "rate": self.history.rate}
         save_arrays(folder / "history.npz", {**about, **self.history.arrays()})
+        if predictions:
+            save_arrays(folder / PREDICTIONS, self.predictions.arrays())
         record = {
             "format": FORMAT,
             "name": self.name,
@@ -214,6 +291,14 @@ class Run:
         ).filled(arrays)
         names = ("parameters.npz", "parameters_last.npz") if "round" in record else ["parameters.npz"] * 2
         best, last = (Variables(**load_tree(folder / name, record["parameters"])) for name in names)
+        inputs = Inputs.from_json(record["inputs"]) if record.get("inputs") else None
+        outputs = None
+        if (folder / PREDICTIONS).exists() and inputs is not None:
+            outputs = partial(
+                Predictions, **load_arrays(folder / PREDICTIONS),
+                hospitals=history.hospitals, task=history.task, classes=inputs.classes,
+                meaning=inputs.meaning,
+            )  # fmt: skip
         return cls(
             name=record["name"],
             history=history,
@@ -221,8 +306,8 @@ class Run:
             personal=record["personal"],
             config=record["config"],
             provenance=record["provenance"],
-            inputs=Inputs.from_json(record["inputs"]) if record.get("inputs") else None,
-            best=Selected(record.get("round", int(history.evaluated[-1])), best),
+            inputs=inputs,
+            best=Selected(record.get("round", int(history.evaluated[-1])), best, outputs),
             privacy=PrivacyStatement.from_json(record["privacy"]) if record.get("privacy") else None,
         )
 

@@ -74,7 +74,7 @@ def train(
         config={**spec.describe(), "seed": seed, "rounds": now.done, "eval_every": eval_every},
         provenance={**provenance(), **now.trainer.layout(), **now.timings.report()},
         state=now.slot.state,
-        best=now.trainer.best(now.slot, now.earlier),
+        best=now.trainer.best(now.slot, seed, now.earlier),
         inputs=_inputs(spec),
         privacy=statement,
     )
@@ -92,8 +92,7 @@ def _inputs(spec: Spec) -> Inputs:
         steps=data.steps,
         groups=groups,
         adapts=spec.algorithm.adapts,
-        survival=data.task.survival,
-        cuts=data.task.cuts,
+        meaning=data.task.meaning(data.classes, data.outputs),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -26,6 +26,7 @@ from jaxfed.results.run import Selected
 from jaxfed.spec.spec import ALL, Spec
 from jaxfed.training.judgement import judged_blocks, traced_step
 from jaxfed.training.placed import Placed, lay_out, members_of
+from jaxfed.training.predicted import predicted
 from jaxfed.training.stretch import SEGMENTS, Stretch
 
 LOG = 64  # the metrics of at most this number of rounds are returned by a call
@@ -180,17 +181,21 @@ class Trainer:
             info.refused[0, :count]
         )
 
-    def best(self, slot: slots.Slot, earlier: Selected | None = None) -> Selected:
+    def best(self, slot: slots.Slot, seed: int, earlier: Selected | None = None) -> Selected:
         """The model of the best evaluation; of the last round if no validation loss was finite.
 
-        ``earlier`` is that of the run that this run continues.
+        ``seed`` is that of the run, and ``earlier`` the best model of the run that this run continues.
         """
         best = slot.best
         if best is not None and int(best.round[0]) >= 0:
             clients = slot.state.clients if best.clients == () else best.clients
             state = slot.state._replace(round=best.round, server=best.server, clients=clients)
-            return Selected(int(best.round[0]), self.variables(state))
-        return earlier or Selected(int(slot.state.round[0]), self.variables(slot.state))
+            return self._selected(state, seed)
+        return earlier or self._selected(slot.state, seed)
+
+    def _selected(self, state: State, seed: int) -> Selected:
+        predictions = partial(predicted, self.placed, self.spec, self.input(seed), state)
+        return Selected(int(state.round[0]), self.variables(state), predictions)
 
     def variables(self, state: State) -> Variables:
         """The model of a state ``[1, ...]``; see :func:`deployed`."""

@@ -55,17 +55,13 @@ def evaluate_on_device(
         ``name: [C, splits]`` per evaluated hospital, and ``name: [splits]`` over all rows; the same on every
         device.
     """
-    recipe = hyperparameters.after_rounds(recipe, state.round)
+    recipe, data = hyperparameters.after_rounds(recipe, state.round), recipe.training(data)
     single: Metrics = {}
     rows = []
     for g, (plan, local, held) in enumerate(zip(plans, recipe.locals, evaluation, strict=True)):
         predicted = _outputs(recipe, g, plan, local, data[g], held, state)
         segments = plan.slots * splits
-        segment = held.segment
-        if recipe.algorithm.personal and _deploys_its_own(recipe, g, state):
-            places = jax.lax.axis_index(DEVICES) * plan.slots + segment // splits
-            trained = data[g].train.size.at[places].get(mode="clip") > 0
-            segment = jnp.where(trained, segment, segments)
+        segment = _counted(recipe, g, plan, data[g], held, state, splits)
         # the loss of the task, even if training has another one
         losses = local.problem.task.losses_within(predicted, held.rows.y, segment, segments)
         values = measure(predicted, losses, held.rows.y, segment, segments)
@@ -78,6 +74,40 @@ def evaluate_on_device(
     together = jax.tree.map(lambda *parts: jnp.concatenate(parts), *rows)
     outputs, losses, y, split = jax.lax.all_gather(together, DEVICES, tiled=True)
     return jax.lax.psum(single, DEVICES), measure(outputs, losses, y, split, splits)
+
+
+def outputs_on_device(
+    recipe: Recipe,
+    data: tuple[TrainingData, ...],
+    evaluation: tuple[EvaluationData, ...],
+    state: State,
+    *,
+    plans: Plans,
+    splits: int,
+) -> list[tuple[Array, Array]]:
+    """For each group, ``[N, ...]`` outputs for a device's rows, and ``[N]`` whether metrics contain the row.
+
+    The arguments are those of :func:`evaluate_on_device`.
+    """
+    recipe, data = hyperparameters.after_rounds(recipe, state.round), recipe.training(data)
+    return [
+        (
+            _outputs(recipe, g, plan, local, data[g], held, state),
+            _counted(recipe, g, plan, data[g], held, state, splits) < plan.slots * splits,
+        )
+        for g, (plan, local, held) in enumerate(zip(plans, recipe.locals, evaluation, strict=True))
+    ]
+
+
+def _counted(
+    recipe: Recipe, g: int, plan: Plan, data: TrainingData, held: EvaluationData, state: State, splits: int
+) -> Array:
+    """``[N]`` the segment of each row, ``plan.slots * splits`` for rows that no metric contains."""
+    if not (recipe.algorithm.personal and _deploys_its_own(recipe, g, state)):
+        return held.segment
+    places = jax.lax.axis_index(DEVICES) * plan.slots + held.segment // splits
+    trained = data.train.size.at[places].get(mode="clip") > 0
+    return jnp.where(trained, held.segment, plan.slots * splits)
 
 
 def _deploys_its_own(recipe: Recipe, g: int, state: State) -> bool:

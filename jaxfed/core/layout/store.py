@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
@@ -31,12 +32,12 @@ class Ragged:
     """Rows of hospitals, hospital by hospital without padding; P places for hospitals.
 
     Attributes:
-        x, y: ``[N, ...]``.
+        x, y: ``[N, ...]``; labels for training may be :class:`jaxfed.core.types.Weighted`.
         start, size: ``[P]`` int32; the rows of each place. Empty places have size 0.
     """
 
     x: Any
-    y: Array
+    y: Any
     start: Array
     size: Array
 
@@ -59,6 +60,14 @@ class TrainingData:
     ranking: Array
     sizes: Array
     client_ids: Array
+
+    def only(self, marks: Array | None) -> TrainingData:
+        """The same layout, in which hospitals without a mark (``[C]``, above 0) have no training rows."""
+        if marks is None:
+            return self
+        places = jnp.append(marks > 0, False)[self.hospital]
+        train = dataclasses.replace(self.train, size=jnp.where(places, self.train.size, 0))
+        return dataclasses.replace(self, train=train, sizes=jnp.where(marks > 0, self.sizes, 0))
 
 
 @pytree
@@ -91,7 +100,7 @@ def training_data(
     """
     plan = placements[0].plan
     alone = datasets[0] if len(datasets) == 1 else None
-    leaves = [] if alone is None else [*jax.tree.leaves(alone.x), alone.y]
+    leaves = [] if alone is None else jax.tree.leaves((alone.x, alone.target))
     stay = (
         alone is not None
         and len(members[0]) == len(alone)
@@ -118,7 +127,7 @@ def training_data(
         return _put(stacked, plan, COPIED)
 
     x = jax.tree.map(put, *(data.x for data in datasets))
-    y = put(*(data.y for data in datasets))
+    y = jax.tree.map(put, *(data.target for data in datasets))
     small = [_put(leaf, plan, COPIED) for leaf in (start, size, hospital, ranking, sizes, client_ids)]
     return TrainingData(Ragged(x, y, *small[:2]), *small[2:])
 
@@ -135,21 +144,17 @@ def evaluation_data(
     """
     plan = placements[0].plan
     D, S, V = plan.devices_per_run, plan.slots, len(datasets)
-    number = np.full(len(SPLITS), len(splits))
-    number[list(splits)] = np.arange(len(splits))
+    number = _numbers(splits)
     start, size = (np.zeros((V, D * S), np.int32) for _ in range(2))
     hospital = np.full((V, D * S), plan.clients, np.int32)
     rows, segments = [], []
     for v, (data, place, group) in enumerate(zip(datasets, placements, members, strict=True)):
-        position = np.full(len(data), -1)
-        position[group] = place.position
         hospital[v, place.position] = group
-        at = position[data.owner]
-        chosen = np.flatnonzero(np.isin(data.split, splits) & (at >= 0))
-        chosen = chosen[np.lexsort((number[data.split[chosen]], at[chosen]))]
-        count = np.bincount(at[chosen], minlength=D * S).reshape(D, S)
+        at = _places(data, place, group)
+        parts = evaluated_rows(data, place, group, splits)
+        count = np.bincount(at[np.concatenate(parts)], minlength=D * S).reshape(D, S)
         size[v], start[v] = count.reshape(-1), (np.cumsum(count, axis=1) - count).reshape(-1)
-        rows.append(np.split(chosen, np.cumsum(count.sum(1))[:-1]))
+        rows.append(parts)
         segments.append((at % S) * len(splits) + number[data.split])
 
     def put(leaves: Sequence[np.ndarray], padding: int = 0) -> Array:
@@ -159,6 +164,32 @@ def evaluation_data(
     small = [_put(leaf, plan, SHARDED) for leaf in (start, size, hospital)]
     segment = put([leaf.astype(np.int32) for leaf in segments], padding=S * len(splits))
     return EvaluationData(Ragged(x, put([data.y for data in datasets]), *small[:2]), segment, small[2])
+
+
+def evaluated_rows(
+    data: Dataset, placement: Placement, members: np.ndarray, splits: tuple[int, ...]
+) -> list[np.ndarray]:
+    """For each device of a run, the numbers of its evaluated rows in the order in which they lie there."""
+    plan = placement.plan
+    at = _places(data, placement, members)
+    chosen = np.flatnonzero(np.isin(data.split, splits) & (at >= 0))
+    chosen = chosen[np.lexsort((_numbers(splits)[data.split[chosen]], at[chosen]))]
+    count = np.bincount(at[chosen] // plan.slots, minlength=plan.devices_per_run)
+    return np.split(chosen, np.cumsum(count)[:-1])
+
+
+def _numbers(splits: tuple[int, ...]) -> np.ndarray:
+    """``[3]`` the position of each split in ``splits``; its length for others."""
+    number = np.full(len(SPLITS), len(splits))
+    number[list(splits)] = np.arange(len(splits))
+    return number
+
+
+def _places(data: Dataset, placement: Placement, members: np.ndarray) -> np.ndarray:
+    """``[N]`` the place of the hospital of each row; -1 for rows of other groups."""
+    position = np.full(len(data), -1)
+    position[members] = placement.position
+    return position[data.owner]
 
 
 def _training_rows(data: Dataset, hospitals: np.ndarray) -> np.ndarray:

@@ -10,6 +10,8 @@ from jaxfed.core.task import Task
 from jaxfed.core.tasks.binary import BINARY
 from jaxfed.core.tasks.discrete_hazard import discrete_hazard
 from jaxfed.core.tasks.multiclass import MULTICLASS
+from jaxfed.core.tasks.multilabel import multilabel
+from jaxfed.core.tasks.quantiles import quantiles
 from jaxfed.core.tasks.regression import REGRESSION
 from jaxfed.core.tasks.survival import SURVIVAL, SURVIVAL_EFRON
 
@@ -25,6 +27,8 @@ __all__ = [
     "as_task",
     "discrete_hazard",
     "known_scoring",
+    "multilabel",
+    "quantiles",
 ]
 
 

@@ -42,8 +42,8 @@ def discrete_hazard(cuts: Sequence[float]) -> Task:
     Raises:
         InvalidInput: cuts that are not so.
 
-    >>> discrete_hazard([365, 730]).cuts
-    (365.0, 730.0)
+    >>> discrete_hazard([365, 730]).targets
+    ('survival at 365', 'survival at 730')
     """
     try:
         given = np.asarray(cuts, np.float32).astype(float)
@@ -70,13 +70,9 @@ def discrete_hazard(cuts: Sequence[float]) -> Task:
         check=check,
         output="one logit per interval of time",
         survival=True,
-        cuts=ends,
+        targets=tuple(f"survival at {end:g}" for end in ends),
+        link="hazard",
     )
-
-
-def survival_curve(outputs: Array) -> Array:
-    """``[N, K]``: the probability of no event up to each cut, for outputs ``[N, K]``."""
-    return jnp.exp(jnp.cumsum(jax.nn.log_sigmoid(-outputs), axis=-1))
 
 
 def risk(outputs: Array) -> Array:

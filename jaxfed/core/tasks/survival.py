@@ -70,6 +70,8 @@ def _cox(ties: Ties, name: str) -> Task:
         output="one score, the log relative hazard",
         segment_losses=within,
         survival=True,
+        targets=("risk",),
+        link="risk",
     )
 
 

@@ -173,6 +173,14 @@ def test_patients_have_privacy_only_where_rows_have_a_loss():
     simulation(hospitals(task=discrete_hazard(CUTS)), model=nn.Dense(3), privacy=private)
 
 
+def test_rows_have_weights_only_where_rows_have_a_loss():
+    ones = np.ones(77)
+    with pytest.raises(jaxfed.InvalidInput, match="weight of 2 would not be worth two rows"):
+        simulation(jaxfed.data.weigh_rows(hospitals(), ones))
+    weighted = jaxfed.data.weigh_rows(hospitals(task=discrete_hazard(CUTS)), ones)
+    simulation(weighted, model=nn.Dense(3))
+
+
 def test_the_width_of_the_output_is_checked():
     with pytest.raises(jaxfed.InvalidInput, match="survival data need 1 "):
         simulation(hospitals(), model=nn.Dense(2))

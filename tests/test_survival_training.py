@@ -53,8 +53,8 @@ def stratified(data, w, ties="breslow"):
     [("survival", jaxfed.FedAvg(), 1), ("survival-efron", jaxfed.FedSGD(server_optimizer=sgd(0.5)), 4)],
 )
 def test_full_batches_are_pooled_gradient_descent_of_the_stratified_likelihood(task, algorithm, devices):
-    """Three rounds; hospitals of 120 rows, which are more than a chunk, of 25, and of 12 without an event."""
-    data = hospitals((200, 25, 12), task=task)
+    """Three rounds; hospitals of 180 rows, which are more than 128, of 15, and of 7 without an event."""
+    data = hospitals((300, 25, 12), task=task)
     data.y[data.owner == 2, 1] = 0
     run = simulation(data, algorithm=algorithm, devices=devices).run(
         3, eval_every=3, initial=START, progress=False

@@ -211,6 +211,66 @@ class Run:
 
         return comparison_figure({self.name: self.history}, metric, split or self.history.splits[-1])
 
+    def report(
+        self,
+        path: str | Path,
+        *,
+        title: str | None = None,
+        split: str | None = None,
+        subgroups: Mapping[str, Any] | None = None,
+        threshold: float | str | None = None,
+        minimum_events: int = 5,
+        level: float = 0.95,
+        metrics: Mapping[str, Metric | Callable[..., Any]] | None = None,
+        figures: str | Path | None = None,
+    ) -> Path:
+        """Write one HTML file that needs nothing else: results with intervals in words, tables and figures.
+
+        It has a summary, the data, convergence, every hospital with the prediction interval, calibration and
+        decision curves, subgroups, privacy, settings and the TRIPOD-Cluster checklist. A run that was saved
+        without its predictions has a report without intervals, which says so.
+
+        Args:
+            path: of the file.
+            title: of the page.
+            split: which rows; None for the last of the evaluated splits, which are the test rows.
+            subgroups: ``{title: by}``, where ``by`` has a value for each row of the data set, or is
+                ``{hospital: group}``; see :meth:`jaxfed.results.performance.Performance.subgroups`. Thirds of
+                the hospitals by size come with it.
+            threshold, minimum_events, level, metrics: see :meth:`performance`.
+            figures: a folder, for every figure as PNG and SVG as well.
+
+        Raises:
+            ImportError: great-tables is not installed.
+            InvalidInput: an argument does not fit the run, or a file cannot be written.
+        """
+        from jaxfed.results.report.material import Material, absent
+        from jaxfed.results.report.write import SIZE, run_report
+
+        split = split or self.history.splits[-1]
+        without = absent(self.best.predictions, metrics)
+        measured = None
+        if not without:
+            measured = self.performance(
+                split, threshold=threshold, minimum_events=minimum_events, level=level, metrics=metrics
+            )
+        elif subgroups:
+            raise InvalidInput(f"report: subgroups: {without}")
+        by_size = {SIZE: SIZE} if len(self.history.hospitals) >= 3 else {}
+        page = run_report(
+            Material(
+                name=self.name, history=self.history, personal=self.personal, config=self.config,
+                provenance=self.provenance, split=split, trouble=self.trouble(), inputs=self.inputs,
+                privacy=self.privacy, performance=measured, without=without,
+                subgroups={**by_size, **(subgroups or {})},
+            ),
+            title,
+        )  # fmt: skip
+        file = page.save(path)
+        if figures is not None:
+            page.save_figures(figures)
+        return file
+
     def save(self, directory: str | Path, *, predictions: bool = False) -> Path:
         """Write tables (CSV), figures (PNG), parameters and arrays (npz), configuration (JSON).
 

@@ -9,8 +9,8 @@ local models: Adam, step size .1, 30 epochs. Federated: 5 rounds of 100 local st
 every round, weights n_k.
 
 At these settings results differ much between seeds (the published FedAvg has a standard deviation of .175):
-ages of 26 to 90 stand beside indicators. The initial values are not published; they are drawn anew from the same
-distribution. Below the published rows are some with standardised features, of which nothing was published.
+ages of 26 to 90 stand beside indicators. The initial values are not published; they are drawn anew from the
+same distribution. Below the published rows are some with standardised features, of which nothing was published.
 
     python benchmarks/tcga_brca.py --folder FOLDER_WITH_THE_THREE_FILES
 """

@@ -16,6 +16,7 @@ import pandas as pd
 import robustness_page
 import speed_page
 import sweep_page
+import tcga_page
 from heart_disease import PUBLISHED
 
 HERE = Path(__file__).parent
@@ -28,6 +29,7 @@ Made by `python benchmarks/make_readme.py` from `results/*.json`; edit that.
 | command | question | results |
 | --- | --- | --- |
 | `python benchmarks/heart_disease.py` | are the published rows of Fed-Heart-Disease reproduced? | `heart_disease.json` |
+| `python benchmarks/tcga_brca.py` | and those of Fed-TCGA-BRCA? | `tcga_brca.json` |
 | `jaxfed bench algorithms --out benchmarks/results` | how fast do global methods converge? | `algorithms.json`, `curves.csv`, `algorithms.png` |
 | `python benchmarks/model_aggregation.py` | what does each kind of hospital gain where models differ? | `model_aggregation.json` |
 | `python benchmarks/speed.py` | how fast is a round, beside other simulators and the machine's limit? | `speed-*.json`, `speed-*.png` |
@@ -72,6 +74,9 @@ logistic regression, `mlp(32)` and `mlp(128, 128)`; for FedProto `mlp(32)`, `mlp
 def main() -> None:
     """Write the page."""
     parts = [INTRODUCTION, _heart(json.loads((RESULTS / "heart_disease.json").read_text()))]
+    if (RESULTS / "tcga_brca.json").exists():
+        record = json.loads((RESULTS / "tcga_brca.json").read_text())
+        parts.append(tcga_page.section(record, _machine(record["provenance"])))
     if (RESULTS / "algorithms.json").exists():
         parts.append(_algorithms(json.loads((RESULTS / "algorithms.json").read_text())))
     if (RESULTS / "model_aggregation.json").exists():

@@ -8,9 +8,9 @@ standard deviation over the seeds 42 to 46, computed from the files of their rep
 local models: Adam, step size .1, 30 epochs. Federated: 5 rounds of 100 local steps of SGD, all regions in
 every round, weights n_k.
 
-At these settings the published FedAvg has a standard deviation of .175: with ages of 26 to 90, steps of .1 do
-not converge. The initial values are not published; they are drawn anew from the same distribution. Below the
-published rows are some with standardised features, of which nothing was published.
+At these settings results differ much between seeds (the published FedAvg has a standard deviation of .175):
+ages of 26 to 90 stand beside indicators. The initial values are not published; they are drawn anew from the
+same distribution. Below the published rows are some with standardised features, of which nothing was published.
 
     python benchmarks/tcga_brca.py --folder FOLDER_WITH_THE_THREE_FILES
 """

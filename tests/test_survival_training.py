@@ -53,8 +53,8 @@ def stratified(data, w, ties="breslow"):
     [("survival", jaxfed.FedAvg(), 1), ("survival-efron", jaxfed.FedSGD(server_optimizer=sgd(0.5)), 4)],
 )
 def test_full_batches_are_pooled_gradient_descent_of_the_stratified_likelihood(task, algorithm, devices):
-    """Three rounds; hospitals of 120 rows, which are more than a chunk, of 25, and of 12 without an event."""
-    data = hospitals((200, 25, 12), task=task)
+    """Three rounds; hospitals of 180 rows, which are more than 128, of 15, and of 7 without an event."""
+    data = hospitals((300, 25, 12), task=task)
     data.y[data.owner == 2, 1] = 0
     run = simulation(data, algorithm=algorithm, devices=devices).run(
         3, eval_every=3, initial=START, progress=False
@@ -171,6 +171,14 @@ def test_patients_have_privacy_only_where_rows_have_a_loss():
     with pytest.raises(jaxfed.InvalidInput, match="depends on other rows"):
         jaxfed.audits.membership(simulation(hospitals()), rounds=1)
     simulation(hospitals(task=discrete_hazard(CUTS)), model=nn.Dense(3), privacy=private)
+
+
+def test_rows_have_weights_only_where_rows_have_a_loss():
+    ones = np.ones(77)
+    with pytest.raises(jaxfed.InvalidInput, match="weight of 2 would not be worth two rows"):
+        simulation(jaxfed.data.weigh_rows(hospitals(), ones))
+    weighted = jaxfed.data.weigh_rows(hospitals(task=discrete_hazard(CUTS)), ones)
+    simulation(weighted, model=nn.Dense(3))
 
 
 def test_the_width_of_the_output_is_checked():

@@ -54,9 +54,9 @@ class LifeTable:
     def curve(self, group: str | None = None) -> pd.DataFrame:
         """A row per interval, and one at time 0.
 
-        Columns are ``at_risk``, ``events``, ``censored``, ``survival`` (Kaplan-Meier) with a 95 % interval
-        ``low`` and ``high`` (Greenwood's variance on the scale of log(-log S)), and ``hazard``, the
-        cumulative one of Nelson and Aalen. From where nobody is at risk, they are NaN.
+        Columns are ``at_risk``, ``events``, ``censored``, ``kaplan_meier`` (the probability of no event so
+        far) with a 95 % interval ``low`` and ``high`` (Greenwood's variance on the scale of log(-log S)), and
+        ``nelson_aalen`` (the cumulative hazard). From where nobody is at risk, they are NaN.
 
         Args:
             group: its name; None if there is one.
@@ -80,8 +80,8 @@ class LifeTable:
         )
         columns = {
             "at_risk": self.at_risk[g], "events": self.events[g], "censored": self.censored[g],
-            "survival": survival, "low": low, "high": high,
-            "hazard": np.cumsum(np.divide(d, n, out=np.full(len(n), np.nan), where=n > 0)),
+            "kaplan_meier": survival, "low": low, "high": high,
+            "nelson_aalen": np.cumsum(np.divide(d, n, out=np.full(len(n), np.nan), where=n > 0)),
         }  # fmt: skip
         first = [int(self.at_risk[g, 0]), 0, 0, 1.0, 1.0, 1.0, 0.0]
         table = {name: [start, *values] for start, (name, values) in zip(first, columns.items(), strict=True)}

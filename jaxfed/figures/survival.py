@@ -24,8 +24,8 @@ def survival_figure(curves: Mapping[str, pd.DataFrame], unit: str = "", title: s
 
     Args:
         curves: ``{name: table}``, as :meth:`jaxfed.evaluation.LifeTable.curve` gives: by time, with columns
-            ``survival``, ``at_risk`` and, for bands of 95 %, ``low`` and ``high``. Bands are drawn for up to
-            three groups.
+            ``kaplan_meier``, ``at_risk`` and, for bands of 95 %, ``low`` and ``high``. Bands are drawn for up
+            to three groups.
         unit: of time, such as ``"days"``.
         title: of the figure.
     """
@@ -39,10 +39,10 @@ def survival_figure(curves: Mapping[str, pd.DataFrame], unit: str = "", title: s
     colours = [COLOURS[number % len(COLOURS)] for number in range(len(curves))]
     last = 0.0
     for number, (name, curve) in enumerate(curves.items()):
-        known = curve[curve["survival"].notna()]
+        known = curve[curve["kaplan_meier"].notna()]
         last = max(last, float(known.index[-1]))
         axes.step(
-            known.index, known["survival"], where="post", color=colours[number], lw=1.8, label=name,
+            known.index, known["kaplan_meier"], where="post", color=colours[number], lw=1.8, label=name,
             ls=STYLES[number // len(COLOURS) % len(STYLES)],
         )  # fmt: skip
         if len(curves) <= BANDS and {"low", "high"} <= {*curve}:

@@ -132,6 +132,13 @@ def _check_training(spec: Spec, problems: Problems) -> None:
             f"client_optimizer={spec.client_optimizer!r}: describe it, "
             "jaxfed.optimizer(optax.sgd, learning_rate=0.05)",
         )
+    by_row = spec.loss is not None or spec.hospitals.task.by_row
+    problems.check(
+        by_row or spec.hospitals.row_weights is None,
+        f"row_weights: the loss of task={spec.hospitals.task.name!r} is no sum over single rows, so that a "
+        "weight of 2 would not be worth two rows; leave them out, or give a task such as "
+        "jaxfed.evaluation.discrete_hazard([...])",
+    )
     if spec.weights is not None:
         fine = isinstance(spec.weights, PerHospital)
         numbers = np.asarray(spec.weights.values if fine else np.nan, float)

@@ -100,14 +100,14 @@ def test_curves_from_counts_are_the_pooled_ones(grid):
     moved = ends[np.searchsorted(ends, time)]
     at, survival, interval = kaplan_meier_estimator(event > 0, moved, conf_type="log-log")
     curve = table.pooled().curve().loc[at]
-    np.testing.assert_allclose(curve["survival"], survival, rtol=1e-12)
+    np.testing.assert_allclose(curve["kaplan_meier"], survival, rtol=1e-12)
     inner = (survival < 1) & (survival > 0)
     np.testing.assert_allclose(curve[["low", "high"]].T.to_numpy()[:, inner], interval[:, inner], rtol=1e-9)
-    np.testing.assert_allclose(curve["hazard"], nelson_aalen_estimator(event > 0, moved)[1], rtol=1e-12)
+    np.testing.assert_allclose(curve["nelson_aalen"], nelson_aalen_estimator(event > 0, moved)[1], rtol=1e-12)
     assert curve["at_risk"].iloc[0] == 150
     own = data.owner == 1
     at, survival = kaplan_meier_estimator(event[own] > 0, moved[own])
-    np.testing.assert_allclose(table.curve("hospital 1").loc[at, "survival"], survival, rtol=1e-12)
+    np.testing.assert_allclose(table.curve("hospital 1").loc[at, "kaplan_meier"], survival, rtol=1e-12)
     oracle = compare_survival(structured(moved, event), data.owner)
     test = table.logrank()
     assert test.statistic == pytest.approx(oracle[0], rel=1e-9)
@@ -133,8 +133,8 @@ def test_hospitals_tell_nothing_of_few_patients():
     assert (counts == 0).any()
     left = table.events[0] + table.censored[0]
     assert left.sum() == 70  # the last ones count as censored
-    exact = life_table(data, intervals=30, ends=table.ends).curve("hospital 0")["survival"]
-    told = table.curve("hospital 0")["survival"]
+    exact = life_table(data, intervals=30, ends=table.ends).curve("hospital 0")["kaplan_meier"]
+    told = table.curve("hospital 0")["kaplan_meier"]
     assert told.notna().sum() == (counts > 0).sum() + 1
     np.testing.assert_allclose(told.dropna(), exact[told.notna()], rtol=1e-12)
 
@@ -191,7 +191,7 @@ def test_the_figure_has_a_step_for_each_group_and_the_numbers_at_risk():
     axes, below = survival_figure(curves, unit="years").axes
     lines = [line for line in axes.lines if line.get_label() in curves]
     assert [line.get_drawstyle() for line in lines] == ["steps-post"] * 2
-    np.testing.assert_array_equal(lines[0].get_ydata(), curves["hospital 0"]["survival"].dropna())
+    np.testing.assert_array_equal(lines[0].get_ydata(), curves["hospital 0"]["kaplan_meier"].dropna())
     written = [text.get_text() for text in below.texts]
     assert {"70", "50"} <= {*written}
     assert [label.get_text() for label in below.get_yticklabels()] == [*curves]

@@ -32,13 +32,13 @@ def add_performance(page: Report, p: Performance, many: bool) -> None:
     if len(p.hospitals) > ROOM:
         page.draw(
             part, "caterpillar", caterpillar_figure(p.hospitals, p.first, **figure), alt,
-            f"{capital(label)} of all hospitals with {p.level:.0%} intervals; the pooled mean, and where a new "
-            "hospital lies.",
+            f"{capital(label)} of all hospitals with {p.level:.0%} intervals; the pooled mean, and where a "
+            "new hospital lies.",
         )  # fmt: skip
     page.draw(
         part, "forest", forest_figure(p.hospitals, p.first, **figure), alt,
-        f"{capital(label)} of {'the lowest and the highest' if len(p.hospitals) > ROOM else 'the'} hospitals with "
-        f"{p.level:.0%} intervals. Squares grow with the number of rows.",
+        f"{capital(label)} of {'the lowest and the highest' if len(p.hospitals) > ROOM else 'the'} hospitals "
+        f"with {p.level:.0%} intervals. Squares grow with the number of rows.",
     )  # fmt: skip
     part.table(_across(p), "All metrics over the hospitals")
     part.text(

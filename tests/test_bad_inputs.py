@@ -98,6 +98,8 @@ ERRORS = [
     # optimisers that need the loss
     ("lbfgs of the hospitals", lambda: sim(client_optimizer=jaxfed.optimizer(optax.lbfgs, learning_rate=0.1)),
      ["client_optimizer=lbfgs(learning_rate=0.1): its update fails with gradients and parameters alone", "'value'", "such as optax.sgd"]),
+    ("a number as the optimiser of a server", lambda: sim(algorithm=jaxfed.algorithms.FedProx(0.1)),
+     ["FedProx(server_optimizer=0.1)", "server_optimizer=jaxfed.optimizer(optax.adam, learning_rate=0.01)", "name other arguments"]),
     ("polyak_sgd of the hospitals", lambda: sim(client_optimizer=jaxfed.optimizer(optax.polyak_sgd)), ["client_optimizer=polyak_sgd()", "'value'"]),
     ("reduce_on_plateau of the hospitals", lambda: sim(client_optimizer=jaxfed.optimizer(optax.contrib.reduce_on_plateau)),
      ["client_optimizer=reduce_on_plateau()", "jaxfed.schedule(...)"]),

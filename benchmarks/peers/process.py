@@ -23,6 +23,11 @@ ENVIRONMENTS = {
     "fedjax": ["fedjax==0.0.17", "jax=={jax}"],
     "pfl": ["torch==2.13.0", "pfl==0.6.0"],
     "flower": ["torch==2.13.0", "flwr[simulation]==1.41.0"],
+    # without torchvision, which its rules do not need and which brings gigabytes
+    "byzfl": [
+        *("--no-deps", "byzfl==0.0.11", "torch==2.13.0", "numpy", "scipy", "filelock", "typing-extensions"),
+        *("sympy", "mpmath", "networkx", "jinja2", "markupsafe", "fsspec", "setuptools"),
+    ],
 }
 # Module of each peer and its environment.
 PEERS = {

@@ -36,7 +36,7 @@ from jaxfed.algorithms.submodel.slices import Sliced, Slices, decode, encode, he
 from jaxfed.algorithms.submodel.widths import find_axes
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
-from jaxfed.core.types import Metrics, PyTree, Shard, Upload, Variables
+from jaxfed.core.types import Metrics, PyTree, Shard, Upload, Variables, labels
 
 Labels = Array | None  # bool [outputs]: those that a hospital has; None where they are not masked
 
@@ -106,6 +106,6 @@ def labels_of(shard: Shard, outputs: int, chunk: int) -> Array:
     """bool ``[outputs]``: the labels that occur in a hospital's rows."""
 
     def add(seen: Array, x: PyTree, y: Array, mask: Array, c: Array) -> Array:
-        return seen | ((y[:, None] == jnp.arange(outputs)) & mask[:, None]).any(0)
+        return seen | ((labels(y)[:, None] == jnp.arange(outputs)) & mask[:, None]).any(0)
 
     return shard.fold(chunk, add, jnp.zeros((outputs,), bool))

@@ -80,7 +80,7 @@ def _trajectory(spec: Spec, honest: np.ndarray, seed: int) -> tuple[Array, Array
     most = max(map(len, training))
     index = np.stack([np.pad(rows, (0, most - len(rows))) for rows in training])
     mask = jnp.asarray([[i < len(rows) for i in range(most)] for rows in training], jnp.float32)
-    x, y = (jax.tree.map(lambda leaf: jnp.asarray(leaf[index]), part) for part in (data.x, data.y))
+    x, y = (jax.tree.map(lambda leaf: jnp.asarray(leaf[index]), part) for part in (data.x, data.target))
     key = keys.purpose(keys.run_key(seed), keys.INIT)
     start = problem.init(key, jax.tree.map(lambda leaf: leaf[0, :1], x))
     flat, unravel = ravel_pytree(start.params)

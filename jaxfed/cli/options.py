@@ -15,7 +15,7 @@ import optax
 import jaxfed
 from jaxfed.cli.tables import TableOptions, check_table, read
 from jaxfed.core.algorithm import Algorithm
-from jaxfed.core.errors import InvalidInput, did_you_mean
+from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
 from jaxfed.core.optimizer import Optimizer
 
 
@@ -27,8 +27,11 @@ class FederationOptions(TableOptions):
     """Number of hospitals (synthetic, breast-cancer, digits)."""
     preset: str = "icu-mortality"
     """Heterogeneity of the synthetic hospitals: iid, mild, icu-mortality, strong, extreme."""
+    generator: tuple[str, ...] = ()
+    """Arguments of what makes the hospitals: of jaxfed.data.synthetic_ehr, as s_a=0.5 mcar=0.2, or of
+    breast_cancer and digits, as partition=dirichlet alpha=0.3."""
     folder: Path | None = None
-    """Where the heart disease files are."""
+    """Where the files of heart or tcga-brca are."""
     algorithm: str = "FedAvg"
     """What hospitals and server do, with its default settings; any name of jaxfed.algorithms."""
     head: tuple[str, ...] = ("head",)
@@ -65,25 +68,64 @@ class FederationOptions(TableOptions):
 
 
 def load(options: FederationOptions) -> jaxfed.Dataset:
-    """The hospitals."""
+    """The hospitals.
+
+    Raises:
+        InvalidInput: whatever is wrong with the data or with the options that say what they are.
+    """
     check_table(options)
     make = generator(options)
     if make is not None:
         return make()
+    if options.generator:
+        raise InvalidInput(f"--generator: --data {options.data} is not generated; leave it out")
     if options.data == "heart":
         return jaxfed.data.heart_disease(options.folder)
+    if options.data == "tcga-brca":
+        return jaxfed.data.tcga_brca(options.folder)
     return read(options)
 
 
 def generator(options: FederationOptions) -> Callable[..., jaxfed.Dataset] | None:
     """What makes the hospitals, where they are generated or cut from one data set."""
     number, seed = options.hospitals, options.seed
-    makers = {
-        "synthetic": partial(jaxfed.data.synthetic_ehr, number, preset=options.preset, seed=seed),
+    makers: dict[str, Callable[..., jaxfed.Dataset]] = {
+        "synthetic": partial(_synthetic, number, preset=options.preset, seed=seed),
         "breast-cancer": partial(jaxfed.data.breast_cancer, number, seed=seed),
         "digits": partial(jaxfed.data.digits, number, seed=seed),
     }
-    return makers.get(options.data)
+    if options.data not in makers:
+        return None
+    problems, given = Problems("--generator"), {}
+    for text in options.generator:
+        name, equals, value = text.partition("=")
+        problems.check(bool(name and equals and value), f"{text!r}: give a name and a value, as s_a=0.5")
+        problems.check(name not in ("hospitals", "preset", "seed"), f"{text}: give --{name} {value}")
+        problems.check(name not in given, f"{name} is given twice")
+        given[name] = value_of(value)
+    problems.raise_if_any()
+    return partial(makers[options.data], **given)
+
+
+def value_of(text: str) -> Any:
+    """A number, true, false or none where the text is that, else the text."""
+    words = {"none": None, "true": True, "false": False}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _synthetic(hospitals: int, **arguments: Any) -> jaxfed.Dataset:
+    """Generated hospitals that can be trained on: no missing values, and no physical units."""
+    dataset = jaxfed.data.synthetic_ehr(hospitals, **arguments)
+    if not np.isfinite(dataset.x).all():
+        dataset = jaxfed.data.impute(dataset, "flag")
+    return jaxfed.data.standardize(dataset, "federated" if arguments.get("units") else "none")
 
 
 def simulation_of(options: FederationOptions, hospitals: jaxfed.Dataset) -> jaxfed.Simulation:

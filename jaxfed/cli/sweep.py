@@ -21,6 +21,7 @@ from jaxfed.cli.options import (
     load,
     model_of,
     simulation_of,
+    value_of,
 )
 from jaxfed.cli.resume import CheckpointOptions, apart, remember
 from jaxfed.cli.tables import check_evaluation
@@ -150,7 +151,7 @@ def _values(path: str, text: str, options: SweepOptions, problems: Problems) -> 
         problems.add(f"{path}={text}: a range is for --mode random; give values")
         return []
     if found:
-        low, high = (_value(end) for end in found.groups()[:2])
+        low, high = (value_of(end) for end in found.groups()[:2])
         return (low, high, "log") if found[3] else (low, high)
     names = [name.strip() for name in text.split(",")]
     try:
@@ -160,16 +161,4 @@ def _values(path: str, text: str, options: SweepOptions, problems: Problems) -> 
     except InvalidInput as error:
         problems.add(str(error))
         return []
-    return [_value(name) for name in names]
-
-
-def _value(text: str) -> Any:
-    words = {"none": None, "true": True, "false": False}
-    if text.lower() in words:
-        return words[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    return [value_of(name) for name in names]

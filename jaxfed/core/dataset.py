@@ -17,6 +17,7 @@ import numpy as np
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
 from jaxfed.core.task import Task
 from jaxfed.core.tasks import as_task
+from jaxfed.core.types import Weighted
 
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
@@ -29,19 +30,22 @@ class Dataset:
     Attributes:
         x: features, a pytree of arrays ``[N, ...]``; rows hospital by hospital. Read-only arrays, such as
             ``np.load(..., mmap_mode="r")`` gives, are not copied if all rows are for training.
-        y: ``[N]`` int32 class numbers (binary, multiclass) or ``[N, ...]`` floats (regression).
+        y: ``[N]`` int32 class numbers (binary, multiclass), ``[N, ...]`` floats (regression) or ``[N, 2]``
+            floats, time and event (survival).
         size: ``[C]`` rows of each hospital; 0 is allowed (the hospital never takes part).
         split: ``[N]`` int8; 0 train, 1 validation, 2 test.
         hospitals: ``C`` unique names. Random numbers belong to the name, so the order of hospitals
             changes no draw.
-        task: ``"binary"``, ``"multiclass"``, ``"regression"`` or a :class:`jaxfed.Task`; stored as the
-            task, which is equal to its name.
-        classes: class names in the order of their numbers; empty for regression.
+        task: ``"binary"``, ``"multiclass"``, ``"regression"``, ``"survival"`` or a :class:`jaxfed.Task`;
+            stored as the task, which is equal to its name.
+        classes: class names in the order of their numbers; empty where labels are no classes.
         features: names of the columns of ``x`` when it is one matrix ``[N, d]``, else empty.
         truth: per-row arrays ``[N]`` that a generator knows and a hospital does not (``p``, ``eta``).
         name: what the data are called in tables and figures.
         patients: ``[N]`` text, ids of the patients if some have several rows, else None: rows of the same
             patient are never split over train, validation and test.
+        row_weights: ``[N]`` float32 weights of rows in the training loss, at least 0; None for equal ones.
+            Metrics count every row once.
         steps: the preparation applied to ``x``, with its numbers; see :mod:`jaxfed.data.preparation`.
     """
 
@@ -57,12 +61,13 @@ class Dataset:
     name: str = "data"
     patients: np.ndarray | None = None
     steps: tuple[Any, ...] = ()
+    row_weights: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", as_task(self.task))
         problems = Problems("Dataset")
         leaves = [*jax.tree.leaves(self.x), self.y, self.split, *self.truth.values()]
-        leaves += [] if self.patients is None else [self.patients]
+        leaves += [leaf for leaf in (self.patients, self.row_weights) if leaf is not None]
         problems.check(
             len({len(leaf) for leaf in leaves}) == 1,
             f"x, y, split and truth have {sorted({len(leaf) for leaf in leaves})} rows; "
@@ -107,6 +112,25 @@ class Dataset:
         """Width of the model's output: 1 (binary: one logit), classes, or the width of ``y``."""
         return self.task.width(self.y, len(self.classes))
 
+    @property
+    def weight_factors(self) -> np.ndarray:
+        """``[C]`` mean weight of each hospital's training rows; 1 without weights or rows."""
+        if self.row_weights is None:
+            return np.ones(len(self))
+        inside = self.split == TRAIN
+        count = self.counts[:, TRAIN]
+        total = np.bincount(self.owner[inside], self.row_weights[inside], minlength=len(self))
+        return np.where(count > 0, total / np.maximum(count, 1), 1)
+
+    @property
+    def target(self) -> np.ndarray | Weighted:
+        """``y``, with row weights whose mean over each hospital's training rows is 1."""
+        if self.row_weights is None:
+            return self.y
+        factors = self.weight_factors[self.owner]
+        scaled = np.where(factors > 0, self.row_weights / np.where(factors > 0, factors, 1), 0)
+        return Weighted(self.y, scaled.astype(np.float32))  # type: ignore[arg-type]
+
     def __len__(self) -> int:
         return len(self.hospitals)
 
@@ -139,6 +163,7 @@ class Dataset:
             split=self.split[rows],
             hospitals=tuple(self.hospitals[c] for c in chosen),
             patients=None if self.patients is None else self.patients[rows],
+            row_weights=None if self.row_weights is None else self.row_weights[rows],
             truth={key: value[rows] for key, value in self.truth.items()},
         )
 

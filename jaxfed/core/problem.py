@@ -1,7 +1,7 @@
 """A model with its loss: the objective that a hospital minimises.
 
-F_k(w) = 1/n_k sum_i loss(model(w, x_i), y_i) + l2/2 ||W||^2, where W are the leaves of ``params`` with
-two or more axes (kernels, not biases).
+F_k(w) = 1/n_k sum_i r_i loss(model(w, x_i), y_i) + l2/2 ||W||^2, where W are the leaves of ``params`` with
+two or more axes (kernels, not biases), and r_i are the weights of rows, whose mean in a hospital is 1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.pytree import pytree
 from jaxfed.core.task import Task
 from jaxfed.core.tasks import as_task
-from jaxfed.core.types import PyTree, Shard, Variables
+from jaxfed.core.types import PyTree, Shard, Variables, Weighted
 
 Kind = TypeVar("Kind", bound="Problem")
 Loss = Callable[[Array, Array], Array]  # (outputs [B, ...], y [B, ...]) -> [B]
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     """Rows of one hospital: ``x [B, ...]``, ``y [B, ...]``, ``mask [B]`` (0 for padding), a random key."""
 
     x: PyTree
-    y: Array
+    y: Array | Weighted
     mask: Array
     key: Array
 
@@ -53,7 +53,8 @@ class Problem:
         model: static; a flax model as pure functions.
         task: static; gives the loss if ``loss`` is None.
         loss: static; per example, ``(outputs, y) -> [B]``.
-        chunk: static; rows per chunk when all rows of a hospital are passed through the model.
+        chunk: static; rows per chunk when all rows of a hospital are passed through the model. Where the
+            task's loss is not by row, it must hold the largest hospital.
     """
 
     l2: Number | None
@@ -64,6 +65,11 @@ class Problem:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", as_task(self.task))
+
+    @property
+    def by_row(self) -> bool:
+        """Whether the loss of a row depends on that row alone, as that of users is taken to."""
+        return self.loss is not None or self.task.by_row
 
     def extended(self, kind: type[Kind], **more: Any) -> Kind:
         """Rebuild this problem as the subclass ``kind``, whose additional fields are ``more``."""
@@ -98,8 +104,11 @@ class Problem:
         """The result of the model's ``features`` method, ``[B, d]``, in evaluation mode."""
         return self.model.features(variables, x)
 
-    def losses(self, outputs: Array, y: Array, mask: Array | None = None) -> Array:
-        """The loss of each example, ``[B]``, without the penalty; ``mask [B]`` is 0 for padding."""
+    def losses(self, outputs: Array, y: Array | Weighted, mask: Array | None = None) -> Array:
+        """The weighted loss of each example, ``[B]``, without the penalty; ``mask [B]`` is 0 for padding."""
+        if isinstance(y, Weighted):
+            losses = self.losses(outputs, y.y, mask)
+            return losses * y.weight.astype(losses.dtype)
         return self.task.losses(outputs, y, mask) if self.loss is None else self.loss(outputs, y)
 
     def row_losses(self, variables: Variables, batch: Batch) -> tuple[Array, PyTree]:

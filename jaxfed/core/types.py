@@ -27,6 +27,18 @@ class Variables(NamedTuple):
     stats: PyTree
 
 
+class Weighted(NamedTuple):
+    """Labels ``y [B, ...]`` with a weight ``[B]`` for the loss of each row."""
+
+    y: Array
+    weight: Array
+
+
+def labels(y: Array | Weighted) -> Array:
+    """The labels alone."""
+    return y.y if isinstance(y, Weighted) else y
+
+
 class Upload(NamedTuple):
     """All data that leave a hospital in a round, in the form in which the server gets them.
 
@@ -101,23 +113,24 @@ class Shard:
     """One hospital's training rows, without a client axis.
 
     Attributes:
-        x, y: the rows of all hospitals, ``[N, ...]``.
+        x, y: the rows of all hospitals, ``[N, ...]``; ``y`` may be :class:`Weighted`.
         start, size: int32; this hospital owns rows ``start : start + size``.
         block: static; name of the axis over which hospitals run side by side, None if they run one by one.
         hospital: int32; this hospital's number in the arrays of :class:`Cohort`.
     """
 
     x: PyTree
-    y: Array
+    y: Array | Weighted
     start: Array
     size: Array
     block: str | None = dataclasses.field(default=None, metadata={"static": True})
     hospital: Array | int = 0
 
-    def take(self, index: Array) -> tuple[PyTree, Array]:
+    def take(self, index: Array) -> tuple[PyTree, Array | Weighted]:
         """Rows ``index`` (``[B]``, 0 is this hospital's first row) of ``x`` and ``y``."""
         rows = self.start + index
-        return jax.tree.map(lambda leaf: leaf[rows], self.x), self.y[rows]
+        x, y = jax.tree.map(lambda leaf: leaf[rows], (self.x, self.y))
+        return x, y
 
     def loop(self, steps: Array, body: Callable[[Array, PyTree], PyTree], start: PyTree) -> PyTree:
         """Repeat ``carry <- body(t, carry)`` ``steps`` times, which may differ between hospitals.

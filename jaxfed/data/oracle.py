@@ -4,6 +4,9 @@ With the true risks ``p`` known, the expected log loss and Brier score of the mo
 them are ``mean -(p log p + (1-p) log(1-p))`` and ``mean p (1-p)``, and its expected AUROC is
 
     sum_{i != j} p_i (1-p_j) [1(p_i > p_j) + .5 1(p_i = p_j)]  /  sum_{i != j} p_i (1-p_j).
+
+With several classes ``p`` is ``[n, K]``: log loss ``mean -sum_k p_k log p_k``, Brier score
+``mean sum_k p_k (1-p_k)``, and ``mean max_k p_k`` is the expected accuracy.
 """
 
 from __future__ import annotations
@@ -18,15 +21,19 @@ POOLED = "(pooled)"
 
 
 def truth_table(dataset: Dataset, split: str | None = None) -> pd.DataFrame:
-    """Bayes-optimal scores of a binary dataset that carries ``truth["p"]``.
+    """Bayes-optimal scores of a dataset that carries ``truth["p"]``.
+
+    Where labels are recorded with errors, they are those against the recorded labels, of somebody who knows
+    ``truth["p_observed"]``.
 
     Args:
-        dataset: as from :func:`~jaxfed.data.synthetic.synthetic_ehr`.
+        dataset: as from :func:`~jaxfed.data.ehr.synthetic.synthetic_ehr`.
         split: ``"train"``, ``"validation"``, ``"test"``, or None for all rows.
 
     Returns:
         One row per hospital and a last row ``(pooled)``; columns ``n``, ``prevalence`` (of the
-        labels), ``risk`` (mean p), ``log_loss`` (nats), ``brier``, ``auroc``. NaN where undefined.
+        labels), ``risk`` (mean p), ``log_loss`` (nats), ``brier``, ``auroc``; with several classes ``n``,
+        ``log_loss``, ``brier`` and ``accuracy``. NaN where undefined.
 
     The pooled AUROC sees differences between hospitals that no hospital sees in itself: raising
     ``s_a`` raises it while the hospitals' own hardly move. Report both.
@@ -41,12 +48,13 @@ def truth_table(dataset: Dataset, split: str | None = None) -> pd.DataFrame:
     if split is not None and split not in SPLITS:
         raise InvalidInput(f"truth_table: split={split!r}; {did_you_mean(split, SPLITS)}")
     used = np.ones(len(dataset.y), bool) if split is None else dataset.split == SPLITS.index(split)
-    p, y = np.asarray(dataset.truth["p"], float), dataset.y
+    p, y = np.asarray(dataset.truth.get("p_observed", dataset.truth["p"]), float), dataset.y
+    scores = _scores if p.ndim == 1 else _scores_of_classes
     rows = [
-        _scores(p[a:b][used[a:b]], y[a:b][used[a:b]])
+        scores(p[a:b][used[a:b]], y[a:b][used[a:b]])
         for a, b in zip(dataset.start, dataset.start + dataset.size, strict=True)
     ]
-    rows.append(_scores(p[used], y[used]))
+    rows.append(scores(p[used], y[used]))
     table = pd.DataFrame(rows, index=pd.Index([*dataset.hospitals, POOLED], name="hospital"))
     return table.astype({"n": int})
 
@@ -67,14 +75,28 @@ def _scores(p: np.ndarray, y: np.ndarray) -> dict[str, float]:
     if not len(p):
         nan = float("nan")
         return {"n": 0, "prevalence": nan, "risk": nan, "log_loss": nan, "brier": nan, "auroc": nan}
-    # p log p is 0 at p = 0; the smallest float in its place gives that without a warning.
-    tiny = np.finfo(float).tiny
-    entropy = -(p * np.log(np.maximum(p, tiny)) + (1 - p) * np.log(np.maximum(1 - p, tiny)))
     return {
         "n": len(p),
         "prevalence": float(y.mean()),
         "risk": float(p.mean()),
-        "log_loss": float(entropy.mean()),
+        "log_loss": float((_surprise(p) + _surprise(1 - p)).mean()),
         "brier": float((p * (1 - p)).mean()),
         "auroc": oracle_auroc(p),
     }
+
+
+def _scores_of_classes(p: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    if not len(p):
+        nan = float("nan")
+        return {"n": 0, "log_loss": nan, "brier": nan, "accuracy": nan}
+    return {
+        "n": len(p),
+        "log_loss": float(_surprise(p).sum(1).mean()),
+        "brier": float((p * (1 - p)).sum(1).mean()),
+        "accuracy": float(p.max(1).mean()),
+    }
+
+
+def _surprise(p: np.ndarray) -> np.ndarray:
+    """``-p log p``, 0 at p = 0: the smallest float in its place gives that without a warning."""
+    return -p * np.log(np.maximum(p, np.finfo(float).tiny))

@@ -105,6 +105,35 @@ def dirichlet_by_class(
     return assignment
 
 
+def dirichlet_lognormal(
+    labels: np.ndarray,
+    hospitals: int,
+    seed: int = 0,
+    *,
+    alpha: float = 0.5,
+    sigma: float = 1.0,
+    min_rows: int = 1,
+) -> np.ndarray:
+    """Label and quantity skew, each with its strength: :func:`dirichlet` with lognormal sizes.
+
+    Unlike with :func:`dirichlet_by_class`, ``alpha`` does not change the sizes, which are proportional to
+    ``exp(sigma N(0, 1))``.
+    """
+    check_whole(
+        "dirichlet_lognormal",
+        {"alpha": alpha, "sigma": sigma},
+        hospitals=hospitals,
+        seed=seed,
+        min_rows=min_rows,
+    )
+    problems = Problems("dirichlet_lognormal")
+    _check_alpha(alpha, problems)
+    problems.check(0 <= sigma < np.inf, f"sigma={sigma!r}: give a finite number, not below 0")
+    _checked("dirichlet_lognormal", labels, hospitals, seed, min_rows, problems)
+    sizes = np.exp(sigma * np.random.default_rng([seed, 1]).standard_normal(hospitals))
+    return dirichlet(labels, hospitals, seed, alpha=alpha, sizes=sizes, min_rows=min_rows)
+
+
 def shards(labels: np.ndarray, hospitals: int, seed: int = 0, *, per_hospital: int = 2) -> np.ndarray:
     """Rows sorted by label, cut into equal shards, ``per_hospital`` dealt to each hospital.
 

@@ -27,8 +27,8 @@ TOGETHER = 4  # replicates under vmap
 
 def bootstrap(
     statistic: Statistic,
-    outputs: Array,
-    y: Array,
+    outputs: Array | np.ndarray,
+    y: Array | np.ndarray,
     owner: np.ndarray,
     hospitals: int,
     *,

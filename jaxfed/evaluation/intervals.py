@@ -40,7 +40,7 @@ class Estimate(NamedTuple):
 
 def normal_quantile(level: float) -> float:
     """The normal quantile of a two-sided interval: 1.96 for .95. ``level`` is a number, not traced."""
-    from scipy.stats import norm
+    from scipy.stats import norm  # type: ignore[import-untyped]
 
     return float(norm.ppf((1 + level) / 2))
 

@@ -55,7 +55,7 @@ def fit_logistic(
         matrix = matrix + jnp.where(empty, unit, 0)
         return jnp.where(fine[:, None], means[:, :K], 0), jnp.where(fine[:, None, None], matrix, unit)
 
-    def newton(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
+    def newton(_: int | Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
         b, _ = state
         gradient, matrix = slopes(b)
         step = jnp.linalg.solve(matrix, gradient[..., None])[..., 0]

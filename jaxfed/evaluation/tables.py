@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxfed.core.metrics.metric import Metric
+from jaxfed.core.tasks import BINARY, MULTICLASS, REGRESSION
 from jaxfed.evaluation.binary import binary_estimates
 from jaxfed.evaluation.bootstrap import OfMetrics, bootstrap, percentile_interval
 from jaxfed.evaluation.intervals import Estimate
@@ -35,6 +36,7 @@ class Table:
         higher: the metrics of which more is better.
         scales: the scale of ``Estimate.centre`` of metrics that are not pooled as they are.
         ideal: the best value of metrics for which it is neither the largest nor the smallest.
+        two_classes: whether hospitals have events, and models a threshold.
     """
 
     estimates: Callable[..., tuple[Estimates, Marks]] | None
@@ -42,6 +44,7 @@ class Table:
     higher: frozenset[str]
     scales: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ideal: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    two_classes: bool = False
 
     def extended(self, metrics: Mapping[str, Metric]) -> Table:
         """A copy with users' metrics added."""
@@ -52,14 +55,14 @@ class Table:
 
 DECISIONS = ("sensitivity", "specificity", "ppv", "npv", "f1")
 TABLES = {
-    "binary": Table(
+    BINARY.name: Table(
         binary_estimates,
         {
             "auroc": "AUROC",
             "auprc": "AUPRC",
             "brier": "Brier score",
             "brier_scaled": "scaled Brier score",
-            "log_loss": "log loss",
+            BINARY.loss: "log loss",
             "calibration_intercept": "calibration intercept",
             "calibration_slope": "calibration slope",
             "oe": "O:E ratio",
@@ -74,20 +77,21 @@ TABLES = {
         frozenset({"auroc", "auprc", "brier_scaled", "net_benefit", *DECISIONS}),
         {"oe": "log", **dict.fromkeys(("auroc", "auprc", *DECISIONS), "logit")},
         {"calibration_intercept": 0.0, "calibration_slope": 1.0, "oe": 1.0},
+        two_classes=True,
     ),
-    "multiclass": Table(
+    MULTICLASS.name: Table(
         multiclass_estimates,
         {
             "accuracy": "accuracy",
             "balanced_accuracy": "balanced accuracy",
             "auroc": "AUROC",
-            "log_loss": "log loss",
+            MULTICLASS.loss: "log loss",
             "brier": "Brier score",
         },
         frozenset({"accuracy", "balanced_accuracy", "auroc"}),
         {"accuracy": "logit", "auroc": "logit"},
     ),
-    "regression": Table(
+    REGRESSION.name: Table(
         regression_estimates,
         {"r2": "R²", "rmse": "RMSE", "mae": "MAE"},
         frozenset({"r2"}),

@@ -40,7 +40,8 @@ def decisions(counts: dict[str, Array], level: float) -> dict[str, Estimate]:
     """Sensitivity, specificity, PPV, NPV and F1 with their intervals, from :func:`counts_at`."""
     tp, fp, fn, tn = (counts[name].astype(jnp.float32) for name in ("tp", "fp", "fn", "tn"))
     star = proportion(tp, tp + fp + fn, level)
-    f1 = Estimate(*(2 * x / (1 + x) for x in star[:3]), star.centre + jnp.log(2.0), star.se)
+    value, low, high = (2 * x / (1 + x) for x in star[:3])
+    f1 = Estimate(value, low, high, star.centre + jnp.log(2.0), star.se)
     return {
         "sensitivity": proportion(tp, tp + fn, level),
         "specificity": proportion(tn, tn + fp, level),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -12,6 +13,9 @@ from jaxfed.core.optional import needs
 
 ABSENT = "–"
 INDEX = "index of the table"
+NUMBER = re.compile(
+    rf"{ABSENT}|[<>]?[-+]?[\d,.]+(e[-+]\d+)?%?|-?inf"
+)  # a cell of a column aligned to the right
 LONG = 100  # rows; great-tables takes a millisecond for each cell of more
 
 
@@ -33,7 +37,7 @@ def table_html(table: Any, name: str, formats: Mapping[str, str]) -> str:
     rows = [" · ".join(map(str, key)) if isinstance(key, tuple) else str(key) for key in table.index]
     cells = {str(column): _cells(table[column], formats.get(str(column))) for column in table.columns}
     texts = pd.DataFrame({INDEX: rows, **cells})
-    numbers = [str(column) for column in table.columns if _is_number(table[column])]
+    numbers = [column for column, column_texts in cells.items() if all(map(NUMBER.fullmatch, column_texts))]
     written = library.GT(texts.head(LONG), rowname_col=INDEX, id=name)
     written = written.cols_align("left", [*cells]).cols_align("right", numbers) if cells else written
     label = " · ".join(str(level) for level in table.index.names if level is not None)

@@ -30,7 +30,7 @@ class History:
         task: name of the task.
         scoring: what the metrics mean.
         rows: ``[C, 3]`` rows in train, validation and test.
-        rate: ``[C, S]`` share of positives (binary), else NaN.
+        rate: ``[C, S]`` share of positives (binary) or of events (survival), else NaN.
         positive: the name of the positive class (binary), else empty.
         trainees: names of the hospitals of ``training``.
         evaluated: ``[E]`` rounds done at each evaluation.
@@ -39,8 +39,9 @@ class History:
         pooled: ``name: [E, S]``, metrics of all rows together, without the rows of those hospitals.
         training: ``name: [R, C]``, seen while training: ``loss`` (NaN where absent), ``present``,
             ``rejected`` (its upload was not finite and was left out), what the rule tells, such as
-            ``influence`` (the part of its upload in the aggregate, from 0 to 1), and with differential
-            privacy ``epsilon``, what each hospital has spent after the round.
+            ``influence`` (the part of its upload in the aggregate, from 0 to 1), with ``diagnostics`` the
+            columns of :mod:`jaxfed.core.diagnostics`, and with differential privacy ``epsilon``, what each
+            hospital has spent after the round.
         refused: ``[R]`` bool, the server's new model was not finite and the old one stayed in use.
     """
 
@@ -73,11 +74,12 @@ class History:
         scoring = scoring or dataset.task.scoring
         rate = np.full((len(dataset), len(splits)), np.nan)
         if scoring.prevalence:
+            events = dataset.task.strata(dataset.y)
             for s, name in enumerate(splits):
                 inside = dataset.split == SPLITS.index(name)
                 owner = dataset.owner[inside]
                 n = np.bincount(owner, minlength=len(dataset))
-                positive = np.bincount(owner, dataset.y[inside], minlength=len(dataset))
+                positive = np.bincount(owner, events[inside], minlength=len(dataset))
                 rate[:, s] = np.where(n > 0, positive / np.maximum(n, 1), np.nan)
         name = str(dataset.classes[1]) if scoring.prevalence and len(dataset.classes) > 1 else ""
         return cls(

@@ -37,7 +37,7 @@ def performance_of(
     _check(predictions, history, split, threshold, minimum_events, level, users)
     p = predictions.of(split)
     chosen, source = float("nan"), ""
-    if predictions.task == "binary":
+    if table.two_classes:
         chosen, source = _threshold(predictions, threshold)
     kept, H = with_model(p), len(p.hospitals)
     estimates, marks = estimates_of(table, kept.outputs, kept.y, kept.owner, H, threshold=chosen, level=level)
@@ -70,16 +70,17 @@ def _check(
     users: Mapping[str, Metric],
 ) -> None:
     problems = Problems("performance")
+    table = TABLES.get(predictions.task, OTHER)
     splits = [s for s in history.splits if s != "train"]
     problems.check(split in splits, f"split={split!r}: {did_you_mean(split, splits)}")
-    number = isinstance(level, float | np.floating) and 0 < level < 1
+    number = isinstance(level, float | np.floating) and bool(0 < level < 1)
     problems.check(number, f"level={level!r}: give a number between 0 and 1, such as 0.95")
     whole = isinstance(minimum_events, int | np.integer) and not isinstance(minimum_events, bool)
     problems.check(
         whole and minimum_events >= 1, f"minimum_events={minimum_events!r}: give a whole number, at least 1"
     )
     share = isinstance(threshold, int | float | np.number) and 0 < float(threshold) < 1
-    if threshold is not None and predictions.task != "binary":
+    if threshold is not None and not table.two_classes:
         problems.add(
             f"threshold={threshold!r}: the task is {predictions.task!r}, which has none; leave it out"
         )
@@ -93,7 +94,7 @@ def _check(
             f"task {predictions.task!r} is not jaxfed's and has no metrics with intervals; give "
             'metrics={"name": function}, functions of (outputs, y, mask) as for Simulation(metrics=...)',
         )
-    taken = [name for name in users if name in TABLES.get(predictions.task, OTHER).labels]
+    taken = [name for name in users if name in table.labels]
     for name in taken:
         problems.add(f"metrics: {name!r} is the name of a metric of the task; give another name")
     problems.raise_if_any()

@@ -299,7 +299,7 @@ class Performance:
         target.mkdir(parents=True, exist_ok=True)
         for name in ("hospitals", "pooled", "across"):
             getattr(self, name).to_csv(target / f"performance_{name}.csv")
-        if self.task == "binary":
+        if self.table.two_classes:
             self.calibration("all").to_csv(target / "calibration.csv", index=False)
             self.decision_curve(hospitals="all").to_csv(target / "decision_curve.csv", index=False)
         names = ("name", "split", "round", "positive", "threshold_from", "minimum_events", "level")
@@ -329,12 +329,12 @@ class Performance:
         modelled = np.bincount(kept.owner, minlength=H)
         frame = pd.DataFrame({"rows": np.append(count, len(kept))}, index=index)
         few = np.where(frame["rows"] < self.minimum_events, frame["rows"], -1)
-        if self.task == "binary":
+        if self.table.two_classes:
             events = np.bincount(p.owner, p.y > 0, minlength=H).astype(int)
             frame["events"] = np.append(events, int((kept.y > 0).sum()))
             frame["non_events"] = frame["rows"] - frame["events"]
             frame["prevalence"] = frame["events"] / frame["rows"].where(frame["rows"] > 0)
-            few = np.minimum(frame["events"], frame["non_events"]).to_numpy()
+            few = frame[["events", "non_events"]].min(axis=1).to_numpy()
             few = np.where(few < self.minimum_events, few, -1)
         columns = {
             f"{metric}{end}": values
@@ -349,7 +349,7 @@ class Performance:
         return frame
 
     def _pooled_auroc(self, estimate: Estimate, counted: np.ndarray) -> RandomEffects | None:
-        if self.task != "binary":
+        if not self.table.two_classes:
             return None
         frame = self.hospitals
         with jax.enable_x64(True):
@@ -381,7 +381,7 @@ class Performance:
         return [POOLED, *names], np.concatenate([np.arange(len(owner)), rows]), segment
 
     def _two_classes(self, who: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if self.task != "binary":
+        if not self.table.two_classes:
             raise InvalidInput(
                 f"{who}: the task is {self.task!r}; there is such a curve for two classes only"
             )

@@ -90,7 +90,8 @@ def _title(p: Performance) -> str:
 
 def _sentences(p: Performance) -> list[str]:
     metric = p.first
-    label, row, percent = p.labels[metric], p.across.loc[metric], f"{100 * p.level:g} %"
+    label, percent = p.labels[metric], f"{100 * p.level:g} %"
+    row: Any = p.across.loc[metric]
     defined = int(row["hospitals"] + row["left_out"])
     pooled = p.pooled.iloc[0]
     lines = [
@@ -123,7 +124,7 @@ def _sentences(p: Performance) -> list[str]:
         named = "; ".join(shown[:4]) + (f"; and {len(shown) - 4} more" if len(shown) > 4 else "")
         verb = "hospital does" if len(aside) == 1 else "hospitals do"
         lines.append(f"{len(aside)} {verb} not count in worst and range: {named}")
-    if p.task == "binary":
+    if p.table.two_classes:
         lines.append(
             f"Calibration of all rows: intercept {_interval(pooled, 'calibration_intercept')} (ideally 0), "
             f"slope {_interval(pooled, 'calibration_slope')} (ideally 1)"
@@ -137,7 +138,7 @@ def _sentences(p: Performance) -> list[str]:
 
 def _short(p: Performance) -> pd.DataFrame:
     """Hospitals, and all rows together; where a hospital does not count, its scarce class is shown."""
-    second = [name for name in ("calibration_slope", "brier", "log_loss", "rmse") if name in p.metrics][:2]
+    second = [name for name in ("calibration_slope", "brier", "rmse") if name in p.metrics][:2]
     frame = pd.concat([p.hospitals.iloc[:SHOWN], p.pooled])
     records = []
     for name, row in frame.iterrows():

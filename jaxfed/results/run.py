@@ -20,6 +20,7 @@ from jaxfed.records.history import At, History
 from jaxfed.records.predictions import Predictions
 from jaxfed.records.statement import PrivacyStatement
 from jaxfed.results.detection import Detection, detect
+from jaxfed.results.diagnostics import Diagnostics, diagnose
 from jaxfed.results.prediction import Inputs, predict
 from jaxfed.storage.npz import load_arrays, load_tree, save_arrays, save_tree
 
@@ -119,7 +120,10 @@ class Run:
                 hospital's rows before use.
 
         Returns:
-            A row per patient: a probability for each class, or ``prediction``.
+            A row per patient: a probability for each class, or ``prediction``. With time and event:
+            ``risk``, where larger means an earlier event: the log relative hazard, from which
+            :func:`jaxfed.evaluation.baseline_hazard` makes the probability to survive; or, with a discrete
+            hazard, the cumulative hazard up to the last cut, and the probability to survive up to each.
         """
         if self.inputs is None:
             raise InvalidInput("predict: the run was saved by an earlier version; run and save it anew")
@@ -185,6 +189,16 @@ class Run:
             InvalidInput: the aggregator tells nothing of single hospitals, or there is no such hospital.
         """
         return detect(self.history, malicious)
+
+    def diagnostics(self) -> Diagnostics:
+        """Norms and directions of the hospitals' updates, B² over rounds, and who was rejected.
+
+        Of a run with ``Simulation(diagnostics=True)``; ``run.diagnostics().plot()`` draws them.
+
+        Raises:
+            InvalidInput: the run has recorded none.
+        """
+        return diagnose(self.history)
 
     def plot(self, metric: str | None = None, split: str | None = None) -> Figure:
         """Convergence (mean, 10th to 90th percentile and worst hospital) and every hospital's result.
@@ -343,6 +357,7 @@ class Run:
             outputs = partial(
                 Predictions, **load_arrays(folder / PREDICTIONS),
                 hospitals=history.hospitals, task=history.task, classes=inputs.classes,
+                meaning=inputs.meaning,
             )  # fmt: skip
         return cls(
             name=record["name"],

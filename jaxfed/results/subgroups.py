@@ -82,12 +82,12 @@ def subgroup_table(
     rows = np.bincount(code, minlength=G)
     frame = pd.DataFrame({"rows": rows}, index=pd.Index(groups, name="group"))
     frame["hospitals"] = [len(np.unique(owner[code == g])) for g in range(G)]
-    if p.task == "binary":
+    if performance.table.two_classes:
         frame["events"] = np.bincount(code, y > 0, minlength=G).astype(int)
         frame["non_events"] = frame["rows"] - frame["events"]
         frame["prevalence"] = frame["events"] / frame["rows"].where(frame["rows"] > 0)
     base = int(rows.argmax()) if reference is None else groups.index(reference)
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     for metric, estimate in values.items():
         ends = ("", "_low", "_high")
         columns |= {f"{metric}{end}": v[:G] for end, v in zip(ends, estimate[:3], strict=True)}

@@ -46,7 +46,7 @@ def _signature(trial: Trial) -> Any:
     spec, data = trial.spec, trial.hospitals
     leaves, structure = jax.tree.flatten(spec.recipe)
     kinds = tuple(type(leaf) if isinstance(leaf, (int, float)) else _kind(leaf) for leaf in leaves)
-    rows, tree = jax.tree.flatten((data.x, data.y))
+    rows, tree = jax.tree.flatten((data.x, data.target))
     shapes = tuple((leaf.shape[1:], leaf.dtype) for leaf in rows)
     return structure, kinds, tree, shapes, data.task, data.outputs, spec.evaluate_on is None
 
@@ -101,7 +101,7 @@ class Program:
         """The number of sets of devices, and the number of runs side by side in each set."""
         specs = [trial.spec for trial in self.members.values()]
         datasets = {id(data): data for spec in specs for data in (spec.hospitals, spec.evaluation_hospitals)}
-        rows = max(size_of((data.x, data.y)) for data in datasets.values()) * len(datasets)
+        rows = max(size_of((data.x, data.target)) for data in datasets.values()) * len(datasets)
         state = max(_state_size(spec) for spec in {id(s.hospitals): s for s in specs}.values())
         devices = self.spec.devices or len(jax.devices())
         return side_by_side(len(specs), devices, self.wanted, state, rows, self.memory)

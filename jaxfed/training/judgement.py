@@ -111,7 +111,7 @@ def traced_step(local: LocalTraining, hospitals: Dataset) -> Traced:
     def shape(leaf: np.ndarray) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), jax.dtypes.canonicalize_dtype(leaf.dtype))
 
-    return jax.jit(step).trace(jax.random.key(0), *jax.tree.map(shape, (hospitals.x, hospitals.y)))
+    return jax.jit(step).trace(jax.random.key(0), *jax.tree.map(shape, (hospitals.x, hospitals.target)))
 
 
 def fastest(blocks: list[int], start: int, seconds: Callable[[int], float]) -> tuple[int, dict[int, float]]:

@@ -3,15 +3,19 @@ import pytest
 
 from jaxfed.core.errors import InvalidInput
 from jaxfed.data import (
+    by_id,
     classes_per_hospital,
     dirichlet,
     dirichlet_by_class,
+    dirichlet_lognormal,
     dirichlet_sizes,
+    feature_skew,
     gamma_similarity,
     heterogeneity,
     iid,
     lognormal_sizes,
     shards,
+    synthetic_ehr,
     zipf_sizes,
 )
 from jaxfed.data.examples import RULES
@@ -78,6 +82,8 @@ def test_alpha_must_be_positive(rule, alpha):
         (shards, {"per_hospital": 300}, "need 1500"),
         (lognormal_sizes, {"sigma": -1}, "sigma=-1"),
         (dirichlet, {"sizes": [1, 2]}, "give 5 shares"),
+        (dirichlet_lognormal, {"sigma": -1}, "sigma=-1"),
+        (dirichlet_lognormal, {"alpha": 0}, "alpha=0"),
     ],
 )
 def test_bad_options_are_named(rule, options, message):
@@ -173,6 +179,105 @@ def test_quantity_rules_change_sizes_not_labels():
     assert even.max() <= 52
 
 
+def test_label_and_quantity_skew_have_a_strength_each():
+    labels = np.repeat(np.arange(10), 1000)
+    for alpha, sigma in ((0.05, 0.0), (0.05, 1.5), (1e5, 1.5)):
+        table = _table(dirichlet_lognormal(labels, 20, 0, alpha=alpha, sigma=sigma), 20, labels)
+        spread = np.abs(table / table.sum(1, keepdims=True) - 0.1).sum(1).mean() / 2
+        assert (spread > 0.6) == (alpha == 0.05)
+        assert (gini(table.sum(1)) > 0.4) == (sigma == 1.5)
+    # The sizes do not depend on the label skew.
+    sizes = [np.bincount(dirichlet_lognormal(labels, 20, 0, alpha=alpha)) for alpha in (0.05, 5.0)]
+    np.testing.assert_array_equal(*sizes)
+
+
+def test_ids_are_not_cut():
+    ids = np.random.default_rng(0).zipf(1.5, 2000) % 97
+    natural = by_id(ids)
+    assert natural.max() + 1 == len(np.unique(ids))
+    assert natural[0] == 0
+    assert [len(np.unique(ids[natural == h])) for h in range(5)] == [1] * 5
+    shared = by_id(ids, 4, 1)
+    assert all(len(np.unique(shared[ids == i])) == 1 for i in np.unique(ids))
+    np.testing.assert_array_equal(shared, by_id(ids, 4, 1))
+
+
+@pytest.mark.parametrize("hospitals", [2, 3, 8])
+def test_whole_ids_are_shared_out_evenly(hospitals):
+    rows = np.random.default_rng(hospitals).integers(1, 40, 8)
+    size = np.bincount(by_id(np.repeat(np.arange(8), rows), hospitals))
+    assert len(size) == hospitals
+    # In the order of their sizes these fit exactly; from the smallest they would not.
+    assert np.bincount(by_id([*"abcde", *"fffff"], 2)).tolist() == [5, 5]
+    if hospitals == 8:
+        assert sorted(size) == sorted(rows)
+        return
+    every = np.stack(np.meshgrid(*[np.arange(hospitals)] * 8)).reshape(8, -1)
+    loads = np.stack([rows @ (every == h) for h in range(hospitals)])
+    assert loads.max(0).min() <= size.max() <= 4 / 3 * loads.max(0).min()
+
+
+@pytest.mark.parametrize(
+    ("ids", "hospitals", "message"),
+    [
+        (["a", None, "b"], None, r"rows 1 have no id"),
+        (["a", "b"], 3, "there are 2 ids"),
+        (["a", "b"], 0, "hospitals=0"),
+        (["a", "b"], 1.5, r"hospitals=1\.5"),
+        ([[1, 2]], None, r"ids have shape \(1, 2\)"),
+        ([], None, r"ids have shape \(0,\)"),
+    ],
+)
+def test_ids_that_cannot_be_used_are_refused(ids, hospitals, message):
+    with pytest.raises(InvalidInput, match=f"by_id: .*{message}"):
+        by_id(ids, hospitals)
+
+
+def test_feature_skew_is_affine_in_each_hospital():
+    data = synthetic_ehr(30, preset="iid", sizes=[50] * 30, features=4)
+    skewed = feature_skew(data, shift=0.5, scale=0.3)
+    before, after = (d.x.reshape(30, 50, 4).astype(float) for d in (data, skewed))
+    gain = (after[:, 1] - after[:, 0]) / (before[:, 1] - before[:, 0])
+    offset = after[:, 0] - gain * before[:, 0]
+    np.testing.assert_allclose(gain[:, None] * before + offset[:, None], after, atol=1e-4)
+    assert np.log(gain).std() == pytest.approx(0.3, rel=0.25)
+    assert offset.std() == pytest.approx(0.5, rel=0.25)
+    np.testing.assert_array_equal(skewed.y, data.y)
+    np.testing.assert_array_equal(feature_skew(data).x, data.x)
+    # A hospital's draws belong to its name.
+    few = feature_skew(data.select(data.hospitals[:5]).replace(split=np.zeros(250, np.int8)), shift=1000)
+    many = feature_skew(data, shift=1000)
+    np.testing.assert_allclose(few.x.mean(0), many.x[:250].mean(0), rtol=0.2)
+
+
+def test_feature_noise_grows_to_the_last_hospital():
+    data = synthetic_ehr(4, preset="iid", sizes=[2000] * 4, features=3)
+    noise = (feature_skew(data, noise=0.8).x - data.x).reshape(4, -1)
+    np.testing.assert_allclose(noise.std(1), [0.2, 0.4, 0.6, 0.8], rtol=0.06)
+    other = (feature_skew(data, noise=0.8, seed=1).x - data.x).reshape(4, -1)
+    assert abs(np.corrcoef(noise[3], other[3])[0, 1]) < 0.1
+
+
+def test_feature_skew_of_images_is_by_channel():
+    from jaxfed.data import digits
+
+    data = digits(4)
+    moved = feature_skew(data, shift=1.0)
+    difference = (moved.x - data.x)[: data.size[0]]
+    assert np.ptp(difference) < 1e-5
+    assert abs(difference.mean()) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"shift": -1}, "shift=-1"), ({"noise": "much"}, "noise='much'"), ({"seed": 1.5}, r"seed=1\.5"),
+     ({"sclae": 1}, "did you mean 'scale'")],
+)  # fmt: skip
+def test_wrong_strengths_of_feature_skew_are_named(options, message):
+    with pytest.raises(InvalidInput, match=message):
+        feature_skew(synthetic_ehr(1, sizes=[40]), **options)
+
+
 def test_round_sizes_adds_up_and_keeps_proportions():
     assert round_sizes(np.array([1.0, 1.0, 98.0]), 100, 5).tolist() == [5, 5, 90]
     assert round_sizes(np.array([0.0, 0.0]), 5, 0).sum() == 5
@@ -215,6 +320,57 @@ def test_heterogeneity_by_hand():
     assert table.attrs["size_gini"] == pytest.approx(gini(np.array([10, 20, 0])))
     expected = (table.loc["a", "emd"] * 10 + table.loc["b", "emd"] * 20) / 30
     assert table.attrs["mean_emd"] == pytest.approx(expected)
+
+
+def test_feature_shift_by_hand():
+    from jaxfed.data import from_arrays
+
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(40, 3)), rng.normal([0, 1, 0], size=(60, 3))
+    a[:, 2] = b[:, 2] = 7  # does not vary
+    y = np.arange(100) % 2
+    data = from_arrays({"a": (a, y[:40]), "b": (b, y[40:])}, split=None)
+    table = heterogeneity(data)
+    pool = np.concatenate([a, b]).astype(np.float32)
+    expected = np.abs(a.mean(0) - pool.mean(0))[:2] / pool.std(0, ddof=1)[:2]
+    assert table.loc["a", "feature_shift"] == pytest.approx(expected.mean(), rel=1e-5)
+    assert table["missing"].tolist() == [0, 0]
+    holes = data.x.copy()
+    holes[:20, 0] = np.nan
+    holes[40:, 1] = np.nan
+    holed = heterogeneity(data.replace(x=holes))
+    assert holed["missing"].tolist() == [pytest.approx(20 / 120), pytest.approx(1 / 3)]
+    known = np.concatenate([a[20:, 0], b[:, 0]])
+    expected = abs(b[:, 0].mean() - known.mean()) / known.std(ddof=1)
+    assert holed.loc["b", "feature_shift"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_feature_shift_by_chance_is_as_in_the_figure():
+    table = heterogeneity(synthetic_ehr(60, preset="iid", sizes=[100] * 60))
+    chance = np.sqrt(2 / np.pi) * np.sqrt(1 / 100 - 1 / 6000)
+    assert table["feature_shift"].mean() == pytest.approx(chance, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["binary", "classes"])
+def test_heterogeneity_is_drawn(kind):
+    from jaxfed.data import synthetic_diagnoses
+    from jaxfed.figures.heterogeneity import heterogeneity_figure
+
+    make = synthetic_ehr if kind == "binary" else synthetic_diagnoses
+    table = heterogeneity(make(6, sizes=[40, 0, 90, 900, 30, 30]))
+    figure = heterogeneity_figure(table, "hospitals")
+    sizes, labels, features = figure.axes
+    assert sizes.patches[0].get_data().values.tolist() == [900, 90, 40, 30, 30]
+    if kind == "binary":
+        drawn = labels.collections[0].get_offsets()
+        np.testing.assert_allclose(drawn, table[["n", "prevalence"]].dropna() * [1, 100])
+    else:
+        assert len(labels.patches) == 25
+    assert len(features.collections[0].get_offsets()) == 5
+    figure.canvas.draw()
+    assert len(heterogeneity_figure(table.drop(columns=["feature_shift"])).axes) == 2
+    with pytest.raises(InvalidInput, match=r"jaxfed\.data\.heterogeneity\(dataset\)"):
+        heterogeneity_figure(table.drop(columns=["emd"]))
 
 
 def test_heterogeneity_of_one_class_hospitals_and_regression():

@@ -52,7 +52,9 @@ def test_prevalence_is_that_of_the_population(preset):
     assert data.y.mean() == pytest.approx(0.09, abs=0.005)
 
 
-@pytest.mark.parametrize("more", [{"interactions": 12}, {"types": 3}, {"prevalence": 0.4}])
+@pytest.mark.parametrize(
+    "more", [{"interactions": 12}, {"types": 3}, {"prevalence": 0.4}, {"groups": 3, "s_g": 1.0, "s_gb": 0.3}]
+)
 def test_prevalence_holds_with_options(more):
     data = synthetic_ehr(3000, preset="strong", sizes="equal", n_med=40, **more)
     assert data.truth["p"].mean() == pytest.approx(more.get("prevalence", 0.09), abs=0.008)
@@ -134,9 +136,9 @@ def test_labels_follow_the_risks():
 
 
 def test_two_hundred_hospitals_in_two_seconds():
-    start = time.perf_counter()
+    start = time.process_time()
     synthetic_ehr()
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_sizes_can_be_zipf_equal_or_listed():

@@ -38,7 +38,7 @@ from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.problem import Batch, Problem
 from jaxfed.core.pytree import pytree
-from jaxfed.core.types import Cohort, Metrics, PyTree, Shard, Upload, Variables
+from jaxfed.core.types import Cohort, Metrics, PyTree, Shard, Upload, Variables, Weighted, labels
 
 
 class Prototypes(NamedTuple):
@@ -71,8 +71,8 @@ class Near(Problem):
         return losses + self.lam * jnp.where(known > 0, distance, 0), stats
 
 
-def _one_hot(y: Array, prototypes: Prototypes, dtype: Any) -> Array:
-    return jax.nn.one_hot(y, len(prototypes.weight), dtype=dtype)
+def _one_hot(y: Array | Weighted, prototypes: Prototypes, dtype: Any) -> Array:
+    return jax.nn.one_hot(labels(y), len(prototypes.weight), dtype=dtype)
 
 
 @pytree

@@ -155,7 +155,7 @@ def check_rows(plan: Plan, hospitals: Dataset) -> None:
         InvalidInput: says how many bytes are needed and how many there are.
     """
     allowed, rows = limit(plan), int(hospitals.counts[:, TRAIN].sum())
-    leaves = jax.tree.leaves((hospitals.x, hospitals.y))
+    leaves = jax.tree.leaves((hospitals.x, hospitals.target))
     kinds = [(leaf.shape[1:], jax.dtypes.canonicalize_dtype(leaf.dtype)) for leaf in leaves]
     needed = share_of_rows(plan, rows * sum(math.prod(shape) * kind.itemsize for shape, kind in kinds))
     if needed > allowed:

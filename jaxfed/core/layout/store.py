@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
@@ -31,12 +32,12 @@ class Ragged:
     """Rows of hospitals, hospital by hospital without padding; P places for hospitals.
 
     Attributes:
-        x, y: ``[N, ...]``.
+        x, y: ``[N, ...]``; labels for training may be :class:`jaxfed.core.types.Weighted`.
         start, size: ``[P]`` int32; the rows of each place. Empty places have size 0.
     """
 
     x: Any
-    y: Array
+    y: Any
     start: Array
     size: Array
 
@@ -59,6 +60,14 @@ class TrainingData:
     ranking: Array
     sizes: Array
     client_ids: Array
+
+    def only(self, marks: Array | None) -> TrainingData:
+        """The same layout, in which hospitals without a mark (``[C]``, above 0) have no training rows."""
+        if marks is None:
+            return self
+        places = jnp.append(marks > 0, False)[self.hospital]
+        train = dataclasses.replace(self.train, size=jnp.where(places, self.train.size, 0))
+        return dataclasses.replace(self, train=train, sizes=jnp.where(marks > 0, self.sizes, 0))
 
 
 @pytree
@@ -91,7 +100,7 @@ def training_data(
     """
     plan = placements[0].plan
     alone = datasets[0] if len(datasets) == 1 else None
-    leaves = [] if alone is None else [*jax.tree.leaves(alone.x), alone.y]
+    leaves = [] if alone is None else jax.tree.leaves((alone.x, alone.target))
     stay = (
         alone is not None
         and len(members[0]) == len(alone)
@@ -118,7 +127,7 @@ def training_data(
         return _put(stacked, plan, COPIED)
 
     x = jax.tree.map(put, *(data.x for data in datasets))
-    y = put(*(data.y for data in datasets))
+    y = jax.tree.map(put, *(data.target for data in datasets))
     small = [_put(leaf, plan, COPIED) for leaf in (start, size, hospital, ranking, sizes, client_ids)]
     return TrainingData(Ragged(x, y, *small[:2]), *small[2:])
 

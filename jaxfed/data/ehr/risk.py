@@ -1,4 +1,4 @@
-r"""The population that synthetic hospitals are drawn from: case mix and risk.
+r"""Parts 2 and 3: the population that synthetic hospitals are drawn from, their case mix and risk.
 
 Hospital h, patient i, d features:
 
@@ -19,50 +19,48 @@ import dataclasses
 
 import numpy as np
 
-# What a random stream is for; a new purpose gets a new number, so that old draws never move.
-GLOBAL, SIZE, CASE_MIX, RISK, PATIENTS, LABELS, TYPES, CALIBRATION = range(8)
-
-
-@dataclasses.dataclass(frozen=True)
-class Population:
-    """The numbers of the model above.
-
-    ``types`` > 0 makes hospitals share ``u_h`` inside ``types`` types (hospital's type drawn
-    evenly), so that clustered methods have a truth; 0 gives each hospital its own.
-    ``interaction_signal`` is the standard deviation of ``q`` in the average hospital.
-    """
-
-    signal: float = 1.6
-    s_a: float = 0.35
-    s_b: float = 0.10
-    s_x: float = 0.20
-    s_sc: float = 0.05
-    rho: float = 0.4
-    prevalence: float = 0.09
-    features: int = 20
-    interactions: int = 0
-    interaction_signal: float = 0.8
-    types: int = 0
-
-
-PRESETS = {
-    "iid": Population(s_a=0.0, s_b=0.0, s_x=0.0, s_sc=0.0),
-    "mild": Population(s_a=0.2, s_b=0.05, s_x=0.1),
-    "icu-mortality": Population(),
-    "strong": Population(s_a=0.5, s_b=0.15, s_x=0.3),
-    "extreme": Population(s_a=0.8, s_b=0.3, s_x=0.5),
-}
+from jaxfed.data.ehr.draws import (
+    CALIBRATION,
+    CASE_MIX,
+    GLOBAL,
+    LABEL_SHIFT,
+    LABELS,
+    PATIENTS,
+    RISK,
+    TYPES,
+    beta_quantile,
+    keyed,
+    sigmoid,
+)
+from jaxfed.data.ehr.drift import draw_periods, drift_effects
+from jaxfed.data.ehr.groups import draw_groups, group_effects, typical_groups
+from jaxfed.data.ehr.label_shift import RAREST, shift_labels
+from jaxfed.data.ehr.population import Population
 
 
 @dataclasses.dataclass(frozen=True)
 class Hospital:
-    """One hospital: intercept ``a``, slopes ``w = b + u_h [d]``, mean ``m [d]``, scale, type."""
+    """A hospital: intercept ``a``, slopes ``w = b + u_h [d]``, mean ``m [d]``, scale, type."""
 
     a: float
     w: np.ndarray
     m: np.ndarray
     scale: float
     type: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Patients:
+    """Patients of a hospital: ``z [n, d]``, log-odds ``eta [n]``, risk ``p [n]``, outcome ``y [n]``.
+
+    ``more`` holds their ``period``, ``group`` and hospital ``type``, where there are several.
+    """
+
+    z: np.ndarray
+    eta: np.ndarray
+    p: np.ndarray
+    y: np.ndarray
+    more: dict[str, np.ndarray]
 
 
 class Risk:
@@ -78,7 +76,15 @@ class Risk:
         v = keyed(seed, GLOBAL, 0).standard_normal(d)
         self.b = v * population.signal / np.sqrt(v @ self.R @ v)
         self.pairs, self.c = self._interactions()
+        self.groups = group_effects(population, seed) if population.groups else None
+        self.drift = drift_effects(population, seed)
         self.a_0 = _solve_intercept(*self._population_risk(), population.prevalence)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of ``eta`` in the average hospital."""
+        pop = self.population
+        return float(np.hypot(pop.signal, pop.interaction_signal if len(self.c) else 0.0))
 
     def hospital(self, h: int) -> Hospital:
         """The draws of hospital number ``h``."""
@@ -92,15 +98,45 @@ class Risk:
         scale = float(np.exp(pop.s_sc * mix.standard_normal()))
         return Hospital(a, self.b + pop.s_b * u, pop.s_x * mix.standard_normal(d), scale, kind)
 
-    def patients(self, h: int, n: int, hospital: Hospital) -> tuple[np.ndarray, np.ndarray]:
-        """``z [n, d]`` and ``eta [n]`` of the first ``n`` patients of hospital ``h``."""
+    def patients(self, h: int, n: int) -> Patients:
+        """The first ``n`` patients of hospital ``h``."""
+        pop, hospital = self.population, self.hospital(h)
         e = keyed(self.seed, PATIENTS, h).standard_normal((n, len(self.b)))
         z = hospital.m + hospital.scale * (e @ self.L.T)
-        return z, self.a_0 + hospital.a + z @ hospital.w + self._q(z)
+        uniform = keyed(self.seed, LABELS, h).random(n)
+        if pop.label_shift:
+            pi = beta_quantile(pop.prevalence, pop.label_shift, keyed(self.seed, LABEL_SHIFT, h).random())
+            y = uniform < pi
+            z, eta = self._given_labels(z, y, hospital, pi)
+        else:
+            eta = self.a_0 + hospital.a + z @ hospital.w + self._q(z)
+        more = {}
+        if pop.types:
+            more["type"] = np.full(n, hospital.type, np.int32)
+        if self.groups is not None:
+            more["group"] = draw_groups(pop, self.seed, h, n)
+            eta = eta + _effect(self.groups, more["group"], z)
+        if pop.periods > 1:
+            more["period"] = draw_periods(n, pop.periods)
+        if pop.drift or pop.s_t or pop.s_bt:
+            eta = eta + _effect(self.drift, more["period"], z)
+        p = sigmoid(eta)
+        y = y if pop.label_shift else uniform < p
+        return Patients(z, eta, p, y.astype(np.int32), more)
 
-    def labels(self, h: int, p: np.ndarray) -> np.ndarray:
-        """``[n]`` int32 labels drawn with probabilities ``p [n]``."""
-        return (keyed(self.seed, LABELS, h).random(len(p)) < p).astype(np.int32)
+    def _given_labels(
+        self, z: np.ndarray, y: np.ndarray, hospital: Hospital, pi: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """``z [n, d]`` moved to their distribution given y, and their log-odds ``[n]``."""
+        along = hospital.scale**2 * (self.R @ hospital.w)
+        variance, a, s = float(hospital.w @ along), self.a_0 + hospital.a, z @ hospital.w
+        if variance == 0:
+            # No feature tells anything: the prevalence is all there is to know.
+            pi = min(max(pi, RAREST), 1 - RAREST)
+            return z, np.full(len(z), np.log(pi / (1 - pi)))
+        mu, sigma = float(hospital.m @ hospital.w), float(np.sqrt(variance))
+        moved, added = shift_labels(s, y, a, mu, sigma, pi)
+        return z + np.outer(moved - s, along / variance), a + moved + added
 
     def _type(self, kind: int) -> np.ndarray:
         # One word more than a hospital's key, so that type 3 and hospital 3 draw apart.
@@ -131,28 +167,28 @@ class Risk:
         u, scale = rng.standard_normal((M, d)), np.exp(pop.s_sc * rng.standard_normal(M))
         if pop.types:
             u = np.stack([self._type(kind) for kind in range(pop.types)])[np.arange(M) % pop.types]
-        w = self.b + pop.s_b * u
+        w, centre = self.b + pop.s_b * u, np.zeros((M, 1))
+        if self.groups is not None:
+            # Groups come in runs and types in turns, so that the two are independent.
+            group = typical_groups(pop.groups, M)
+            w, centre = w + self.groups[1][group], self.groups[0][group, None]
         node, weight = np.polynomial.hermite_e.hermegauss(40)
         weight = weight / weight.sum()
         if not len(self.c):
             # Given u_h and the scale, a_h + z^T w is normal: one quadrature instead of patients.
             spread = (w * (w @ self.R)).sum(1) * scale**2
             sd = np.sqrt(pop.s_a**2 + pop.s_x**2 * (w**2).sum(1) + spread)
-            return sd[:, None] * node, weight
+            return centre + sd[:, None] * node, weight
         m, e = rng.standard_normal((2, M, d))
         z = pop.s_x * m + scale[:, None] * (e @ self.L.T)
         eta = (z * w).sum(1) + self._q(z)
-        return eta[:, None] + pop.s_a * node, weight
+        return centre + eta[:, None] + pop.s_a * node, weight
 
 
-def keyed(seed: int, *key: int) -> np.random.Generator:
-    """The random stream of (seed, purpose, hospital number)."""
-    return np.random.default_rng(np.random.SeedSequence([seed, *key]))
-
-
-def sigmoid(eta: np.ndarray) -> np.ndarray:
-    """``1 / (1 + exp(-eta))`` without overflow."""
-    return 1.0 / (1.0 + np.exp(-np.clip(eta, -700.0, 700.0)))
+def _effect(effects: tuple[np.ndarray, np.ndarray], number: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Log-odds ``[n]`` of patients of these groups or periods: intercepts ``[G]`` and slopes ``[G, d]``."""
+    a, u = effects
+    return a[number] + (z * u[number]).sum(1)
 
 
 def _solve_intercept(eta: np.ndarray, weight: np.ndarray, prevalence: float) -> float:

@@ -1,0 +1,1 @@
+"""Synthetic hospitals with health-record-like data: one file for each way in which they can differ."""

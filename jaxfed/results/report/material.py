@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxfed.core.errors import InvalidInput
-from jaxfed.evaluation.tables import TABLES
+from jaxfed.evaluation.tables import table_of
 from jaxfed.pages import Page, Section
 from jaxfed.records.history import History
 from jaxfed.records.predictions import Predictions
@@ -76,7 +76,7 @@ def absent(predictions: Predictions | None, metrics: object) -> str:
             "the run was saved without the outputs behind its metrics; report it before it is saved, or save "
             "it with run.save(folder, predictions=True)"
         )
-    if predictions.task not in TABLES and not metrics:
+    if not table_of(predictions.task, predictions.meaning).labels and not metrics:
         return (
             f"the task {predictions.task!r} has no metrics with intervals; give report(path, metrics={{name: "
             "function of outputs, y and mask})"

@@ -295,6 +295,11 @@ class Simulation(Spec):
         if personalised is None:
             personalised = algorithm if algorithm.personal else FineTuned()
         if personalised is not False:
+            if not getattr(personalised, "personal", False):
+                raise InvalidInput(
+                    f"compare: personalised={personalised!r}: give an algorithm with a model for each "
+                    "hospital, such as jaxfed.algorithms.Ditto(), or False"
+                )
             arms[PERSONALISED] = self.replace(algorithm=personalised)
         return compare_arms(
             arms,

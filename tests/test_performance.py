@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 import jaxfed
 from jaxfed import InvalidInput
-from jaxfed.core.tasks import REGRESSION
+from jaxfed.core.tasks import REGRESSION, SURVIVAL
 from jaxfed.models import logistic
 from jaxfed.records.history import History
 from jaxfed.records.predictions import Predictions
@@ -141,13 +141,6 @@ def test_users_metric_and_variance(run, result):
     assert parts.loc["patients", "variance"] > 0
 
 
-def test_bootstrap(result):
-    table = result.bootstrap(replicates=20)
-    assert table.loc["auroc", "macro"] == pytest.approx(result.across.loc["auroc", "macro"])
-    assert table.loc["brier", "pooled"] == pytest.approx(result.pooled["brier"].iloc[0], rel=1e-5)
-    assert (table["pooled_low"] < table["pooled_high"]).all()
-
-
 def test_files(result, tmp_path):
     folder = result.save(tmp_path / "new")
     read = pd.read_csv(folder / "performance_hospitals.csv", index_col="hospital")
@@ -225,7 +218,12 @@ def test_numbers_and_a_hospital_without_a_model():
     assert p.pooled["mae"].iloc[0] == pytest.approx(error.mean(), rel=1e-5)
     assert np.isnan(p.hospitals.loc["c", "r2"])
     assert p.across.loc["r2", "undefined"] == 1
-    assert "no trained model" in repr(p)
+    assert "c, no trained model" in repr(p)
+    table = p.bootstrap(replicates=20)
+    assert table.loc["mae", "macro"] == pytest.approx(p.across.loc["mae", "macro"])
+    assert table.loc["mae", "weighted"] == pytest.approx(table.loc["mae", "pooled"])
+    assert table.loc["mae", "pooled"] == pytest.approx(p.pooled["mae"].iloc[0], rel=1e-5)
+    assert (table["pooled_low"] < table["pooled_high"]).all()
     with pytest.raises(InvalidInput, match="for two classes only"):
         p.calibration()
     with pytest.raises(InvalidInput, match="which has none"):
@@ -249,3 +247,18 @@ def test_a_users_task_has_users_metrics():
     assert p.hospitals["note"].iloc[0] == "4 rows: not counted in worst and range"
     assert p.across.loc["off", "left_out"] == 3
     assert "off: mean of 3 hospitals 1.000" in repr(p)
+
+
+def test_a_task_without_a_table_has_bootstrapped_metrics_of_training():
+    """Survival: the concordance of each hospital, as training measures it."""
+    rng = np.random.default_rng(0)
+    y = np.stack([rng.exponential(size=12), rng.integers(0, 2, 12)], axis=1).astype(np.float32)
+    outputs = (-y[:, :1] + rng.normal(size=(12, 1))).astype(np.float32)
+    history, predictions = stand_in("survival", SURVIVAL.scoring, outputs, y)
+    p = performance_of("name", history, predictions, minimum_events=2)
+    assert p.first == SURVIVAL.scoring.first
+    owner = jnp.asarray(predictions.owner)
+    measured = SURVIVAL.measures(jnp.asarray(outputs), jnp.zeros(12), jnp.asarray(y), owner, 3)
+    np.testing.assert_allclose(p.hospitals[p.first], measured[p.first], rtol=1e-6)
+    assert p.first in p.higher
+    assert p.pooled[f"{p.first}_low"].iloc[0] < p.pooled[f"{p.first}_high"].iloc[0]

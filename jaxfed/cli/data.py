@@ -34,10 +34,13 @@ def check_command(options: tyro.conf.OmitArgPrefixes[CheckOptions]) -> None:
     if options.out is not None and options.out.suffix.lower() not in (".html", ".htm"):
         raise InvalidInput(f"--out {options.out}: give the name of a page, such as check.html")
     checked = jaxfed.data.check(
-        read_file(options.file, options, options.label),
+        read_file(options.file, options, options.event or options.label),
         hospital=options.hospital,
         label=options.label,
+        time=options.time,
+        event=options.event,
         patient=options.patient,
+        row_weights=options.row_weights,
         features=options.features or None,
         drop=options.drop,
         missing=options.missing,

@@ -25,6 +25,12 @@ class ColumnOptions:
     """Column of a table that names the hospital."""
     label: str = "died"
     """Column of a table to predict."""
+    time: str | None = None
+    """Column of a table with the time until the event, or until the patient was last seen; with --event."""
+    event: str | None = None
+    """Column of a table that says which: 1 for an event. Other values: --classes, the event last."""
+    row_weights: str | None = None
+    """Column of a table with weights of rows in the training loss."""
     patient: str | None = None
     """Column of a table that names the patient; all rows of a patient are in one part of the split."""
     features: tuple[str, ...] = ()
@@ -52,12 +58,6 @@ class TableOptions(ColumnOptions, PreparationOptions):
     data: str = "synthetic"
     """synthetic, heart, tcga-brca, breast-cancer, digits, or a table (.csv, .tsv, .csv.gz, .xlsx or
     .parquet)."""
-    time: str | None = None
-    """Column of a table with the time until the event, or until the patient was last seen; with --event."""
-    event: str | None = None
-    """Column of a table that says which: 1 for an event. Other values: --classes, the event last."""
-    row_weights: str | None = None
-    """Column of a table with weights of rows in the training loss."""
     impute: Literal["mean", "median", "most_frequent", "zero", "flag", "none"] = "mean"
     """What is put in place of missing values of a table; none refuses them."""
     standardize: Literal["federated", "local", "none"] = "federated"

@@ -4,7 +4,6 @@ from jaxfed.data.arrays import from_arrays as from_arrays
 from jaxfed.data.check.check import check as check
 from jaxfed.data.ehr.diagnoses import synthetic_diagnoses as synthetic_diagnoses
 from jaxfed.data.ehr.population import PRESETS as PRESETS
-from jaxfed.data.ehr.survival import oracle_concordance as oracle_concordance
 from jaxfed.data.ehr.survival import synthetic_survival as synthetic_survival
 from jaxfed.data.ehr.synthetic import synthetic_ehr as synthetic_ehr
 from jaxfed.data.ehr.table import synthetic_table as synthetic_table
@@ -24,6 +23,7 @@ from jaxfed.data.missing import impute as impute
 from jaxfed.data.natural import by_id as by_id
 from jaxfed.data.notices import DataWarning as DataWarning
 from jaxfed.data.oracle import oracle_auroc as oracle_auroc
+from jaxfed.data.oracle import oracle_concordance as oracle_concordance
 from jaxfed.data.oracle import truth_table as truth_table
 from jaxfed.data.partition import classes_per_hospital as classes_per_hospital
 from jaxfed.data.partition import dirichlet as dirichlet

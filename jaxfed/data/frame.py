@@ -147,7 +147,7 @@ class Owners:
 
 
 def owners_of(df: pd.DataFrame, hospital: str, patient: str | None, problems: Problems) -> Owners:
-    """Whose row each row is; raises all ``problems`` if that cannot be said."""
+    """Whose row each row is; what cannot be said goes to ``problems``."""
     ids = as_text(df[hospital], hospital, problems)
     patients = None if patient is None else as_text(df[patient], patient, problems)
     code, names = pd.factorize(ids)

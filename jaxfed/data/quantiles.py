@@ -40,10 +40,9 @@ def quantiles(
             with enough rows.
 
     >>> from jaxfed.data import from_arrays
-    >>> data = from_arrays({"a": ([[1.0], [2.0]], [0, 1]), "b": ([[3.0]], [1])}, split=None)
-    >>> quantiles(data, 0.5).round(3)
-             0
-    0.5  2.0
+    >>> data = from_arrays({"a": ([[1.0], [2.0]], [0, 1]), "b": ([[3.0], [4.0]], [1, 0])}, split=None)
+    >>> float(quantiles(data, 0.5).loc[0.5, 0].round(3))
+    2.5
     """
     problems = Problems("quantiles")
     wanted = np.atleast_1d(np.asarray(q, float))

@@ -1,27 +1,32 @@
 """What each task reports of a hospital: its metrics with intervals, and what their names mean.
 
-A new task has its row in ``TABLES``; a task without one is reported by users' metrics alone.
+A new task has its row in ``TABLES``. A task of jaxfed's without one is reported by the metrics that training
+evaluates, with bootstrap intervals, and a user's task by users' metrics.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from jaxfed.core.metrics.metric import Metric
-from jaxfed.core.tasks import BINARY, MULTICLASS, REGRESSION
+from jaxfed.core.task import Measure
+from jaxfed.core.tasks import BINARY, MULTICLASS, REGRESSION, TASKS
 from jaxfed.evaluation.binary import binary_estimates
-from jaxfed.evaluation.bootstrap import OfMetrics, bootstrap, percentile_interval
+from jaxfed.evaluation.bootstrap import OfMetrics, Statistic, bootstrap, percentile_interval
 from jaxfed.evaluation.intervals import Estimate
 from jaxfed.evaluation.multiclass import multiclass_estimates
 from jaxfed.evaluation.regression import regression_estimates
 
 Estimates = dict[str, Estimate]
 Marks = dict[str, Any]
+REPLICATES = 400  # of a bootstrap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Table:
         scales: the scale of ``Estimate.centre`` of metrics that are not pooled as they are.
         ideal: the best value of metrics for which it is neither the largest nor the smallest.
         two_classes: whether hospitals have events, and models a threshold.
+        trained: metrics without intervals of their own, which are bootstrapped.
     """
 
     estimates: Callable[..., tuple[Estimates, Marks]] | None
@@ -45,6 +51,7 @@ class Table:
     scales: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ideal: Mapping[str, float] = dataclasses.field(default_factory=dict)
     two_classes: bool = False
+    trained: Statistic | None = None
 
     def extended(self, metrics: Mapping[str, Metric]) -> Table:
         """A copy with users' metrics added."""
@@ -101,8 +108,33 @@ TABLES = {
 OTHER = Table(None, {}, frozenset())  # a task of the user
 
 
+def table_of(name: str) -> Table:
+    """What is reported for the task of this name.
+
+    A task of jaxfed's without a row in ``TABLES`` has the metrics of its training; a user's task has none.
+    """
+    if name in TABLES or name not in TASKS:
+        return TABLES.get(name, OTHER)
+    scoring = TASKS[name].scoring
+    first = {scoring.first: scoring.label(scoring.first)}
+    return Table(None, first | dict(scoring.labels), frozenset(scoring.higher), trained=statistic_of(name))
+
+
+@functools.cache
+def statistic_of(name: str) -> Statistic:
+    """The metrics that training evaluates, of jaxfed's task of this name."""
+    task = TASKS[name]
+
+    def statistic(outputs: Array, y: Array, segment: Array, segments: int) -> dict[str, Array]:
+        measure = Measure(task)
+        return measure(outputs, task.losses(outputs, y, None), y, segment, segments)
+
+    return statistic
+
+
 def estimates_of(
     table: Table,
+    users: Mapping[str, Metric],
     outputs: np.ndarray,
     y: np.ndarray,
     owner: np.ndarray,
@@ -113,40 +145,58 @@ def estimates_of(
 ) -> tuple[Estimates, Marks]:
     """Every metric of each hospital and, last, of all rows together: arrays ``[hospitals + 1]``.
 
-    The rows stand twice in one call, once as the hospitals' and once as everyone's: one compiled program.
+    Rows with other owners are left out. The rows stand twice in one call, once as the hospitals' and once as
+    everyone's: one compiled program.
+
+    Args:
+        table: of the task.
+        users: users' metrics.
+        outputs, y: ``[N, ...]``.
+        owner: ``[N]``.
+        hospitals: their number.
+        threshold: a probability, of tasks with two classes.
+        level: of the intervals.
     """
+    inside = (owner >= 0) & (owner < hospitals)
+    everyone = np.where(inside, hospitals, -1)
     if table.estimates is None:
-        return {}, {"broken": np.zeros(hospitals + 1, bool)}
-    twice = (np.concatenate([values, values]) for values in (outputs, y))
-    segment = np.concatenate([owner, np.full(len(owner), hospitals)]).astype(np.int32)
-    values, marks = table.estimates(*map(jnp.asarray, twice), segment, hospitals + 1, threshold, level)
-    arrays = {
-        name: Estimate(*(np.asarray(x, np.float64) for x in values[name]))
-        for name in table.labels
-        if name in values
-    }
-    return arrays, {name: np.asarray(mark) for name, mark in marks.items()}
+        broken = inside & np.isnan(outputs.reshape(len(y), -1)).any(1)
+        marks = {"broken": np.append(np.bincount(owner[broken], minlength=hospitals) > 0, broken.any())}
+        values = {}
+    else:
+        twice = (jnp.asarray(np.concatenate([rows, rows])) for rows in (outputs, y))
+        segment = np.concatenate([owner, everyone]).astype(np.int32)
+        given, marks = table.estimates(*twice, segment, hospitals + 1, threshold, level)
+        values = {
+            name: Estimate(*(np.asarray(x, np.float64) for x in given[name]))
+            for name in table.labels
+            if name in given
+        }
+    rows = outputs[inside], y[inside], owner[inside], hospitals
+    if table.trained is not None:
+        values |= bootstrapped(table.trained, *rows, level=level)
+    if users:
+        most = int(np.bincount(owner[inside], minlength=1).max())
+        values |= bootstrapped(OfMetrics(dict(users), most), *rows, level=level)
+    return values, {name: np.asarray(mark) for name, mark in marks.items()}
 
 
-def users_estimates(
-    metrics: Mapping[str, Metric],
+def bootstrapped(
+    statistic: Statistic,
     outputs: np.ndarray,
     y: np.ndarray,
     owner: np.ndarray,
     hospitals: int,
     *,
     level: float = 0.95,
-    replicates: int = 400,
+    replicates: int = REPLICATES,
 ) -> Estimates:
-    """Users' metrics of each hospital and, last, of all rows: percentile intervals of a bootstrap of rows."""
-    if not metrics or not len(owner):
-        return {name: Estimate(*np.full((5, hospitals + 1), np.nan)) for name in metrics}
-    statistic = OfMetrics(dict(metrics), int(np.bincount(owner).max()))
+    """Metrics of each hospital and, last, of all rows: percentile intervals of a bootstrap of their rows."""
     point, drawn = bootstrap(
         statistic, outputs, y, owner, hospitals, replicates=replicates, draw_hospitals=False
     )
     result = {}
-    for name in metrics:
+    for name in (name for name in point if f"{name}_pooled" in point):
         value = np.append(point[name], point[f"{name}_pooled"]).astype(np.float64)
         draws = np.concatenate([drawn[name], drawn[f"{name}_pooled"][:, None]], axis=1)
         low, high = percentile_interval(draws, level)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures.panels import legend_above, panels_of
+from jaxfed.figures.panels import legend_above, outer_ticks, panels_of
 from jaxfed.pages.axes import COLOURS, grid
 from jaxfed.pages.text import number
 
@@ -61,6 +61,7 @@ def calibration_by_hospital_figure(table: pd.DataFrame, event: str) -> Figure:
         _curve(axes, part, _top(table), labels=i == 0)
     figure.supxlabel(f"predicted risk of “{event}”", fontsize=10)
     figure.supylabel(f"observed share of “{event}”", fontsize=10)
+    outer_ticks(panels)
     legend_above(figure, panels[0])
     return figure
 

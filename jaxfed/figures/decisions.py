@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures.panels import legend_above, panels_of
+from jaxfed.figures.panels import legend_above, outer_ticks, panels_of
 from jaxfed.pages.axes import COLOURS, legend_below, subplots
 from jaxfed.pages.text import span
 
@@ -42,6 +42,7 @@ def decision_by_hospital_figure(table: pd.DataFrame) -> Figure:
         _curves(axes, part)
     figure.supxlabel("threshold", fontsize=10)
     figure.supylabel("net benefit per patient", fontsize=10)
+    outer_ticks(panels, left=False)
     legend_above(figure, panels[0])
     return figure
 

@@ -63,7 +63,8 @@ def federation_alt(rows: pd.Series, labels: pd.DataFrame) -> str:
         shares = labels.iloc[:, 0]
         text += f" The share of {labels.columns[0]} is from {span(shares.min(), shares.max())}."
     elif labels.shape[1]:
-        text += f" The largest share of one class is from {span(labels.max(axis=1).min(), labels.max(axis=1).max())}."
+        most = labels.max(axis=1)
+        text += f" The largest share of one class is from {span(most.min(), most.max())}."
     return text
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = 3
+COLUMNS, TICKS = 3, 4
 
 
 def panels_of(titles: Sequence[str], width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -28,7 +28,17 @@ def panels_of(titles: Sequence[str], width: float, height: float) -> tuple[Figur
     for axes, title in zip(panels, titles, strict=True):
         axes.set_title(shortened(title, 28), fontsize=9, parse_math=False)
         axes.tick_params(labelsize=8)
+        axes.locator_params(nbins=TICKS)
     return figure, panels
+
+
+def outer_ticks(panels: Sequence[Axes], *, left: bool = True) -> None:
+    """Numbers only at the outer axes, where panels have the same scales (``left``: the vertical one too)."""
+    columns = 1 + max(axes.get_subplotspec().colspan.start for axes in panels)
+    for number, axes in enumerate(panels):
+        axes.tick_params(
+            labelbottom=number + columns >= len(panels), labelleft=not left or number % columns == 0
+        )
 
 
 def legend_above(figure: Figure, panel: Axes) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
 from jaxfed.core.metrics.metric import Metric, as_metric
-from jaxfed.evaluation.tables import OTHER, TABLES, estimates_of, users_estimates
+from jaxfed.evaluation.tables import estimates_of, table_of
 from jaxfed.evaluation.thresholds import RULES, choose_threshold, histogram
 from jaxfed.records.predictions import Predictions, with_model
 from jaxfed.results.performance import Performance
@@ -33,15 +33,15 @@ def performance_of(
 ) -> Performance:
     """See :meth:`jaxfed.Run.performance`."""
     users = {name: as_metric(metric) for name, metric in (metrics or {}).items()}
-    table = TABLES.get(predictions.task, OTHER)
+    table = table_of(predictions.task)
     _check(predictions, history, split, threshold, minimum_events, level, users)
     p = predictions.of(split)
     chosen, source = float("nan"), ""
     if table.two_classes:
         chosen, source = _threshold(predictions, threshold)
     kept, H = with_model(p), len(p.hospitals)
-    estimates, marks = estimates_of(table, kept.outputs, kept.y, kept.owner, H, threshold=chosen, level=level)
-    estimates |= users_estimates(users, kept.outputs, kept.y, kept.owner, H, level=level)
+    given = (table, users, kept.outputs, kept.y, kept.owner, H)
+    estimates, marks = estimates_of(*given, threshold=chosen, level=level)
     return Performance(
         name=name,
         split=split,
@@ -70,7 +70,7 @@ def _check(
     users: Mapping[str, Metric],
 ) -> None:
     problems = Problems("performance")
-    table = TABLES.get(predictions.task, OTHER)
+    table = table_of(predictions.task)
     splits = [s for s in history.splits if s != "train"]
     problems.check(split in splits, f"split={split!r}: {did_you_mean(split, splits)}")
     number = isinstance(level, float | np.floating) and bool(0 < level < 1)
@@ -88,7 +88,7 @@ def _check(
         problems.add(
             f"threshold={threshold!r}: give a probability between 0 and 1, or one of {', '.join(RULES)}"
         )
-    if predictions.task not in TABLES:
+    if table.estimates is None and table.trained is None:
         problems.check(
             bool(users),
             f"task {predictions.task!r} is not jaxfed's and has no metrics with intervals; give "

@@ -23,7 +23,7 @@ from jaxfed.evaluation.calibration_curve import calibration_bins, calibration_cu
 from jaxfed.evaluation.decision_curve import decision_curve
 from jaxfed.evaluation.intervals import Estimate
 from jaxfed.evaluation.pooling import RandomEffects, pool_auroc
-from jaxfed.evaluation.tables import Estimates, Marks, Table
+from jaxfed.evaluation.tables import Estimates, Marks, Table, statistic_of
 from jaxfed.evaluation.variance import variance_components
 from jaxfed.records.predictions import Predictions, with_model
 from jaxfed.results import performance_text
@@ -88,7 +88,7 @@ class Performance:
     @property
     def labels(self) -> dict[str, str]:
         """``{metric: its label in figures}``."""
-        return {name: self.table.labels[name] for name in self.metrics}
+        return {name: self.table.labels.get(name, name) for name in self.metrics}
 
     @property
     def higher(self) -> frozenset[str]:
@@ -222,7 +222,10 @@ class Performance:
             InvalidInput: ``by`` does not fit the rows or hospitals, or there is no such reference.
         """
         groups, codes = groups_of(by, self.predictions, self.sizes)
-        return subgroup_table(self, groups, codes, reference)
+        return subgroup_table(
+            self.predictions, self.table, self.users, groups, codes, reference,
+            threshold=self.threshold, level=self.level,
+        )  # fmt: skip
 
     def bootstrap(self, *, replicates: int = 400, seed: int = 0) -> pd.DataFrame:
         """The cluster bootstrap of the task's metrics: hospitals are drawn, then patients in them.
@@ -240,7 +243,7 @@ class Performance:
                 "function of its metrics"
             )
         p = self._modelled
-        statistic = STATISTICS[self.task]
+        statistic = statistic_of(self.task)
         point, drawn = bootstrap(
             statistic, p.outputs, p.y, p.owner, len(p.hospitals), replicates=replicates, seed=seed
         )
@@ -387,19 +390,6 @@ class Performance:
             )
         p = self._modelled
         return p.outputs.reshape(len(p.outputs))[rows], p.y[rows]
-
-
-def _statistic(name: str) -> Any:
-    task = TASKS[name]
-
-    def statistic(outputs: Any, y: Any, segment: Any, segments: int) -> dict[str, Any]:
-        assert task.measures is not None
-        return task.measures(outputs, task.losses(outputs, y, None), y, segment, segments)
-
-    return statistic
-
-
-STATISTICS = {name: _statistic(name) for name in TASKS}
 
 
 def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:

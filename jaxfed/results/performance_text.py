@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-if TYPE_CHECKING:
-    from jaxfed.results.performance import Performance
-
+Performance = Any  # jaxfed.results.performance.Performance, whose module imports this one
 SHOWN = 12  # hospitals in a short table
 
 
@@ -118,9 +116,7 @@ def _sentences(p: Performance) -> list[str]:
         )
     aside = p.hospitals[~p.hospitals["counted"]]
     if len(aside):
-        shown = [
-            f"{name}, {row['note'].split(':')[0]} among {row['rows']} rows" for name, row in aside.iterrows()
-        ]
+        shown = [_aside(str(name), row) for name, row in aside.iterrows()]
         named = "; ".join(shown[:4]) + (f"; and {len(shown) - 4} more" if len(shown) > 4 else "")
         verb = "hospital does" if len(aside) == 1 else "hospitals do"
         lines.append(f"{len(aside)} {verb} not count in worst and range: {named}")
@@ -134,6 +130,11 @@ def _sentences(p: Performance) -> list[str]:
             f"{_interval(pooled, 'sensitivity')}, specificity {_interval(pooled, 'specificity')}"
         )
     return lines
+
+
+def _aside(name: str, row: pd.Series) -> str:
+    reason, scarce, _ = row["note"].partition(":")
+    return f"{name}, {reason} among {row['rows']} rows" if scarce else f"{name}, {reason}"
 
 
 def _short(p: Performance) -> pd.DataFrame:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from jaxfed.core.errors import InvalidInput, did_you_mean, listed
+from jaxfed.core.metrics.metric import Metric
 from jaxfed.evaluation.intervals import Estimate, difference
-from jaxfed.evaluation.tables import estimates_of, users_estimates
+from jaxfed.evaluation.tables import Table, estimates_of
 from jaxfed.records.predictions import Predictions, with_model
-
-if TYPE_CHECKING:
-    from jaxfed.results.performance import Performance
 
 SIZE = "hospital size"
 THIRDS = ("small", "medium", "large")
@@ -61,10 +59,17 @@ def groups_of(by: Any, p: Predictions, sizes: np.ndarray) -> tuple[list[str], np
 
 
 def subgroup_table(
-    performance: Performance, groups: list[str], codes: np.ndarray, reference: str | None
+    p: Predictions,
+    table: Table,
+    users: Mapping[str, Metric],
+    groups: list[str],
+    codes: np.ndarray,
+    reference: str | None,
+    *,
+    threshold: float,
+    level: float,
 ) -> pd.DataFrame:
-    """See :meth:`jaxfed.results.performance.Performance.subgroups`."""
-    p = performance.predictions
+    """See :meth:`jaxfed.results.performance.Performance.subgroups`; groups as of :func:`groups_of`."""
     if reference is not None and reference not in groups:
         raise InvalidInput(f"subgroups: reference={reference!r}: {did_you_mean(reference, groups)}")
     G = len(groups)
@@ -74,15 +79,14 @@ def subgroup_table(
     code = code_of[trained.row]
     # as many segments as for hospitals where that is enough: their compiled program is used again
     segments = max(G, len(p.hospitals))
-    given = (performance.table, trained.outputs, trained.y, code, segments)
-    values, _ = estimates_of(*given, threshold=performance.threshold, level=performance.level)
+    given = (table, users, trained.outputs, trained.y, code, segments)
+    values, _ = estimates_of(*given, threshold=threshold, level=level)
     known = code >= 0
-    outputs, y, owner, code = (x[known] for x in (trained.outputs, trained.y, trained.owner, code))
-    values |= users_estimates(performance.users, outputs, y, code, segments, level=performance.level)
+    y, owner, code = trained.y[known], trained.owner[known], code[known]
     rows = np.bincount(code, minlength=G)
     frame = pd.DataFrame({"rows": rows}, index=pd.Index(groups, name="group"))
     frame["hospitals"] = [len(np.unique(owner[code == g])) for g in range(G)]
-    if performance.table.two_classes:
+    if table.two_classes:
         frame["events"] = np.bincount(code, y > 0, minlength=G).astype(int)
         frame["non_events"] = frame["rows"] - frame["events"]
         frame["prevalence"] = frame["events"] / frame["rows"].where(frame["rows"] > 0)

@@ -17,10 +17,12 @@ import pandas as pd
 from jaxfed.core.dataset import SPLITS, TEST, TRAIN, Dataset
 from jaxfed.core.errors import Problems, did_you_mean
 from jaxfed.core.hyperparameters import PerHospital
+from jaxfed.privacy import HospitalDP
 from jaxfed.results.comparison import FEDERATED, LEFT_OUT, Comparison
 from jaxfed.results.sweep import Sweep
 from jaxfed.runtime.provenance import provenance
 from jaxfed.spec import paths
+from jaxfed.spec.checks import check_count
 from jaxfed.spec.spec import Spec
 from jaxfed.sweep.run import sweep
 
@@ -57,7 +59,7 @@ def compare_arms(
 ) -> Comparison:
     """See :meth:`jaxfed.Simulation.compare`; ``arms`` share the hospitals, and one is federated."""
     spec, tune = arms[FEDERATED], dict(tune or {})
-    _check(arms, seeds, leave_one_out, tune)
+    _check(arms, rounds, seeds, leave_one_out, tune)
     data, began = spec.evaluation_hospitals, time.perf_counter()
     left_out = _left_out(spec, leave_one_out)
     chosen: dict[str, list[Chosen]] = {}
@@ -206,10 +208,12 @@ def _sizes(spec: Spec, data: Dataset) -> pd.DataFrame:
     return frame
 
 
-def _check(arms: Mapping[str, Spec], seeds: int, leave_one_out: Any, tune: Mapping[str, Any]) -> None:
+def _check(
+    arms: Mapping[str, Spec], rounds: int, seeds: int, leave_one_out: Any, tune: Mapping[str, Any]
+) -> None:
     problems, spec = Problems("compare"), arms[FEDERATED]
-    whole = isinstance(seeds, (int, np.integer)) and not isinstance(seeds, bool)
-    problems.check(whole and seeds >= 1, f"seeds={seeds!r}: give a number of runs of each arm, at least 1")
+    for name, number in (("rounds", rounds), ("seeds", seeds)):
+        check_count(problems, name, number, 1)
     problems.check("test" in spec.splits, f"splits={spec.splits}: arms are compared on test rows; add 'test'")
     problems.check(
         not tune or "validation" in spec.splits,
@@ -220,6 +224,14 @@ def _check(arms: Mapping[str, Spec], seeds: int, leave_one_out: Any, tune: Mappi
             path not in (SEED, INCLUDED) and any(paths.has(arm, path) for arm in arms.values()),
             f"tune: {paths.unknown(spec, path)}",
         )
+        problems.check(
+            path not in ("algorithm", *paths.APART),
+            f"tune: {path} makes the arms what they are; give numbers of it, such as algorithm.mu",
+        )
+    problems.check(
+        not (leave_one_out and isinstance(spec.privacy, HospitalDP)),
+        "leave_one_out: HospitalDP accounts for all hospitals of the data; give leave_one_out=False",
+    )
     if isinstance(leave_one_out, str):
         problems.add(f"leave_one_out={leave_one_out!r}: give a list of names, [{leave_one_out!r}], or True")
     elif not isinstance(leave_one_out, bool):

@@ -17,6 +17,7 @@ from jaxfed.privacy import HospitalDP
 from jaxfed.records.history import across_hospitals
 from jaxfed.records.ranking import KINDS, label
 from jaxfed.results.valuation import Valuation
+from jaxfed.spec.checks import check_count
 from jaxfed.spec.spec import Spec
 from jaxfed.sweep.round_values import round_utilities
 from jaxfed.sweep.run import metrics_of, sweep
@@ -138,8 +139,7 @@ def _check(spec: Spec, rounds: int, method: str, metric: str, split: str, seeds:
     problems.check(metric in known, f"metric={metric!r}: {did_you_mean(metric, known)}")
     problems.check(split in spec.splits, f"split={split!r}: give one of splits, {', '.join(spec.splits)}")
     for name, given in (("rounds", rounds), ("seeds", seeds), ("samples", samples)):
-        whole = isinstance(given, (int, np.integer)) and not isinstance(given, bool)
-        problems.check(whole and given >= 1, f"{name}={given!r}: give a whole number, at least 1")
+        check_count(problems, name, given, 1)
     problems.check(
         int((spec.trained_rows > 0).sum()) > 1, "one hospital trains; give at least two to value them"
     )

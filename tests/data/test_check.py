@@ -130,6 +130,20 @@ def test_factors_between_units_are_named(name, typical, spread, factor, said):
     assert "unit" not in kinds(check(mended))
 
 
+def test_hospitals_of_sicker_patients_have_no_other_unit():
+    rng = np.random.default_rng(0)
+    shift = np.repeat([0, 0.1, -0.2, 0.8], 100)  # twice as high, of values that differ more between patients
+    crp = np.exp(1.2 * rng.standard_normal(400) + shift)
+    df = pd.DataFrame({"site": np.repeat(list("abcd"), 100), "crp": crp, "died": BITS})
+    assert df.groupby("site")["crp"].median()["d"] > 1.9
+    assert "unit" not in kinds(check(df))
+
+
+def test_copies_are_dropped_whatever_stands_in_columns_that_are_left_out():
+    found = only(check(messy(), drop=["row"]), "repeated rows")
+    assert len(typed(found.statement, df=messy())["df"]) == len(clean())
+
+
 def test_scores_are_compared_by_their_spread():
     df = clean()
     df["crp"] = df["crp"].mask(df["site"] == "West", 10 * df["crp"])
@@ -148,6 +162,7 @@ def test_scores_are_compared_by_their_spread():
         (lambda rng: rng.integers(0, 30, 400), 0, False),  # a count
         (lambda rng: rng.integers(0, 2, 400), 0, False),  # a flag
         (lambda rng: rng.exponential(1, 400).round(1), 0, False),
+        (lambda rng: rng.lognormal(0, 0.5, 400).clip(0.25), 0, False),  # below what can be measured
     ],
 )
 def test_codes_for_missing_values(values, code, planted):
@@ -288,6 +303,27 @@ def test_a_feature_that_is_filled_in_after_the_event():
     assert only(check(df), "gives the label away").columns == ("stay",)
 
 
+def test_weights_of_rows_are_no_feature():
+    df = clean().assign(sample_weight=np.linspace(0.5, 2, 810))
+    found = only(check(df), "weight")
+    assert found.arguments == {"row_weights": "sample_weight"}
+    assert kinds(check(df, **found.arguments), "note") == {"scales"}
+    from_frame(df, **found.arguments)
+
+
+def test_a_time_to_an_event():
+    df = clean().assign(days=lambda df: np.where(df["died"] == 1, 10.0, 400) + np.arange(810) % 7)
+    assert only(check(df), "gives the label away").columns == ("days",)
+    table = check(df, time="days", event="died")
+    data = check(from_frame(df, time="days", event="died"))
+    assert kinds(table, "note") == kinds(data, "note") == {"scales"}
+    events = table.tables["hospitals"]["events"].tolist()
+    assert data.tables["hospitals"]["events"].tolist() == events
+    assert table.arguments == {"hospital": "site", "time": "days", "event": "died"}
+    with pytest.raises(InvalidInput, match="time='days' and event=None: give both"):
+        check(df, time="days")
+
+
 def test_real_labels():
     df = labelled(np.random.default_rng(0).normal(50, 10, 400)).assign(same=lambda df: 2 * df["died"])
     checked = check(df, task="regression")
@@ -326,6 +362,7 @@ def test_arguments_are_options_of_the_command_line():
     [
         ({"label": "dead"}, "no label column 'dead'; did you mean 'died'"),
         ({"drop": ["rov"]}, "no drop column 'rov'; did you mean 'row'"),
+        ({"label": ["died", "row"]}, "look at one outcome at a time"),
         ({"drop": "row"}, r"give a list, as \['row'\]"),
         ({"minimum": 0}, "minimum=0: give a whole number"),
     ],

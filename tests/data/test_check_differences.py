@@ -58,6 +58,12 @@ def test_the_reference_is_that_of_dealing_rows_at_random():
     np.testing.assert_allclose(np.quantile(drawn, 0.975, axis=0), found["chance_high"], rtol=0.2)
 
 
+def test_means_are_drawn_without_replacement():
+    df = pd.DataFrame({"site": ["a", "b"] * 50, "x": np.arange(100) % 10, "died": np.arange(100) % 2})
+    chance = check(df).tables["differences"].loc[("features", "x"), "chance"]
+    assert chance == pytest.approx(np.sqrt(2 / np.pi * (1 / 50 - 1 / 100)), abs=0.015)
+
+
 def test_labels_differ_as_heterogeneity_says():
     data = synthetic_ehr(12, preset="strong", n_med=100)
     found = check(data).tables["differences"]["seen"]

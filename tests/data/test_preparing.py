@@ -13,6 +13,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import jaxfed
 from jaxfed.core.errors import InvalidInput
+from jaxfed.core.meaning import of_classes
 from jaxfed.core.types import Variables
 from jaxfed.data import DataWarning, from_frame, preparation_report, prepare, read_table, transform_like
 from jaxfed.models import logistic
@@ -175,6 +176,30 @@ def test_it_splits_as_from_frame_does():
     assert (data.patients == same.patients).all()
 
 
+def test_outcomes_and_weights_are_those_of_from_frame():
+    """Time and event, several labels, weights of rows; other data take the outcome from the first."""
+    rng = np.random.default_rng(1)
+    frame = table()[["site", "bmi", "sex", "died"]]
+    frame = frame.assign(days=rng.exponential(9, 300), ill=rng.integers(0, 2, 300), w=rng.random(300))
+    for outcome in (
+        {"time": "days", "event": "died", "drop": ["ill"]},
+        {"label": ["died", "ill"], "drop": ["days"]},
+    ):
+        data = prepare(frame, row_weights="w", **outcome)
+        same = from_frame(frame.drop(columns="sex"), row_weights="w", impute="median", **outcome)
+        for ours, theirs in (
+            (data.y, same.y),
+            (data.split, same.split),
+            (data.row_weights, same.row_weights),
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+        assert data.features == ("bmi", "sex=female", "sex=male", "sex=unseen", "bmi missing")
+        roles = {role: columns for role, columns in outcome.items() if role != "drop"}
+        again = prepare(frame, row_weights="w", like=data, **roles)
+        np.testing.assert_array_equal(again.x, data.x)
+        assert again.task == data.task
+
+
 def test_each_hospital_by_itself():
     frame = table()[["site", "bmi", "crp", "died", "part"]]
     frame.loc[:3, "site"] = "tiny"
@@ -227,6 +252,11 @@ def test_other_data_are_prepared_alike(local):
     np.testing.assert_array_equal(new.x, local.x)
     assert new.steps is local.steps
     jaxfed.Simulation(local, evaluate_on=new, model=logistic())  # without a warning
+    whole = prepare(table()[["site", "crp", "died"]], impute=None)
+    with pytest.raises(
+        InvalidInput, match="'crp' have missing values, and the other data were prepared with"
+    ):
+        prepare(table()[["site", "crp", "died"]].assign(crp=[None, *range(299)]), like=whole)
     with pytest.raises(
         InvalidInput, match=r"give the table of the new rows to jaxfed\.data\.prepare\(df, like"
     ):
@@ -237,7 +267,8 @@ def test_saved_numbers_prepare_new_rows_of_a_file(local, tmp_path):
     """The outputs for a table that was read again are those for the rows that were trained on."""
     weights = np.random.default_rng(0).normal(size=(local.x.shape[1], 1)).astype(np.float32)
     variables = Variables({"head": {"kernel": weights, "bias": np.ones(1, np.float32)}}, {})
-    known = Inputs(local.features, local.classes, "binary", 1, local.steps)
+    meaning = of_classes(local.classes, 1)
+    known = Inputs(local.features, local.classes, "binary", 1, local.steps, meaning=meaning)
     loaded = Inputs.from_json(json.loads(json.dumps(known.to_json())))
     assert str(preparation_report(loaded)) == str(preparation_report(local))
     frame = table().drop(columns=["died", "part"])

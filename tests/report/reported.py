@@ -61,7 +61,7 @@ def run_of(task="binary", *, outputs=True, training=None):
     history = history.trained({**seen, **(training or {})}, np.zeros(2, bool))
     p = Predictions(
         guess[evaluated].astype(np.float32), y[evaluated], owner[evaluated], split[evaluated],
-        np.flatnonzero(evaluated), NAMES, task, CLASSES[task],
+        np.flatnonzero(evaluated), NAMES, task, data.classes, data.task.meaning(data.classes, data.outputs),
     )  # fmt: skip
     best = Selected(
         int(history.evaluated[history.chosen()]), Variables({}, {}), (lambda: p) if outputs else None

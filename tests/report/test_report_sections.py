@@ -140,7 +140,7 @@ def test_a_run_without_outputs_has_a_report_that_says_so(tmp_path):
         run.report(tmp_path / "report.html", subgroups={"sex": [1]})
 
 
-@pytest.mark.parametrize(("task", "label"), [("multiclass", "accuracy"), ("regression", "R²")])
+@pytest.mark.parametrize(("task", "label"), [("multiclass", "Accuracy"), ("regression", "R²")])
 def test_tasks_without_curves(tmp_path, monkeypatch, task, label):
     monkeypatch.setattr(materials, "MANY", 3)  # tables of all hospitals at the end
     run = run_of(task)

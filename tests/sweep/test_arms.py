@@ -119,16 +119,19 @@ def test_the_arms_of_a_simulation(sim, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"seeds": 0}, "seeds=0: give a number"),
+        ({"seeds": 0}, "seeds=0: give a whole number"),
+        ({"rounds": 0}, "rounds=0: give a whole number"),
+        ({"personalised": "Ditto"}, "personalised='Ditto': give an algorithm with a model for each hospital"),
         ({"leave_one_out": ["hospital 9"]}, "did you mean"),
         ({"leave_one_out": "hospital 1"}, r"give a list of names, \['hospital 1'\]"),
         ({"tune": {"client_optimizer.learning_rat": [0.1]}}, "did you mean client_optimizer.learning_rate"),
+        ({"tune": {"algorithm": [FedAvg()]}}, "tune: algorithm makes the arms what they are"),
         ({"seed": 3}, "did you mean 'seeds'"),
     ],
 )
 def test_wrong_arguments_name_the_remedy(sim, arguments, text):
     with pytest.raises(InvalidInput, match=text):
-        sim.compare(2, **arguments)
+        sim.compare(**{"rounds": 2, **arguments})
 
 
 def test_what_cannot_be_included(sim):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -128,7 +127,10 @@ class Channel:
 
     def _added(self, rule: Streamed, total: Total, uploads: Upload, weights: Array, alone: bool) -> Total:
         """The total with a block added."""
-        lift = partial(rule.lift, state=self._state.rule)
+
+        def lift(upload: Upload) -> PyTree:
+            return rule.lift(upload, self._state.rule)
+
         lifted = _alone(lift, uploads) if alone else jax.vmap(lift)(uploads)
         added = jax.tree.map(
             lambda t, u: t + jnp.tensordot(weights.astype(t.dtype), u.astype(t.dtype), axes=1),

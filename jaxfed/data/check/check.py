@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,83 +25,19 @@ from jaxfed.data.check import (
     texts,
     units,
 )
+from jaxfed.data.check.contents import Contents
 from jaxfed.data.check.facts import facts_of
-from jaxfed.data.check.finding import SEVERITIES, Finding, flags, merged
+from jaxfed.data.check.finding import SEVERITIES
 from jaxfed.data.check.medians import quartiles
+from jaxfed.data.check.page import brief_of, page_of
 from jaxfed.data.check.survey import Survey, survey_dataset, survey_frame
 from jaxfed.data.check.tables import tables_of
 
 FINDERS = (sites, outcome, reversal, texts, roles, giveaways, copies, sentinels, gaps, scales)
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Check:
-    """What a check has seen. ``print`` it, or ``save`` it as a page.
-
-    Nothing in it is known of fewer than ``minimum`` patients: smaller counts are ``<5``, smaller hospitals
-    have no name, medians are rounded, and extremes are not there. So it can be shown around.
-
-    What the findings of a dataset say to type is for the table ``df`` that it was made of.
-
-    Attributes:
-        name: what the data are called.
-        findings: problems first, then cautions, then notes.
-        facts: rows, hospitals, labels, differences between the hospitals, a sentence each.
-        tables: ``hospitals`` (rows, events, prevalence, missing), ``missing`` and ``medians`` (hospitals by
-            features), and ``differences`` (labels, features, missingness, beside what chance alone does).
-            What may not be shown is missing in them.
-        given: the arguments of the call that say how the table is read.
-        minimum: patients.
-    """
-
-    name: str
-    findings: tuple[Finding, ...]
-    facts: tuple[str, ...]
-    tables: Mapping[str, pd.DataFrame]
-    given: Mapping[str, Any]
-    minimum: int
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments for ``from_frame`` with everything that the findings propose: look at each first."""
-        return merged([Finding("given", "note", "", arguments=self.given), *self.findings])
-
-    @property
-    def code(self) -> str:
-        """All of it in Python, from the table ``df`` to the dataset ``hospitals``; look at each line."""
-        statements = [found.statement for found in self.findings if found.statement]
-        words = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
-        lines = [line for line in statements if line.startswith("df") and " = " in line]
-        lines.append(f"hospitals = jaxfed.data.from_frame(df, {words})")
-        return "\n".join([*lines, *(line for line in statements if line.startswith("hospitals"))])
-
-    @property
-    def command(self) -> str:
-        """The same as options of ``jaxfed run --data``."""
-        return flags(self.arguments)
-
-    def summary(self, typed: str = "python") -> str:
-        """The findings as text, with what to type in ``"python"`` or on the ``"command"`` line.
-
-        Raises:
-            InvalidInput: another ``typed``.
-        """
-        if typed not in ("python", "command"):
-            raise InvalidInput(f"summary: typed={typed!r}: give 'python' or 'command'")
-        lines = [f"Check of {self.name!r}", *(f"  {fact}" for fact in self.facts), ""]
-        counts = [f"{n} {kind}s" if n != 1 else f"1 {kind}" for kind, n in self.count().items() if n]
-        lines.append(f"{', '.join(counts)}:" if counts else "Nothing to mend.")
-        for number, finding in enumerate(self.findings, 1):
-            lines.append(f"{number:3}. {finding.severity}, {finding.kind}: {finding.text}")
-            shown = finding.python if typed == "python" else finding.command
-            if not shown and finding.statement:
-                shown = f"mend the file, as in Python: {finding.statement}"
-            lines += [f"       > {line}" for line in shown.splitlines()]
-        return "\n".join(lines)
-
-    def count(self) -> dict[str, int]:
-        """Findings of each severity."""
-        return {kind: sum(found.severity == kind for found in self.findings) for kind in SEVERITIES}
+class Check(Contents):
+    """What a check has seen, :class:`~jaxfed.data.check.contents.Contents`: print it, or save a page."""
 
     def save(self, path: str | Path) -> Path:
         """Write one HTML page, which needs nothing else (``pip install 'jaxfed[report]'``).
@@ -111,16 +46,12 @@ class Check:
             InvalidInput: it cannot be written there.
             ImportError: great-tables is not installed.
         """
-        from jaxfed.data.check.page import page_of
-
         return page_of(self).save(path)
 
     def __repr__(self) -> str:
         return self.summary()
 
     def _repr_html_(self) -> str:
-        from jaxfed.data.check.page import brief_of
-
         return brief_of(self).fragment()
 
 
@@ -129,7 +60,10 @@ def check(
     *,
     hospital: str = "site",
     label: str = "died",
+    time: str | None = None,
+    event: str | None = None,
     patient: str | None = None,
+    row_weights: str | None = None,
     features: Sequence[str] | None = None,
     drop: Sequence[str] = (),
     missing: Sequence[Any] = (),
@@ -146,7 +80,10 @@ def check(
             :func:`~jaxfed.data.frame.from_frame`.
         hospital: column that says whose row it is.
         label: column to predict.
+        time: column of the time until the event; with ``event``, which is then looked at as the label.
+        event: column that says whether there was one.
         patient: column that says whose row it is where a patient has several.
+        row_weights: column with weights of rows.
         features: columns to learn from; None: all others.
         drop: columns to leave out.
         missing: codes that stand for a missing value, such as ``["?", -9]``.
@@ -168,17 +105,23 @@ def check(
     """
     if isinstance(minimum, bool) or not isinstance(minimum, (int, np.integer)) or minimum < 1:
         raise InvalidInput(f"check: minimum={minimum!r}: give a whole number, 1 or more")
+    if isinstance(label, (list, tuple)):
+        raise InvalidInput(f"check: label={label!r}: look at one outcome at a time, and drop= the others")
     given: dict[str, Any] = {}
     if isinstance(data, Dataset):
         survey = survey_dataset(data if name is None else data.replace(name=name), minimum)
     elif isinstance(data, pd.DataFrame) and len(data):
         lists = {"features": features, "drop": drop, "missing": missing, "classes": classes}
-        given = {"hospital": hospital, "label": label, "patient": patient, "task": task}
+        if (time is None) != (event is None):
+            raise InvalidInput(f"check: time={time!r} and event={event!r}: give both of them, or label")
+        given = {"hospital": hospital, "time": time, "event": event, "patient": patient}
+        given |= {"label": label if event is None else None, "row_weights": row_weights, "task": task}
         given = {key: value for key, value in given.items() if value is not None}
         given |= {key: list(value) for key, value in lists.items() if value is not None and len(value)}
         survey = survey_frame(
-            data, hospital, label, patient, features, drop, missing, task, classes, minimum, name or "table"
-        )
+            data, hospital, event or label, patient, (time, row_weights), features, drop, missing,
+            None if event else task, classes, minimum, name or "table",
+        )  # fmt: skip
     else:
         raise InvalidInput(f"check: got {type(data).__name__} without rows; give a DataFrame or a Dataset")
     return _checked(survey, given)

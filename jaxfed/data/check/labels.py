@@ -74,7 +74,9 @@ def read_labels(values: pd.Series, task: Any, classes: Sequence[Any] | None) -> 
 
 
 def given_labels(data: Dataset) -> Labels:
-    """Labels of a dataset."""
+    """Labels of a dataset; of a time and an event, whether there was one."""
+    if data.task.name.startswith("survival"):
+        return Labels(np.asarray(data.y[:, 1], float), ("no event", "event"), "binary", True, False)
     if not data.task.has_classes:
         y = np.asarray(data.y, float)
         return Labels(y if y.ndim == 1 else y.reshape(len(y), -1)[:, 0], (), "regression", True, False)

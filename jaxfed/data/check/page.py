@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
+from jaxfed.data.check.contents import Contents
 from jaxfed.data.check.figures import away, differences_figure, labels_figure, map_figure
 from jaxfed.pages import Page, Section
-
-if TYPE_CHECKING:
-    from jaxfed.data.check.check import Check
 
 LARGEST = 40  # hospitals whose rows are in the page; all are in the tables of the check
 
 
-def page_of(check: Check) -> Page:
+def page_of(check: Contents) -> Page:
     """Summary, findings, all arguments together, hospitals, labels, features, missing values."""
     page = brief_of(check)
     _together(page, check)
@@ -35,7 +31,7 @@ def page_of(check: Check) -> Page:
     return page
 
 
-def brief_of(check: Check) -> Page:
+def brief_of(check: Contents) -> Page:
     """Summary and findings alone."""
     page = Page(
         f"Check of {check.name}", f"No value or count of fewer than {check.minimum} patients is shown."
@@ -59,7 +55,7 @@ def brief_of(check: Check) -> Page:
     return page
 
 
-def _together(page: Page, check: Check) -> None:
+def _together(page: Page, check: Contents) -> None:
     if not check.findings or "hospital" not in check.given:
         return
     part = page.section("All of it together")
@@ -71,7 +67,7 @@ def _together(page: Page, check: Check) -> None:
     part.code(f"jaxfed run --data FILE {check.command}", "Command line")
 
 
-def _hospitals(part: Section, check: Check) -> None:
+def _hospitals(part: Section, check: Contents) -> None:
     table = check.tables["hospitals"].sort_values("rows", ascending=False).head(LARGEST)
     shown = table.copy()
     if "events" in shown:
@@ -89,7 +85,7 @@ def _hospitals(part: Section, check: Check) -> None:
         )
 
 
-def _differences(part: Section, check: Check, measure: str, axis: str) -> None:
+def _differences(part: Section, check: Contents, measure: str, axis: str) -> None:
     table = check.tables["differences"]
     rows = table[[key.startswith(measure) for key in table.index.get_level_values(0)]]
     if not len(rows):
@@ -110,7 +106,7 @@ def _differences(part: Section, check: Check, measure: str, axis: str) -> None:
     part.table(written, "How different the hospitals are, beside what sampling alone does", formats=form)
 
 
-def _features(part: Section, check: Check) -> None:
+def _features(part: Section, check: Contents) -> None:
     medians = _largest(check, "medians")
     _differences(part, check, "features", "mean standardised difference of hospitals")
     known = medians.dropna(axis=1, how="all")
@@ -126,7 +122,7 @@ def _features(part: Section, check: Check) -> None:
     )
 
 
-def _summary(check: Check) -> pd.DataFrame:
+def _summary(check: Contents) -> pd.DataFrame:
     medians = check.tables["medians"]
     table = pd.DataFrame(
         {
@@ -143,7 +139,7 @@ def _summary(check: Check) -> pd.DataFrame:
     return table
 
 
-def _missing(part: Section, check: Check) -> None:
+def _missing(part: Section, check: Contents) -> None:
     _differences(part, check, "missingness", "mean difference in the share of missing values")
     part.figure(
         map_figure(_largest(check, "missing"), "cividis", (0, 1), "share of values that are missing"),
@@ -152,6 +148,6 @@ def _missing(part: Section, check: Check) -> None:
     )  # fmt: skip
 
 
-def _largest(check: Check, name: str) -> pd.DataFrame:
+def _largest(check: Contents, name: str) -> pd.DataFrame:
     order = check.tables["hospitals"]["rows"].sort_values(ascending=False).index[:LARGEST]
     return check.tables[name].loc[order]

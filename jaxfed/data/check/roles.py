@@ -42,7 +42,9 @@ def find(survey: Survey) -> Iterator[Finding]:
             columns = kinds[kind]
             yield Finding(
                 kind, severity, columns_text(columns, one, several), tuple(columns), (), str(len(columns)),
-                arguments=dropping(survey, columns),
+                arguments={"row_weights": columns[0]}
+                if kind == "weight" and not survey.weighted
+                else dropping(survey, columns),
             )  # fmt: skip
     if "patient" in kinds:
         name = kinds["patient"][0]

@@ -26,6 +26,7 @@ class Survey:
         hospital: column of the hospitals.
         label: column to predict.
         patient: column of the patients, or None.
+        weighted: whether weights of rows are given.
         chosen: the features, if the user named them, else empty.
         left_out: columns of the table that are nothing of all this.
         features: names of the features that are numbers.
@@ -48,6 +49,7 @@ class Survey:
     hospital: str
     label: str
     patient: str | None
+    weighted: bool
     chosen: tuple[str, ...]
     left_out: tuple[str, ...]
     features: tuple[str, ...]
@@ -106,6 +108,7 @@ def survey_frame(
     hospital: str,
     label: str,
     patient: str | None,
+    others: Sequence[str | None],
     features: Sequence[str] | None,
     drop: Sequence[str],
     missing: Sequence[Any],
@@ -114,8 +117,8 @@ def survey_frame(
     minimum: int,
     name: str,
 ) -> Survey:
-    """Of a table with a row per patient or visit."""
-    columns = _choose(df, hospital, label, patient, features, drop)
+    """Of a table with a row per patient or visit; ``others`` are columns that are no features either."""
+    columns = _choose(df, hospital, label, patient, others, features, drop)
     ids, mixed = id_texts(df[hospital])
     lost = np.array([text is None for text in ids])
     if lost.all():
@@ -149,6 +152,7 @@ def survey_frame(
         hospital=hospital,
         label=label,
         patient=patient,
+        weighted=others[1] is not None,
         chosen=() if features is None else tuple(map(str, features)),
         left_out=tuple(str(c) for c in df.columns if c not in (hospital, label, patient, *columns)),
         features=tuple(kept),
@@ -175,6 +179,7 @@ def survey_dataset(data: Dataset, minimum: int) -> Survey:
         hospital="hospital",
         label="label",
         patient=None if data.patients is None else "patient",
+        weighted=True,
         chosen=(),
         left_out=(),
         features=(data.features or tuple(f"feature {j}" for j in range(x.shape[1]))) if matrix else (),
@@ -206,6 +211,7 @@ def _choose(
     hospital: str,
     label: str,
     patient: str | None,
+    others: Sequence[str | None],
     features: Sequence[str] | None,
     drop: Sequence[str],
 ) -> list[Any]:
@@ -215,14 +221,12 @@ def _choose(
         if isinstance(column, str):
             raise InvalidInput(f"check: {argument}={column!r}: give a list, as [{column!r}]")
     problems.check(len({*names}) == len(names), "columns are given twice; rename them")
-    roles = [
-        ("hospital", hospital),
-        ("label", label),
-        *([("patient", patient)] if patient is not None else []),
-    ]
+    given = [("hospital", hospital), ("label", label), ("patient", patient)]
+    given += zip(("time", "weights"), others, strict=True)
+    roles = [(role, column) for role, column in given if column is not None]
     for role, column in [*roles, *(("feature", f) for f in features or ()), *(("drop", f) for f in drop)]:
         if column not in df.columns:
             problems.add(f"no {role} column {column!r}; {did_you_mean(column, names)}")
     problems.raise_if_any()
-    taken = {hospital, label, patient, *drop}
+    taken = {hospital, label, patient, *others, *drop}
     return [column for column in (df.columns if features is None else features) if column not in taken]

@@ -12,7 +12,7 @@ from jaxfed.data.check.survey import Survey
 
 
 def tables_of(survey: Survey, spread: Quartiles) -> dict[str, pd.DataFrame]:
-    """The tables of :class:`~jaxfed.data.check.check.Check`."""
+    """The tables of :class:`~jaxfed.data.check.contents.Contents`."""
     index = pd.Index([name for name, named in zip(survey.hospitals, survey.named, strict=True) if named])
     index.name = survey.hospital
     columns = pd.Index(survey.features)

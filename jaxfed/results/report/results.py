@@ -12,7 +12,6 @@ from jaxfed.figures.decisions import decision_alt, decision_by_hospital_figure, 
 from jaxfed.figures.forest import ROOM, caterpillar_figure, forest_alt, forest_figure
 from jaxfed.figures.subgroups import subgroups_alt, subgroups_figure
 from jaxfed.pages.text import capital, count, interval, number, span, together
-from jaxfed.records.predictions import meaning
 from jaxfed.results.performance import POOLED, Performance
 from jaxfed.results.report.material import Material, Report
 
@@ -32,13 +31,13 @@ def add_performance(page: Report, p: Performance, many: bool) -> None:
     if len(p.hospitals) > ROOM:
         page.draw(
             part, "caterpillar", caterpillar_figure(p.hospitals, p.first, **figure), alt,
-            f"{capital(label)} of all hospitals with {p.level:.0%} intervals; the pooled mean, and where a new "
-            "hospital lies.",
+            f"{capital(label)} of all hospitals with {p.level:.0%} intervals; the pooled mean, and where a "
+            "new hospital lies.",
         )  # fmt: skip
     page.draw(
         part, "forest", forest_figure(p.hospitals, p.first, **figure), alt,
-        f"{capital(label)} of {'the lowest and the highest' if len(p.hospitals) > ROOM else 'the'} hospitals with "
-        f"{p.level:.0%} intervals. Squares grow with the number of rows.",
+        f"{capital(label)} of {'the lowest and the highest' if len(p.hospitals) > ROOM else 'the'} hospitals "
+        f"with {p.level:.0%} intervals. Squares grow with the number of rows.",
     )  # fmt: skip
     part.table(_across(p), "All metrics over the hospitals")
     part.text(
@@ -106,7 +105,7 @@ def add_calibration(page: Report, material: Material, p: Performance) -> None:
         f"extreme), and the expected calibration error {number(every['ece'])}."
     )
     known = p.predictions
-    risk = [*meaning(known.outputs, known.classes).values()][-1]
+    risk = [*known.meaning.columns(known.outputs).values()][-1]
     fine = np.isfinite(risk)
     page.draw(
         part, "calibration", calibration_figure(curve, risk[fine], known.y[fine] > 0, p.positive),

@@ -21,6 +21,8 @@ from jaxfed.evaluation.logistic import fit_logistic
 from jaxfed.evaluation.ranks import Ranks, rank_rows
 
 KNOTS = (0.05, 0.35, 0.65, 0.95)
+# Coefficients of cubes are some hundreds in small hospitals.
+STEPS, LONGEST = 40, 100.0
 ENDS = (0.01, 0.99)  # the curve is drawn between these percentiles of the predictions
 
 
@@ -60,8 +62,9 @@ def calibration_curve(
     usable = jnp.isfinite(design).all(1)
     target = (y > 0).astype(design.dtype)
     b, covariance, ended = fit_logistic(
-        jnp.where(usable[:, None], design, 0), target, jnp.zeros_like(logit), segment, segments
-    )
+        jnp.where(usable[:, None], design, 0), target, jnp.zeros_like(logit), segment, segments,
+        steps=STEPS, longest=LONGEST,
+    )  # fmt: skip
     first, last = _quantiles(logit, ranks, ENDS).T
     at = first[:, None] + (last - first)[:, None] * jnp.linspace(0, 1, points)
     rows = jax.vmap(_spline)((at - middle[:, None]) / spread[:, None], jnp.repeat(knots[:, None], points, 1))

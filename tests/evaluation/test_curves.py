@@ -44,9 +44,25 @@ def test_bins_of_equal_mass(store):
     assert np.isnan(found["observed"][2]).all()
 
 
-def test_flexible_curve_is_a_regression_on_harrells_spline(store):
-    logit, y, segment = store
-    found = calibration_curve(*store, SEGMENTS, points=20)
+@pytest.fixture(scope="module")
+def small():
+    """A hospital of 40 rows, whose cubes have coefficients of some hundreds; the other rows belong to none."""
+    rng = np.random.default_rng(2)
+    logit = rng.normal(1, 1.8, 40).astype(np.float32)
+    y = rng.random(40) < 1 / (1 + np.exp(-0.5 - 0.6 * logit))
+    rest = N - 40
+    segment = np.repeat([0, 7], [40, rest]).astype(np.int32)
+    return (
+        np.append(logit, np.zeros(rest, np.float32)),
+        np.append(y, np.zeros(rest)).astype(np.int32),
+        segment,
+    )
+
+
+@pytest.mark.parametrize("name", ["store", "small"])
+def test_flexible_curve_is_a_regression_on_harrells_spline(name, request):
+    logit, y, segment = rows = request.getfixturevalue(name)
+    found = calibration_curve(*rows, SEGMENTS, points=20)
     mine = segment == 0
     x = np.sort(logit[mine]).astype(float)
 

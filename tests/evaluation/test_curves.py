@@ -46,7 +46,7 @@ def test_bins_of_equal_mass(store):
 
 @pytest.fixture(scope="module")
 def small():
-    """A hospital of 40 rows, whose cubes have coefficients of some hundreds; the other rows belong to none."""
+    """A hospital of 40 rows, whose cubes have coefficients of some hundreds; other rows belong to none."""
     rng = np.random.default_rng(2)
     logit = rng.normal(1, 1.8, 40).astype(np.float32)
     y = rng.random(40) < 1 / (1 + np.exp(-0.5 - 0.6 * logit))

@@ -38,8 +38,8 @@ def comparison_report(
         label: of the metric.
         sentences: the result in words.
         meanings: what each arm is.
-        table, differences, gains, hospitals: of :class:`jaxfed.results.comparison.Comparison`; differences are
-            None if no hospital trains alone.
+        table, differences, gains, hospitals: of :class:`jaxfed.results.comparison.Comparison`; differences
+            are None if no hospital trains alone.
         figure: arms by hospitals, and the gains.
         settings: what tuning chose for each arm.
         config, provenance: how the simulation was set up, and where it ran.
@@ -87,8 +87,9 @@ def _add_arms(
         f"{capital(label)} on test rows, at each run's best round on validation rows",
         formats=_three(table),
     )
-    if settings:
-        chosen = pd.DataFrame({"settings": dict(settings)}).rename_axis("arm")
+    tuned = {arm: text for arm, text in settings.items() if text}
+    if tuned:
+        chosen = pd.DataFrame({"settings": tuned}).rename_axis("arm")
         part.table(chosen, "Settings that tuning chose on validation rows")
 
 

@@ -237,12 +237,13 @@ class Comparison:
             InvalidInput: there is no such metric, or a file cannot be written.
         """
         from jaxfed.results.report.comparison import comparison_report
+        from jaxfed.results.report.material import data_name
 
         metric = self._known(metric)
         against = LOCAL if LOCAL in self.arms else self.arms[0]
         arm = FEDERATED if FEDERATED in self.arms else self.arms[-1]
         page = comparison_report(
-            title=title or f"{', '.join(self.arms[:-1])} and {self.arms[-1]}",
+            title=title or f"What joining is worth: {data_name(self.config) or 'a comparison'}",
             label=self.scoring.label(metric),
             sentences=self.sentences(),
             meanings=MEANINGS,

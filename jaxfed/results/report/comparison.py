@@ -64,16 +64,16 @@ def comparison_report(
         f"{span(lowest, highest)}.",
         f"{capital(label)} of every hospital under each arm, and what each gains, with intervals over seeds.",
     )  # fmt: skip
-    if len(hospitals) <= MANY:
-        part.table(
-            hospitals, f"{capital(label)} of every hospital, mean over seeds", formats=_three(hospitals)
-        )
+    star = "" if hospitals["counted"].all() else "; *: not counted"
+    caption = f"{capital(label)} of every hospital, mean over seeds{star}"
+    marks = [f"{name}{'' if counted else ' *'}" for name, counted in hospitals["counted"].items()]
+    every = hospitals.drop(columns=["train_rows", "counted"]).set_axis(pd.Index(marks, name="hospital"))
+    every = every.rename(columns={"test_rows": "rows", "non_events": "others"})
+    if len(every) <= MANY:
+        part.table(every, caption, formats=_three(every))
     add_tables_of_settings(page, config, provenance)
-    if len(hospitals) > MANY:
-        part = page.section("All hospitals")
-        part.table(
-            hospitals, f"{capital(label)} of every hospital, mean over seeds", formats=_three(hospitals)
-        )
+    if len(every) > MANY:
+        page.section("All hospitals").table(every, caption, formats=_three(every))
     return page
 
 
@@ -82,11 +82,14 @@ def _add_arms(
 ) -> None:
     part = page.section("Arms")
     part.items(f"{arm}: {meanings[arm]}." for arm in map(str, table.index) if arm in meanings)
-    part.table(
-        table,
-        f"{capital(label)} on test rows, at each run's best round on validation rows",
-        formats=_three(table),
-    )
+    shown = table.rename(columns={"all_rows": "all rows", "weighted": "by rows"})
+    shown["over seeds"] = [
+        f"{low:.3f} to {high:.3f}" for low, high in table[["seeds_low", "seeds_high"]].to_numpy()
+    ]
+    shown["worst"] = [f"{row['worst']:.3f} ({row['worst_hospital']})" for _, row in table.iterrows()]
+    shown = shown.drop(columns=["seeds_low", "seeds_high", "worst_hospital"])
+    caption = f"Mean {label} of hospitals' test rows, at each run's best round on validation rows"
+    part.table(shown, caption, formats=_three(shown))
     tuned = {arm: text for arm, text in settings.items() if text}
     if tuned:
         chosen = pd.DataFrame({"settings": tuned}).rename_axis("arm")

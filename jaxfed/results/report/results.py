@@ -160,10 +160,10 @@ def add_subgroups(page: Report, p: Performance, subgroups: Mapping[str, pd.DataF
     if not subgroups:
         return
     part = page.section("Subgroups")
+    rate = " The false positive rate is 1 - specificity." if "specificity" in p.metrics else ""
     part.text(
         "Differences are from the group that is marked as the reference, with intervals that take the groups "
-        "as independent. The false positive rate is 1 - specificity. Looking at many groups finds some by "
-        "chance."
+        f"as independent.{rate} Looking at many groups finds some by chance."
     )
     for title, table in subgroups.items():
         inner = part.section(f"By {title}")

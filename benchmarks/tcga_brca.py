@@ -10,7 +10,7 @@ every round, weights n_k.
 
 At these settings results differ much between seeds (the published FedAvg has a standard deviation of .175):
 ages of 26 to 90 stand beside indicators. The initial values are not published; they are drawn anew from the
-same distribution. Below the published rows are some with standardised features, of which nothing was published.
+same distribution. Below the published rows are some with standardised features.
 
     python benchmarks/tcga_brca.py --folder FOLDER_WITH_THE_THREE_FILES
 """

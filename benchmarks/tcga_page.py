@@ -12,7 +12,7 @@ HEAD = """## Fed-TCGA-BRCA
 C-index on the pooled test rows of six regions (FLamby, Ogier du Terrail et al. 2022, arXiv:2210.04620), mean
 (sd): published over five seeds, computed from the files of their repository; measured over {seeds} seeds,
 with initial values drawn anew. Features are as published, ages in years beside indicators, and results differ
-much between seeds; with federated standardisation (the last rows, of which nothing was published) they do not.
+much between seeds; with federated standardisation (the last rows; nothing was published of it) they do not.
 """
 
 

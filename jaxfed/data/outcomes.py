@@ -97,7 +97,7 @@ def _events(values: pd.Series, classes: Sequence[Any] | None, problems: Problems
     if names is None and pd.api.types.is_numeric_dtype(values.dtype):
         return values.astype(float)
     if names is None and {word.lower() for word in seen} <= {*TRUE, *FALSE}:
-        return text.map(lambda word: word if word is None else float(word.lower() in TRUE)).astype(float)
+        return text.map(lambda word: float(word.lower() in TRUE), na_action="ignore").astype(float)
     strange = [word for word in seen if word not in (names or [])]
     if names is None or strange:
         two = seen if len(seen) == 2 else ["alive", "dead"]

@@ -15,9 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxfed.core.meaning import Meaning
 from jaxfed.core.metrics.metric import Metric
-from jaxfed.core.task import Measure
-from jaxfed.core.tasks import BINARY, MULTICLASS, REGRESSION, TASKS
+from jaxfed.core.task import Measure, Task
+from jaxfed.core.tasks import BINARY, MULTICLASS, REGRESSION
+from jaxfed.core.tasks.named import task_named
 from jaxfed.evaluation.binary import binary_estimates
 from jaxfed.evaluation.bootstrap import OfMetrics, Statistic, bootstrap, percentile_interval
 from jaxfed.evaluation.intervals import Estimate
@@ -108,22 +110,22 @@ TABLES = {
 OTHER = Table(None, {}, frozenset())  # a task of the user
 
 
-def table_of(name: str) -> Table:
-    """What is reported for the task of this name.
+def table_of(name: str, meaning: Meaning) -> Table:
+    """What is reported for the task of this name, whose outputs have this meaning.
 
     A task of jaxfed's without a row in ``TABLES`` has the metrics of its training; a user's task has none.
     """
-    if name in TABLES or name not in TASKS:
+    task = task_named(name, meaning)
+    if name in TABLES or task is None:
         return TABLES.get(name, OTHER)
-    scoring = TASKS[name].scoring
+    scoring = task.scoring
     first = {scoring.first: scoring.label(scoring.first)}
-    return Table(None, first | dict(scoring.labels), frozenset(scoring.higher), trained=statistic_of(name))
+    return Table(None, first | dict(scoring.labels), frozenset(scoring.higher), trained=statistic_of(task))
 
 
 @functools.cache
-def statistic_of(name: str) -> Statistic:
-    """The metrics that training evaluates, of jaxfed's task of this name."""
-    task = TASKS[name]
+def statistic_of(task: Task) -> Statistic:
+    """The metrics that training evaluates."""
 
     def statistic(outputs: Array, y: Array, segment: Array, segments: int) -> dict[str, Array]:
         measure = Measure(task)
@@ -174,7 +176,8 @@ def estimates_of(
         }
     rows = outputs[inside], y[inside], owner[inside], hospitals
     if table.trained is not None:
-        values |= bootstrapped(table.trained, *rows, level=level)
+        drawn = bootstrapped(table.trained, *rows, level=level)
+        values |= {name: drawn[name] for name in (*table.labels, *drawn) if name in drawn}
     if users:
         most = int(np.bincount(owner[inside], minlength=1).max())
         values |= bootstrapped(OfMetrics(dict(users), most), *rows, level=level)

@@ -33,7 +33,7 @@ def performance_of(
 ) -> Performance:
     """See :meth:`jaxfed.Run.performance`."""
     users = {name: as_metric(metric) for name, metric in (metrics or {}).items()}
-    table = table_of(predictions.task)
+    table = table_of(predictions.task, predictions.meaning)
     _check(predictions, history, split, threshold, minimum_events, level, users)
     p = predictions.of(split)
     chosen, source = float("nan"), ""
@@ -70,7 +70,7 @@ def _check(
     users: Mapping[str, Metric],
 ) -> None:
     problems = Problems("performance")
-    table = table_of(predictions.task)
+    table = table_of(predictions.task, predictions.meaning)
     splits = [s for s in history.splits if s != "train"]
     problems.check(split in splits, f"split={split!r}: {did_you_mean(split, splits)}")
     number = isinstance(level, float | np.floating) and bool(0 < level < 1)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from jaxfed.core.errors import InvalidInput, did_you_mean, listed
 from jaxfed.core.metrics.metric import Metric
-from jaxfed.core.tasks import TASKS
+from jaxfed.core.tasks.named import task_named
 from jaxfed.evaluation.across import across
 from jaxfed.evaluation.bootstrap import bootstrap, percentile_interval
 from jaxfed.evaluation.calibration_curve import calibration_bins, calibration_curve
@@ -237,13 +237,14 @@ class Performance:
         Raises:
             InvalidInput: the task is a user's.
         """
-        if self.task not in TASKS:
+        p = self._modelled
+        task = task_named(p.task, p.meaning)
+        if task is None:
             raise InvalidInput(
                 f"bootstrap: task {self.task!r} is not jaxfed's; call jaxfed.evaluation.bootstrap with a "
                 "function of its metrics"
             )
-        p = self._modelled
-        statistic = statistic_of(self.task)
+        statistic = statistic_of(task)
         point, drawn = bootstrap(
             statistic, p.outputs, p.y, p.owner, len(p.hospitals), replicates=replicates, seed=seed
         )

@@ -244,23 +244,24 @@ class Run:
             ImportError: great-tables is not installed.
             InvalidInput: an argument does not fit the run, or a file cannot be written.
         """
-        from jaxfed.results.report.material import ABSENT, Material
+        from jaxfed.results.report.material import Material, absent
         from jaxfed.results.report.write import SIZE, run_report
 
         split = split or self.history.splits[-1]
+        without = absent(self.best.predictions, metrics)
         measured = None
-        if self.best.predictions is not None:
+        if not without:
             measured = self.performance(
                 split, threshold=threshold, minimum_events=minimum_events, level=level, metrics=metrics
             )
         elif subgroups:
-            raise InvalidInput(f"report: subgroups: {ABSENT}")
+            raise InvalidInput(f"report: subgroups: {without}")
         by_size = {SIZE: SIZE} if len(self.history.hospitals) >= 3 else {}
         page = run_report(
             Material(
                 name=self.name, history=self.history, personal=self.personal, config=self.config,
                 provenance=self.provenance, split=split, trouble=self.trouble(), inputs=self.inputs,
-                privacy=self.privacy, performance=measured,
+                privacy=self.privacy, performance=measured, without=without,
                 subgroups={**by_size, **(subgroups or {})},
             ),
             title,

@@ -92,12 +92,16 @@ def test_bootstrap_with_hospitals_of_other_sizes():
     """Every place has the rows of one hospital, and nothing else."""
     size = np.array([1, 5, 0, 30])
     owner = np.repeat(np.arange(4), size)
-    point, drawn = bootstrap(mean, owner.astype(np.float32), np.zeros(36), owner, 4, replicates=50)
-    place = np.where(drawn["rows"] > 0, drawn["mean"], 2)
-    np.testing.assert_array_equal(size[place.astype(int)], drawn["rows"])
+    within = np.concatenate([np.arange(n) for n in size])
+    outputs = (owner + within / 100).astype(np.float32)
+    point, drawn = bootstrap(mean, outputs, np.zeros(36), owner, 4, replicates=50)
+    place = np.where(drawn["rows"] > 0, drawn["mean"] + 1e-5, 2).astype(int)
+    np.testing.assert_array_equal(size[place], drawn["rows"])
+    of_largest = drawn["mean"][place == 3] - 3
+    assert of_largest.mean() == pytest.approx(0.145, abs=0.02)  # all of its rows; 40 draws: 0.0025
     low, high = percentile_interval(drawn["mean"], 0.95)
     assert (low < high).all()
-    np.testing.assert_array_equal(point["mean"], [0, 1, np.nan, 3])
+    np.testing.assert_allclose(point["mean"], [0, 1.02, np.nan, 3.145], rtol=1e-6)
 
 
 def test_users_metrics_see_their_hospital_alone():

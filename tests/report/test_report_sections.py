@@ -15,7 +15,7 @@ from jaxfed.core.errors import InvalidInput
 from jaxfed.records.statement import PrivacyStatement
 from jaxfed.results.report import material as materials
 from jaxfed.results.report.checklist import NOTHING, checklist
-from jaxfed.results.report.material import Material, Report
+from jaxfed.results.report.material import Material, Report, absent
 from jaxfed.results.report.results import tables_of_hospitals
 from jaxfed.results.report.summary import add_summary
 from jaxfed.results.report.training import tidy
@@ -55,7 +55,7 @@ def material(run=None, **changes):
     parts = {
         "name": run.name, "history": run.history, "personal": run.personal, "config": run.config,
         "provenance": run.provenance, "split": "test", "trouble": "", "inputs": None, "privacy": None,
-        "performance": None, "subgroups": {},
+        "performance": None, "without": "", "subgroups": {},
     }  # fmt: skip
     return Material(**{**parts, **changes})
 
@@ -172,6 +172,11 @@ def test_privacy_and_what_the_rule_leaves_out(tmp_path):
         "the uploads of 2 hospitals had less than a tenth of an equal share in the aggregate: single and west"
         in said
     )
+
+
+def test_a_task_of_the_user_says_what_it_lacks():
+    assert "give report(path, metrics=" in absent(SimpleNamespace(task="odd"), None)
+    assert absent(SimpleNamespace(task="odd"), {"mine": abs}) == ""
 
 
 def test_without_great_tables_the_remedy_is_named(tmp_path, monkeypatch):

@@ -70,7 +70,7 @@ def discrete_hazard(cuts: Sequence[float]) -> Task:
         check=check,
         output="one logit per interval of time",
         survival=True,
-        targets=tuple(f"survival at {end:g}" for end in ends),
+        targets=tuple(f"survival at {np.format_float_positional(np.float32(end), trim='-')}" for end in ends),
         link="hazard",
     )
 

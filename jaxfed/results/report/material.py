@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxfed.core.errors import InvalidInput
+from jaxfed.evaluation.tables import table_of
 from jaxfed.pages import Page, Section
 from jaxfed.records.history import History
+from jaxfed.records.predictions import Predictions
 from jaxfed.records.statement import PrivacyStatement
 from jaxfed.results.performance import Performance
 from jaxfed.results.prediction import Inputs
@@ -17,10 +19,6 @@ from jaxfed.results.prediction import Inputs
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ABSENT = (
-    "the run was saved without the outputs behind its metrics; report it before it is saved, or save it with "
-    "run.save(folder, predictions=True)"
-)
 MANY = 60  # hospitals from which on a table of all of them stands at the end
 
 
@@ -37,7 +35,8 @@ class Material:
         trouble: what went wrong, or "".
         inputs: what the model expects.
         privacy: what the run guarantees.
-        performance: of that split; None for a run without the outputs behind its metrics.
+        performance: of that split, or None.
+        without: why there is none, and what to do; "" if there is one.
         subgroups: ``{title: by}``, what patients or hospitals are grouped by.
     """
 
@@ -51,6 +50,7 @@ class Material:
     inputs: Inputs | None
     privacy: PrivacyStatement | None
     performance: Performance | None
+    without: str
     subgroups: Mapping[str, Any]
 
     @property
@@ -67,6 +67,21 @@ class Material:
     def subgroups_of_patients(self) -> bool:
         """Whether any grouping is not of whole hospitals."""
         return any(not isinstance(by, str | Mapping) for by in self.subgroups.values())
+
+
+def absent(predictions: Predictions | None, metrics: object) -> str:
+    """Why a run has no intervals, and what to do; "" if it has them."""
+    if predictions is None:
+        return (
+            "the run was saved without the outputs behind its metrics; report it before it is saved, or save "
+            "it with run.save(folder, predictions=True)"
+        )
+    if not table_of(predictions.task, predictions.meaning).labels and not metrics:
+        return (
+            f"the task {predictions.task!r} has no metrics with intervals; give report(path, metrics={{name: "
+            "function of outputs, y and mask})"
+        )
+    return ""
 
 
 def data_name(config: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from jaxfed.core.dataset import SPLITS
 from jaxfed.pages.text import count, interval, number, span, together
 from jaxfed.results.performance import Performance
-from jaxfed.results.report.material import ABSENT, Material, Report
+from jaxfed.results.report.material import Material, Report
 
 FEW = 6  # hospitals that are named one by one
 
@@ -167,7 +167,7 @@ def _unknown(material: Material) -> Iterator[str]:
     if p is None:
         yield (
             "How sure the results are: there are no intervals, calibration, decision curves or subgroups, "
-            f"because {ABSENT}."
+            f"because {material.without}."
         )
     else:
         yield from _not_counted(p)

@@ -1,5 +1,8 @@
 """Arms beside each other: differences paired by hospital, and what these leave out. Nothing is compiled."""
 
+import html
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 from jaxfed import InvalidInput
 from jaxfed.core.tasks import BINARY, REGRESSION
 from jaxfed.evaluation import paired
+from jaxfed.pages.text import interval
 from jaxfed.results.comparison import Comparison
 
 HOSPITALS = ("a", "b", "c", "d")
@@ -183,3 +187,22 @@ def test_words_files_and_figure(tmp_path):
     for wrong in (lambda: comparison.differences("local"), lambda: comparison.gains(metric="aurok")):
         with pytest.raises(InvalidInput, match=r"did you mean 'local-only'|did you mean 'auroc'"):
             wrong()
+
+
+def test_a_report_has_the_sentences_the_arms_and_the_differences(tmp_path, monkeypatch):
+    comparison = made(settings={"local-only": "", "pooled": "learning_rate 0.1", "federated": ""})
+    page = comparison.report(tmp_path / "report.html", figures=tmp_path / "figures").read_text()
+    assert html.escape(comparison.sentences()[1], quote=False) in page.replace("&#x27;", "'")
+    row = comparison.differences().loc["federated"]
+    assert interval(row["gain"], row["low"], row["high"]) in page
+    headings = ["In short", "Arms", "What an arm is worth", "Hospitals", "Settings", "Provenance"]
+    assert re.findall("<h2>(.*?)</h2>", page) == headings
+    assert "learning_rate 0.1" in page
+    assert {file.name for file in (tmp_path / "figures").iterdir()} == {"comparison.png", "comparison.svg"}
+    monkeypatch.setattr("jaxfed.results.report.comparison.MANY", 3)
+    page = (
+        made(arms=("x", "pooled", "federated")).report(tmp_path / "other.html", metric="log_loss").read_text()
+    )
+    assert re.findall("<h2>(.*?)</h2>", page) == [*headings[:2], *headings[3:], "All hospitals"]
+    with pytest.raises(InvalidInput, match="metric='auc'"):
+        comparison.report(tmp_path / "report.html", metric="auc")

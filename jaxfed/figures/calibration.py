@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures.panels import legend_above, outer_ticks, panels_of
+from jaxfed.figures.panels import legend_above, outer_ticks, panels_of, place
 from jaxfed.pages.axes import COLOURS, grid
 from jaxfed.pages.text import number
 
@@ -28,7 +28,7 @@ def calibration_figure(
         event: name of the positive class.
     """
     figure, ((axes,), (below,)) = grid(2, 1, width=6.0, height=3.2)
-    axes.get_subplotspec().get_gridspec().set_height_ratios([3, 1])
+    place(axes).get_gridspec().set_height_ratios([3, 1])
     _curve(axes, table, _top(table), labels=True)
     axes.set_ylabel(f"observed share of “{event}”")
     top = axes.get_xlim()[1]

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.figures.axes import NO_SKILL, draw_no_skill
+from jaxfed.figures.panels import place
 from jaxfed.pages.axes import COLOURS, grid, legend_below, subplots
 from jaxfed.pages.text import count, interval, number, shortened, span
 
@@ -41,8 +42,8 @@ def forest_figure(
     drawn, left_out = _drawn(hospitals, metric)
     events = "events" in drawn
     figure, ((axes, beside),) = grid(1, 2, width=4.4, height=1.1 + 0.26 * (len(drawn) + 2))
-    axes.get_subplotspec().get_gridspec().set_width_ratios([5, 3])
-    places = [float(place) for place in range(len(drawn) + 1, 1, -1)]
+    place(axes).get_gridspec().set_width_ratios([5, 3])
+    places = [float(level) for level in range(len(drawn) + 1, 1, -1)]
     _intervals(axes, drawn, metric, np.array(places))
     rows = {str(name): _columns(row, metric, events) for name, row in drawn.iterrows()}
     if across is not None and np.isfinite(across["mean"]):
@@ -52,8 +53,8 @@ def forest_figure(
         places.append(0.7)
     axes.set_yticks(places, [shortened(name, 26) for name in rows], fontsize=9, parse_math=False)
     heads = ["rows", *(["events"] if events else []), f"{label} (interval)"]
-    for place, texts in [(len(drawn) + 2.0, heads), *zip(places, rows.values(), strict=True)]:
-        _write(beside, place, texts, bold=texts is heads)
+    for level, texts in [(len(drawn) + 2.0, heads), *zip(places, rows.values(), strict=True)]:
+        _write(beside, level, texts, bold=texts is heads)
     beside.set_axis_off()
     for panel in (axes, beside):
         panel.set_ylim(0, len(drawn) + 2.5)

@@ -12,6 +12,7 @@ from jaxfed.pages.text import shortened
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import SubplotSpec
 
 COLUMNS, TICKS = 3, 4
 
@@ -34,11 +35,18 @@ def panels_of(titles: Sequence[str], width: float, height: float) -> tuple[Figur
 
 def outer_ticks(panels: Sequence[Axes], *, left: bool = True) -> None:
     """Numbers only at the outer axes, where panels have the same scales (``left``: the vertical one too)."""
-    columns = 1 + max(axes.get_subplotspec().colspan.start for axes in panels)
+    columns = 1 + max(place(axes).colspan.start for axes in panels)
     for number, axes in enumerate(panels):
         axes.tick_params(
             labelbottom=number + columns >= len(panels), labelleft=not left or number % columns == 0
         )
+
+
+def place(axes: Axes) -> SubplotSpec:
+    """Where a panel lies in the grid of its figure."""
+    spec = axes.get_subplotspec()
+    assert spec is not None
+    return spec
 
 
 def legend_above(figure: Figure, panel: Axes) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from jaxfed.figures.panels import panels_of
+from jaxfed.figures.panels import panels_of, place
 from jaxfed.pages.axes import COLOURS
 from jaxfed.pages.text import interval, shortened
 
@@ -27,20 +27,20 @@ def subgroups_figure(table: pd.DataFrame, metrics: Sequence[str], labels: Mappin
     figure, panels = panels_of(
         [labels.get(metric, metric) for metric in metrics], 3.0, 0.9 + 0.34 * len(table)
     )
-    place = np.arange(len(table), 0, -1)
+    level = np.arange(len(table), 0, -1)
     other = ~table["reference"].to_numpy(bool)
-    first = {axes.get_subplotspec().rowspan.start: axes for axes in reversed(panels)}
+    first = {place(axes).rowspan.start: axes for axes in reversed(panels)}
     for axes, metric in zip(panels, metrics, strict=True):
         gap, low, high = (table[f"{metric}_gap{end}"].to_numpy(float) for end in ("", "_low", "_high"))
         axes.axvline(0, color="#808080", lw=0.9, ls=(0, (5, 4)))
-        axes.hlines(place[other], low[other], high[other], color=COLOURS[0], lw=1.4)
-        axes.scatter(gap[other], place[other], color=COLOURS[0], s=24, zorder=3)
-        axes.scatter(gap[~other], place[~other], color="white", edgecolor="#4d4d4d", s=30, zorder=3)
+        axes.hlines(level[other], low[other], high[other], color=COLOURS[0], lw=1.4)
+        axes.scatter(gap[other], level[other], color=COLOURS[0], s=24, zorder=3)
+        axes.scatter(gap[~other], level[~other], color="white", edgecolor="#4d4d4d", s=30, zorder=3)
         axes.set_yticks([])
         axes.set_ylim(0.4, len(table) + 0.6)
     for axes in first.values():
         names = [_name(group, row) for group, row in table.iterrows()]
-        axes.set_yticks(place, names, fontsize=8, parse_math=False)
+        axes.set_yticks(level, names, fontsize=8, parse_math=False)
     figure.supxlabel("difference from the reference group (hollow), with interval", fontsize=9)
     return figure
 

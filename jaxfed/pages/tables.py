@@ -42,7 +42,9 @@ def table_html(table: Any, name: str, formats: Mapping[str, str]) -> str:
     written = written.cols_align("left", [*cells]).cols_align("right", numbers) if cells else written
     label = " · ".join(str(level) for level in table.index.names if level is not None)
     html = _table(written.tab_stubhead(label) if label else written)
-    more = "".join(_row(row, [column in numbers for column in cells]) for row in texts[LONG:].to_numpy())
+    more = "".join(
+        _row(row, [column in numbers for column in cells]) for row in texts[LONG:].to_numpy().tolist()
+    )
     return html.replace("</tbody>", f"{more}</tbody>")
 
 

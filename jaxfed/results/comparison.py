@@ -216,6 +216,51 @@ class Comparison:
             f"{arm} against {against}",
         )
 
+    def report(
+        self,
+        path: str | Path,
+        *,
+        metric: str | None = None,
+        title: str | None = None,
+        figures: str | Path | None = None,
+    ) -> Path:
+        """Write one HTML file that needs nothing else: the result in words, tables and figures.
+
+        Args:
+            path: of the file.
+            metric: None for :attr:`metric`.
+            title: of the page.
+            figures: a folder, for every figure as PNG and SVG as well.
+
+        Raises:
+            ImportError: great-tables is not installed.
+            InvalidInput: there is no such metric, or a file cannot be written.
+        """
+        from jaxfed.results.report.comparison import comparison_report
+        from jaxfed.results.report.material import data_name
+
+        metric = self._known(metric)
+        against = LOCAL if LOCAL in self.arms else self.arms[0]
+        arm = FEDERATED if FEDERATED in self.arms else self.arms[-1]
+        page = comparison_report(
+            title=title or f"What joining is worth: {data_name(self.config) or 'a comparison'}",
+            label=self.scoring.label(metric),
+            sentences=self.sentences(),
+            meanings=MEANINGS,
+            table=self.summary(metric),
+            differences=self.differences(metric=metric) if LOCAL in self.arms else None,
+            gains=self.gains(arm, against, metric),
+            hospitals=self.by_hospital(metric),
+            figure=self.plot(metric),
+            settings=self.settings,
+            config=self.config,
+            provenance=self.provenance,
+        )
+        file = page.save(path)
+        if figures is not None:
+            page.save_figures(figures)
+        return file
+
     def save(self, path: str | Path) -> Path:
         """Write a folder with the tables, every value (``values.csv``), the figure and the settings."""
         from jaxfed.figures.runs import save_figure

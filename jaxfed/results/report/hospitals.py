@@ -26,7 +26,9 @@ def add_hospitals(page: Report, material: Material) -> None:
     shift = _shift(material)
     labels = pd.DataFrame(index=rows.index)
     if shift is not None:
-        wanted = [name for name in shift if name == "prevalence" or name.startswith("label ")]
+        wanted = [
+            name for name in map(str, shift.columns) if name == "prevalence" or name.startswith("label ")
+        ]
         labels = shift[wanted].rename(columns=lambda name: _class(material, name))
         part.text(
             f"The hospitals' shares of the classes are on average {number(shift.attrs['mean_emd'])} away "
@@ -63,9 +65,9 @@ def add_hospitals(page: Report, material: Material) -> None:
 
 def _shift(material: Material) -> pd.DataFrame | None:
     """Label shift over the evaluated rows, if labels are classes and are known."""
-    if material.performance is None or not material.performance.predictions.classes:
+    p = None if material.performance is None else material.performance.predictions
+    if p is None or not p.classes or p.y.ndim > 1 or not np.issubdtype(p.y.dtype, np.integer):
         return None
-    p = material.performance.predictions
     C, K = len(p.hospitals), len(p.classes)
     counts = np.bincount(p.owner * K + p.y.astype(np.int64), minlength=C * K).reshape(C, K)
     return label_shift(counts, p.hospitals, p.classes, material.two_classes)

@@ -84,6 +84,12 @@ def absent(predictions: Predictions | None, metrics: object) -> str:
     return ""
 
 
+def data_name(config: Mapping[str, Any]) -> str:
+    """What the data are called, or ""."""
+    parts = str(config.get("hospitals", "")).split("'")
+    return parts[1] if len(parts) > 2 else ""
+
+
 class Report(Page):
     """A page whose figures have numbers, and can be saved as files as well."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,10 +24,11 @@ GAPS = ("auroc", "sensitivity", "specificity", "calibration_intercept")
 
 def add_performance(page: Report, p: Performance, many: bool) -> None:
     """Every hospital, and across hospitals."""
-    label, across = p.labels[p.first], p.across.loc[p.first]
+    label = p.labels[p.first]
+    across: Any = p.across.loc[p.first]
     part = page.section(f"{capital(label)} in every hospital")
     part.text(_who_counts(p))
-    figure = {"label": label, "across": across}
+    figure: dict[str, Any] = {"label": label, "across": across}
     alt = forest_alt(p.hospitals, p.first, **figure)
     if len(p.hospitals) > ROOM:
         page.draw(
@@ -76,7 +78,8 @@ def _chosen(p: Performance, wanted: Sequence[str]) -> list[str]:
 
 
 def _who_counts(p: Performance) -> str:
-    label, across = p.labels[p.first], p.across.loc[p.first]
+    label = p.labels[p.first]
+    across: Any = p.across.loc[p.first]
     scarce = "rows of a class" if p.task == "binary" else "rows"
     texts = [
         f"Brackets are {p.level:.0%} intervals; {count(int(across['hospitals']), 'hospital')} count in the "
@@ -157,10 +160,10 @@ def add_subgroups(page: Report, p: Performance, subgroups: Mapping[str, pd.DataF
     if not subgroups:
         return
     part = page.section("Subgroups")
+    rate = " The false positive rate is 1 - specificity." if "specificity" in p.metrics else ""
     part.text(
         "Differences are from the group that is marked as the reference, with intervals that take the groups "
-        "as independent. The false positive rate is 1 - specificity. Looking at many groups finds some by "
-        "chance."
+        f"as independent.{rate} Looking at many groups finds some by chance."
     )
     for title, table in subgroups.items():
         inner = part.section(f"By {title}")
@@ -189,7 +192,7 @@ def _with_intervals(p: Performance, frame: pd.DataFrame, metrics: Sequence[str])
 def _across(p: Performance) -> pd.DataFrame:
     every, rows = p.pooled.iloc[0], {}
     for name in p.metrics:
-        a = p.across.loc[name]
+        a: Any = p.across.loc[name]
         rows[p.labels[name]] = {
             "all rows": _cell(every, name),
             "mean": number(a["macro"]),

@@ -5,6 +5,7 @@ what is not known.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,8 @@ def _results(material: Material, subgroups: Mapping[str, pd.DataFrame]) -> Itera
     if p is None:
         yield from _without_intervals(material)
         return
-    label, across, every = p.labels[p.first], p.across.loc[p.first], p.pooled.iloc[0]
+    label, every = p.labels[p.first], p.pooled.iloc[0]
+    across: Any = p.across.loc[p.first]
     yield (
         f"How good: the {label} is {_estimate(every, p.first)} over all rows together"
         + (f", and {_mean(across, p.level)}." if np.isfinite(across["mean"]) else ".")
@@ -103,7 +105,7 @@ def _worst(p: Performance) -> Iterator[str]:
     across = p.across.loc[p.first]
     name = across["worst_hospital"]
     if across["hospitals"] and isinstance(name, str) and name in p.hospitals.index:
-        row = p.hospitals.loc[name]
+        row: Any = p.hospitals.loc[name]
         size = f"{row['rows']:,} rows" + (f", {row['events']:,} with the outcome" if "events" in row else "")
         yield (
             f"Where it is worst: {name}, {p.labels[p.first]} {_estimate(row, p.first)} ({size}), of the "
@@ -138,7 +140,8 @@ def _gaps(p: Performance, subgroups: Mapping[str, pd.DataFrame]) -> Iterator[str
         gap = sign * table[f"{p.first}_gap"]
         if not gap.notna().any() or gap.idxmin() == table.index[table["reference"]][0]:
             continue
-        worst, reference = table.loc[gap.idxmin()], table.index[table["reference"]][0]
+        worst: Any = table.loc[str(gap.idxmin())]
+        reference = table.index[table["reference"]][0]
         low, high = worst[f"{p.first}_gap_low"], worst[f"{p.first}_gap_high"]
         clear = "" if not low <= 0 <= high else "; that may be chance"
         yield (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,10 +61,11 @@ def add_privacy(page: Report, material: Material) -> None:
     spent = material.history.training.get("epsilon")
     if spent is not None and len(spent):
         rounds = pd.Index(np.arange(1, len(spent) + 1), name="round")
-        table = pd.DataFrame({"most in a hospital": spent.max(1), "mean": spent.mean(1)}, index=rounds)
+        most = spent.max(1)
+        table = pd.DataFrame({"most in a hospital": most, "mean": spent.mean(1)}, index=rounds)
         page.draw(
             part, "privacy", epsilon_figure(table, statement.delta),
-            f"Epsilon over rounds: {span(table.iloc[0, 0], table.iloc[-1, 0])} in the hospital that spends "
+            f"Epsilon over rounds: {span(most[0], most[-1])} in the hospital that spends "
             "most.",
             f"What hospitals have spent, at delta {statement.delta:g}.",
         )  # fmt: skip
@@ -94,21 +97,27 @@ def add_detection(page: Report, material: Material) -> None:
 
 def add_settings(page: Report, material: Material) -> None:
     """Settings and provenance, what is needed to run it again."""
-    part = page.section("Settings")
-    shown = {name: tidy(value) for name, value in material.config.items() if value is not None}
-    part.table(
-        pd.DataFrame({"value": shown}).rename_axis("setting"),
-        "How the simulation was set up; what is not listed has its default",
-    )
+    inputs = ""
     if material.inputs is not None and material.inputs.features:
         steps = [step.kind for step in material.inputs.steps]
-        part.text(
-            f"Inputs: {count(len(material.inputs.features), 'column')} "
-            f"({together(material.inputs.features, 40)})"
-            + (f"; prepared by: {together(steps)}." if steps else ".")
-        )
+        names = together(material.inputs.features, 40)
+        inputs = f"Inputs: {count(len(material.inputs.features), 'column')} ({names})"
+        inputs += f"; prepared by: {together(steps)}." if steps else "."
+    add_tables_of_settings(page, material.config, material.provenance, inputs)
+
+
+def add_tables_of_settings(
+    page: Report, config: Mapping[str, Any], provenance: Mapping[str, Any], inputs: str = ""
+) -> None:
+    """Both sections, with a sentence on the inputs."""
+    part = page.section("Settings")
+    shown = {name: tidy(value) for name, value in config.items() if value is not None}
+    caption = "How the simulation was set up; what is not listed has its default"
+    part.table(pd.DataFrame({"value": shown}).rename_axis("setting"), caption)
+    if inputs:
+        part.text(inputs)
     part = page.section("Provenance")
-    shown = {name.replace("_", " "): tidy(value) for name, value in material.provenance.items()}
+    shown = {name.replace("_", " "): tidy(value) for name, value in provenance.items()}
     part.table(pd.DataFrame({"value": shown}).rename_axis(""), "Versions, device and time")
     part.text(
         "With the same versions, device and settings a run gives the same numbers. Intervals treat rows of a "

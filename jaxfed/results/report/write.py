@@ -6,7 +6,7 @@ from jaxfed.core.errors import InvalidInput
 from jaxfed.core.optional import needs
 from jaxfed.results.report.checklist import add_checklist
 from jaxfed.results.report.hospitals import add_hospitals
-from jaxfed.results.report.material import Material, Report
+from jaxfed.results.report.material import Material, Report, data_name
 from jaxfed.results.report.results import (
     add_calibration,
     add_decisions,
@@ -29,10 +29,8 @@ def run_report(material: Material, title: str | None = None) -> Report:
     """
     needs("great_tables", "report", "a report")
     p, history = material.performance, material.history
-    data = str(material.config.get("hospitals", ""))
-    name = data.split("'")[1] if data.count("'") > 1 else ""
     page = Report(
-        title or f"{material.name}: {name or f'{len(history.hospitals)} hospitals'}",
+        title or f"{material.name}: {data_name(material.config) or f'{len(history.hospitals)} hospitals'}",
         f"{len(history.hospitals):,} hospitals; jaxfed {material.provenance.get('jaxfed', '')}, "
         f"{str(material.provenance.get('created', ''))[:10]}",
     )

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import aggregation_page
+import coverage_page
 import kernels_page
 import numpy as np
 import pandas as pd
+import privacy_page
+import robust_peers_page
 import robustness_page
 import speed_page
 import sweep_page
@@ -21,6 +24,7 @@ from heart_disease import PUBLISHED
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+PRIVACY = ("privacy", "privacy_utility")
 
 INTRODUCTION = """# Benchmarks
 
@@ -37,6 +41,8 @@ Made by `python benchmarks/make_readme.py` from `results/*.json`; edit that.
 | `python benchmarks/sweep.py` | is one sweep cheaper than the runs it is made of? | `sweep.json` |
 | `python benchmarks/aggregators.py` | what do the kernels of robust rules cost, beside NumPy and torch? | `aggregator_kernels.json` |
 | `python benchmarks/robustness.py` | which rule holds under which attack, when hospitals differ? | `robustness.json`, `robustness.png` |
+| `python benchmarks/robust_peers.py` | do robust rules agree with ByzFL's, and what does a call cost? | `robust_peers.json` |
+| `python benchmarks/coverage.py` | how often do intervals contain the generator's truth? | `coverage.json` |
 | `python benchmarks/privacy.py` | what do private rounds cost? | `privacy.json` |
 | `python benchmarks/privacy_utility.py` | what does an epsilon cost in AUROC? | `privacy_utility.json`, `privacy_utility_*.png` |
 | `python benchmarks/first_run.py` | the picture in the README, made by the README's code | `first_run.png` |
@@ -95,6 +101,12 @@ def main() -> None:
         parts.append(robustness_page.section(record, _machine(record["presets"]["provenance"])))
     if (RESULTS / "aggregator_kernels.json").exists():
         parts.append(kernels_page.section(json.loads((RESULTS / "aggregator_kernels.json").read_text())))
+    if (RESULTS / "robust_peers.json").exists():
+        parts.append(robust_peers_page.section(json.loads((RESULTS / "robust_peers.json").read_text())))
+    cost, utility = (json.loads((RESULTS / f"{name}.json").read_text()) for name in PRIVACY)
+    parts.append(privacy_page.section(cost, utility, _machine))
+    record = json.loads((RESULTS / "coverage.json").read_text())
+    parts.append(coverage_page.section(record, _machine(record["provenance"])))
     (HERE / "README.md").write_text("\n".join(parts))
 
 

@@ -23,6 +23,17 @@ def test_across_hospitals():
     assert found["auroc_undefined"] == 2
 
 
+def test_hospitals_with_few_rows_of_a_class_are_no_end():
+    values, weight, rarer = np.array([0.1, 0.6, 0.7, 1.0, NAN]), np.full(5, 20), np.array([4, 5, 9, 1, 7])
+    found = across_hospitals("auroc", values, weight, SCORING, rarer)
+    assert (found["auroc_worst"], found["auroc_best"]) == (0.6, 0.7)
+    assert found["auroc_worst_decile"] == pytest.approx(0.61)
+    assert found["auroc"] == pytest.approx(0.6)
+    assert found["auroc_undefined"] == 1
+    alone = across_hospitals("auroc", values, weight, SCORING, np.array([4, 3, 2, 1, 7]))
+    assert (alone["auroc_worst"], alone["auroc_best"]) == (0.1, 1.0)  # none has enough
+
+
 def test_across_hospitals_where_less_is_better():
     found = across_hospitals("log_loss", np.array([0.5, 0.9, 0.7]), np.ones(3), SCORING)
     assert (found["log_loss_worst"], found["log_loss_best"]) == (0.9, 0.5)

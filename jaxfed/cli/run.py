@@ -92,6 +92,8 @@ def report(runs: dict[str, jaxfed.Run], hospitals: jaxfed.Dataset, out: Path) ->
     positive = f" (positive: {history.positive})" if history.positive else ""
     print(f"\nTest {history.primary} of the hospitals{positive}, at each run's best round on validation rows")
     print(table.to_string(formatters=_formats(table)))
+    if note := history.left_out("test"):
+        print(note)
     for name, run in runs.items():
         if run.privacy is not None:
             print(f"{name}: {run.privacy.short()}" if name != next(iter(runs)) else f"\n{run.privacy}\n")

@@ -108,6 +108,13 @@ class Dataset:
         return flat.reshape(len(self), 3)
 
     @property
+    def counts_of_rarer(self) -> np.ndarray:
+        """``[C, 3]`` rows of the rarer of two classes, of each hospital in train, validation and test."""
+        flat = np.bincount(self.owner * 3 + self.split, self.y > 0, minlength=3 * len(self))
+        positive = flat.reshape(len(self), 3).astype(np.int64)
+        return np.minimum(positive, self.counts - positive)
+
+    @property
     def outputs(self) -> int:
         """Width of the model's output: 1 (binary: one logit), classes, or the width of ``y``."""
         return self.task.width(self.y, len(self.classes))

@@ -18,6 +18,7 @@ from jaxfed.core.metrics.metric import Scoring
 
 Arrays = dict[str, np.ndarray]
 At = Literal["last", "best"]
+MINIMUM = 5  # events, and non-events, of a hospital that can be the worst
 GROUPS = ("single", "pooled", "training")
 
 
@@ -214,21 +215,39 @@ class History:
 
         The columns of each metric are its mean over hospitals, the mean weighted by rows, the worst value,
         the worst decile (the 10th percentile on the bad side), the best value, the number of hospitals
-        without the metric, and the metric of all rows pooled. Columns on training since the previous
-        evaluation follow.
+        without the metric, and the metric of all rows pooled. With two classes the worst, the worst decile
+        and the best are of the hospitals with at least five rows of either class in the split, if there are
+        any: in few rows chance makes the worst. Columns on training since the previous evaluation follow.
         """
         records = []
         for e, done in enumerate(self.evaluated):
             for s, split in enumerate(self.splits):
                 record: dict[str, object] = {"round": int(done), "split": split}
                 weight = self.rows[:, SPLITS.index(split)]
+                rarer = self.rarer(split)
                 for name, values in self.single.items():
-                    record.update(across_hospitals(name, values[e, :, s], weight, self.scoring))
+                    record.update(across_hospitals(name, values[e, :, s], weight, self.scoring, rarer))
                     record[f"{name}_pooled"] = float(self.pooled[name][e, s])
                 before = int(self.evaluated[e - 1]) if e else int(done)
                 record.update(self._training_between(before, int(done)))
                 records.append(record)
         return pd.DataFrame.from_records(records)
+
+    def rarer(self, split: str) -> np.ndarray | None:
+        """``[C]`` rows of the rarer of two classes in a split; None without two classes."""
+        if not self.positive:
+            return None
+        rows, s = self.rows[:, SPLITS.index(split)], self.splits.index(split)
+        positive = np.rint(np.nan_to_num(self.rate[:, s]) * rows).astype(int)
+        return np.minimum(positive, rows - positive)
+
+    def left_out(self, split: str) -> str:
+        """A text on the hospitals that are not in the worst, the worst decile and the best; "" if all are."""
+        rarer = self.rarer(split)
+        few = 0 if rarer is None else int((rarer < MINIMUM).sum())
+        if few in (0, len(self.hospitals)):
+            return ""
+        return f"worst, worst decile and best leave out {few} hospitals: fewer than {MINIMUM} rows of a class"
 
     def _training_between(self, before: int, done: int) -> dict[str, float]:
         if not self.training:
@@ -250,7 +269,7 @@ class History:
 
 
 def across_hospitals(
-    name: str, values: np.ndarray, weight: np.ndarray, scoring: Scoring
+    name: str, values: np.ndarray, weight: np.ndarray, scoring: Scoring, rarer: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
     """Summarise a metric ``[..., C]`` in a few numbers ``[...]``; hospitals without it are only counted.
 
@@ -258,6 +277,8 @@ def across_hospitals(
         name: the metric's name; ``scoring`` knows from it which end is the bad one.
         values: ``[..., C]``, NaN where undefined.
         weight: rows of the hospitals, broadcast against ``values``; hospitals with 0 are left out.
+        rarer: rows of the rarer of two classes, broadcast likewise; hospitals with fewer than
+            :data:`MINIMUM` are not in the ends, unless none has as many. None if all are.
     """
     known = ~np.isnan(values) & (weight > 0)
     count = known.sum(-1)
@@ -267,15 +288,17 @@ def across_hospitals(
     mean = values.sum(-1) / np.maximum(count, 1)
     with np.errstate(invalid="ignore"):  # an infinite metric has no spread
         square = np.where(known, values - mean[..., None], 0) ** 2
-    ordered = np.sort(np.where(known, values, np.nan), axis=-1)  # NaN goes last
-    better = scoring.higher_is_better(name)
-    low, high = (_quantile(ordered, count, q) for q in (0.0, 1.0))
+    enough = known if rarer is None else known & (rarer >= MINIMUM)
+    enough = np.where(enough.any(-1, keepdims=True), enough, known)
+    ordered = np.sort(np.where(enough, values, np.nan), axis=-1)  # NaN goes last
+    better, inside = scoring.higher_is_better(name), enough.sum(-1)
+    low, high = (_quantile(ordered, inside, q) for q in (0.0, 1.0))
     summary = {
         name: mean,
         f"{name}_weighted": (share * values).sum(-1),
         f"{name}_sd": np.sqrt(square.sum(-1) / np.maximum(count, 1)),
         f"{name}_worst": low if better else high,
-        f"{name}_worst_decile": _quantile(ordered, count, 0.1 if better else 0.9),
+        f"{name}_worst_decile": _quantile(ordered, inside, 0.1 if better else 0.9),
         f"{name}_best": high if better else low,
     }
     defined = {column: np.where(count > 0, number, np.nan)[()] for column, number in summary.items()}

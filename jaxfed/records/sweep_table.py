@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 AXES = ("round", "split", "hospital")
 CONFIG = "config"  # the only swept dimension of a sweep that is not a grid
 POOLED = "_pooled"
+RARER = "rarer"  # rows of the rarer of two classes
 SCORING = "scoring"  # the attribute of a sweep that says what its metrics mean
 
 
@@ -58,13 +59,18 @@ def tidy(data: Dataset, scoring: Scoring) -> pd.DataFrame:
     K, E, S, C = len(table), *(data.sizes[name] for name in AXES)
     rows = data["rows"].broadcast_like(data["diverged"]).transpose(*axes, "split", "hospital")
     weight = rows.to_numpy().reshape(K, 1, S, C)
+    rarer = None
+    if RARER in data:
+        fewest = data[RARER].broadcast_like(data["diverged"]).transpose(*axes, "split", "hospital")
+        rarer = fewest.to_numpy().reshape(K, 1, S, C)
     # metrics of a configuration after it diverged are not results
     over = data["round"].to_numpy() >= table["diverged"].to_numpy()[:, None]
     columns: dict[str, Any] = {}
     for name in metrics_of(data):
         single = data[name].transpose(*axes, *AXES).to_numpy().reshape(K, E, S, C)
         pooled = data[name + POOLED].transpose(*axes, *AXES[:2]).to_numpy().reshape(K, E, S)
-        columns |= across_hospitals(name, np.where(over[:, :, None, None], np.nan, single), weight, scoring)
+        measured = np.where(over[:, :, None, None], np.nan, single)
+        columns |= across_hospitals(name, measured, weight, scoring, rarer)
         columns[name + POOLED] = np.where(over[:, :, None], np.nan, pooled).astype(np.float64)
     where = np.indices((K, E, S)).reshape(3, -1)
     frame = table.iloc[where[0]].reset_index(drop=True)

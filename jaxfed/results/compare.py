@@ -33,9 +33,10 @@ def compare(
             the split, or ``against`` is not one of them.
 
     Returns:
-        The round; the first metric's mean over hospitals, worst, worst decile, best, number of hospitals
-        without it, and that of all rows together; the mean log loss (or MSE); milliseconds per round and
-        seconds of compiling.
+        The round; the first metric's mean over hospitals, worst, worst decile and best (of hospitals with at
+        least five rows of either class, see :meth:`jaxfed.records.history.History.rounds_frame`), number of
+        hospitals without it, and that of all rows together; the mean log loss (or MSE); milliseconds per
+        round and seconds of compiling.
     """
     _check(runs, split, against)
     return pd.DataFrame.from_dict(

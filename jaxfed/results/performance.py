@@ -71,6 +71,11 @@ class Performance:
     marks: Marks
 
     @property
+    def two_classes(self) -> bool:
+        """Whether hospitals have events, and models a threshold."""
+        return self.table.two_classes
+
+    @property
     def task(self) -> str:
         """Name of the task."""
         return self.predictions.task

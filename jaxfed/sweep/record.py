@@ -11,7 +11,7 @@ from jaxfed.core.dataset import SPLITS
 from jaxfed.core.dataset import Dataset as Data
 from jaxfed.core.metrics.metric import Scoring
 from jaxfed.records.history import Arrays
-from jaxfed.records.sweep_table import SCORING
+from jaxfed.records.sweep_table import RARER, SCORING
 from jaxfed.sweep.space import Axes
 from jaxfed.sweep.trials import Trial
 
@@ -96,20 +96,28 @@ class Record:
         diverged = np.where(self.diverged > 0, self.diverged, np.nan)
         variables["diverged"] = (dims, diverged.reshape(shape))
         variables["rounds_done"] = (dims, np.maximum(self.done, 0).reshape(shape))
-        rows = self._rows(trials)
-        if len(rows) == 1:
-            variables["rows"] = (["split", "hospital"], rows[0])
-        else:
-            variables["rows"] = ([*dims, "split", "hospital"], np.stack(rows).reshape(*shape, *rows[0].shape))
+        counts = {"rows": [data.counts for data in _evaluation_hospitals(trials)]}
+        if all(data.task.two_classes for data in _evaluation_hospitals(trials)):
+            counts[RARER] = [data.counts_of_rarer for data in _evaluation_hospitals(trials)]
+        for name, of_data in counts.items():
+            tables = self._counts(trials, of_data)
+            if len(tables) == 1:
+                variables[name] = (["split", "hospital"], tables[0])
+            else:
+                whole = np.stack(tables).reshape(*shape, *tables[0].shape)
+                variables[name] = ([*dims, "split", "hospital"], whole)
         return xarray.Dataset(variables, coords, {SCORING: self.scoring.to_json()})
 
-    def _rows(self, trials: list[Trial]) -> list[np.ndarray]:
-        """``[S, C]`` rows of the evaluated hospitals, once if all trials share them, else for each trial."""
+    def _counts(self, trials: list[Trial], of_data: list[np.ndarray]) -> list[np.ndarray]:
+        """``[S, C]`` counts of the evaluated hospitals, once if all trials share them, else for each trial.
+
+        ``of_data`` has ``[C', 3]`` for each of the different data sets.
+        """
         columns = [SPLITS.index(name) for name in self.splits]
         rows = {}
-        for data in _evaluation_hospitals(trials):
+        for data, counts in zip(_evaluation_hospitals(trials), of_data, strict=True):
             rows[data] = np.zeros((len(columns), len(self.hospitals)), np.int64)
-            rows[data][:, self._places(data)] = data.counts[:, columns].T
+            rows[data][:, self._places(data)] = counts[:, columns].T
         if len(rows) == 1:
             return [*rows.values()]
         return [rows[trial.evaluation_hospitals] for trial in trials]

@@ -99,12 +99,15 @@ def _by_round(
     """``[S, R, M]``: the metric of the model that each coalition's uploads of a round make."""
     s = spec.splits.index(split)
     weight = spec.evaluation_hospitals.counts[:, ["train", "validation", "test"].index(split)]
+    rarer = None
+    if spec.hospitals.task.two_classes:
+        rarer = spec.evaluation_hospitals.counts_of_rarer[:, ["train", "validation", "test"].index(split)]
     utility = np.zeros((seeds, rounds, len(masks)))
     for seed in range(seeds):
         single, pooled = round_utilities(spec, masks, rounds, seed, progress)
         for r, (by_hospital, together) in enumerate(zip(single, pooled, strict=True)):
             for name, values in by_hospital.items():
-                columns = across_hospitals(name, values[..., s], weight, spec.measure.scoring)
+                columns = across_hospitals(name, values[..., s], weight, spec.measure.scoring, rarer)
                 columns[f"{name}_pooled"] = together[name][:, s]
                 if metric in columns:
                     utility[seed, r] = columns[metric]

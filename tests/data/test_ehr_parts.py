@@ -161,7 +161,7 @@ def test_physical_values_have_their_typical_means(large):
         assert x.min() >= feature.low
         assert x.max() <= feature.high
         np.testing.assert_allclose(x, np.round(x, feature.decimals), rtol=1e-6)
-        if feature.kind == "binary":
+        if feature.kind == "flag":
             assert within(x.mean(), 0.54, len(x))
             np.testing.assert_array_equal(x, data.truth["sex"])
         elif feature.kind == "skewed":

@@ -65,7 +65,7 @@ def classes_of(survey: Survey) -> tuple[np.ndarray, int]:
     """``[N]`` classes, -1 where missing, and how many; tenths of a real label."""
     y = survey.labels.y
     known = np.isfinite(y)
-    if survey.labels.kind != "regression":
+    if survey.labels.kind != "amounts":
         return np.where(known, np.nan_to_num(y), -1).astype(int), max(len(survey.labels.levels), 2)
     cuts = np.quantile(y[known], np.linspace(0, 1, BINS + 1)[1:-1]) if known.any() else np.zeros(0)
     return np.where(known, np.searchsorted(cuts, np.nan_to_num(y)), -1), BINS

@@ -39,10 +39,10 @@ def facts_of(survey: Survey, differences: pd.DataFrame) -> Iterator[str]:
 def _labels(survey: Survey) -> str:
     labels, y = survey.labels, survey.labels.y
     known = np.isfinite(y)
-    if labels.kind == "regression":
+    if labels.kind == "amounts":
         return f"label {survey.label!r}: a real number"
     shown = [level for k, level in enumerate(labels.levels) if not survey.few(y == k)]
-    if labels.kind == "multiclass" or len(shown) < 2:
+    if labels.kind == "several classes" or len(shown) < 2:
         return f"label {survey.label!r}: {len(shown)} classes" + (f" ({', '.join(shown)})" if shown else "")
     rate = labels.positive.sum() / known.sum()
     return f"label {survey.label!r}: {shown[1]!r} is the positive class, in {100 * rate:.2g} % of the rows"

@@ -25,7 +25,7 @@ def find(survey: Survey) -> Iterator[Finding]:
     somewhere: dict[str, list[int]] = {}
     for name, values in zip(survey.features, survey.x.T, strict=True):
         known = np.isfinite(values) & np.isfinite(labels.y)
-        if labels.kind == "regression":
+        if labels.kind == "amounts":
             if known.sum() >= ENOUGH and correlation(values[known], labels.y[known]) >= ALIKE:
                 everywhere.append(name)
             continue
@@ -35,11 +35,11 @@ def find(survey: Survey) -> Iterator[Finding]:
         labelled = np.isfinite(labels.y)
         if not known.all() and _separates(np.isnan(values)[labelled], labels.y[labelled]):
             measured.append(name)
-        elif labels.kind == "binary":
+        elif labels.kind == "two classes":
             sites = _only_in(survey, values, known)
             somewhere |= {name: sites} if sites else {}
     if everywhere:
-        what = "is the label with another name" if labels.kind == "regression" else f"AUROC {PERFECT} or more"
+        what = "is the label with another name" if labels.kind == "amounts" else f"AUROC {PERFECT} or more"
         yield Finding(
             "gives the label away", "problem",
             columns_text(everywhere, "nearly tells", "nearly tell")

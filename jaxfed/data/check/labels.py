@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.dataset import Dataset
+from jaxfed.core.tasks import as_task
 from jaxfed.data.labels import MANY
 
-Kind = Literal["binary", "multiclass", "regression"]
+Kind = Literal["two classes", "several classes", "amounts"]
 # Labels of those without an event, as they are often written; the other one of two is the positive one.
 NEGATIVE = {
     "0", "0.0", "no", "n", "none", "false", "f", "negative", "neg", "-", "alive", "survived", "survivor",
@@ -46,14 +47,14 @@ class Labels:
 
 def read_labels(values: pd.Series, task: Any, classes: Sequence[Any] | None) -> Labels:
     """Labels of a column; ``task`` and ``classes`` are what the user says of them."""
-    task = getattr(task, "name", task)
+    known = None if task is None else as_task(task)
     numbers = pd.api.types.is_numeric_dtype(values.dtype)
     if numbers:
         real = values.to_numpy(dtype=float, na_value=np.nan)
         seen = np.unique(real[np.isfinite(real)])
         amounts = len(seen) > MANY or bool((seen != np.round(seen)).any())
-        if task == "regression" or (task is None and classes is None and amounts):
-            return Labels(real, (), "regression", task is not None, False)
+        if (known is not None and not known.has_classes) or (known is None and classes is None and amounts):
+            return Labels(real, (), "amounts", known is not None, False)
         y = np.full(len(real), np.nan)
         y[np.isfinite(real)] = np.searchsorted(seen, real[np.isfinite(real)])
         order = [_written(value) for value in seen]
@@ -68,20 +69,21 @@ def read_labels(values: pd.Series, task: Any, classes: Sequence[Any] | None) -> 
         place = np.array([levels.index(level) for level in order], float)
         y = np.where(np.isnan(y), np.nan, place[np.nan_to_num(y).astype(int)] if len(place) else np.nan)
         order = levels
-    kind: Kind = "multiclass" if len(order) > 2 or task == "multiclass" else "binary"
+    several = known is not None and known.output_per_class
+    kind: Kind = "several classes" if len(order) > 2 or several else "two classes"
     said = classes is not None or (numbers and set(order) <= {"0", "1"})
-    return Labels(y, tuple(order), kind, said or task == "multiclass", not numbers)
+    return Labels(y, tuple(order), kind, said or several, not numbers)
 
 
 def given_labels(data: Dataset) -> Labels:
     """Labels of a dataset; of a time and an event, whether there was one."""
-    if data.task.name.startswith("survival"):
-        return Labels(np.asarray(data.y[:, 1], float), ("no event", "event"), "binary", True, False)
+    if data.task.survival:
+        return Labels(np.asarray(data.y[:, 1], float), ("no event", "event"), "two classes", True, False)
     if not data.task.has_classes:
         y = np.asarray(data.y, float)
-        return Labels(y if y.ndim == 1 else y.reshape(len(y), -1)[:, 0], (), "regression", True, False)
+        return Labels(y if y.ndim == 1 else y.reshape(len(y), -1)[:, 0], (), "amounts", True, False)
     levels = data.classes or tuple(map(str, range(int(data.y.max()) + 1)))
-    kind: Kind = "binary" if data.task.two_classes else "multiclass"
+    kind: Kind = "two classes" if data.task.two_classes else "several classes"
     return Labels(data.y.astype(float), levels, kind, True, False)
 
 

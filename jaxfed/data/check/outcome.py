@@ -27,7 +27,7 @@ def find(survey: Survey) -> Iterator[Finding]:
             "no label", "problem", f"label {column!r} is missing in {count} rows",
             (column,), (), count, statement=f"df = df.dropna(subset=[{column!r}])",
         )  # fmt: skip
-    if labels.kind == "regression":
+    if labels.kind == "amounts":
         yield from _amounts(survey)
         return
     levels = np.where(lost, -1, np.nan_to_num(labels.y)).astype(int)
@@ -43,7 +43,7 @@ def find(survey: Survey) -> Iterator[Finding]:
         yield differ
     elif not labels.said:
         yield _coding(survey, shown)
-    if labels.kind == "binary":
+    if labels.kind == "two classes":
         yield from _events(survey)
 
 
@@ -90,7 +90,7 @@ def _differ(survey: Survey, levels: np.ndarray) -> Finding | None:
         if has[c].sum() == 2:
             kinds.setdefault(tuple(np.flatnonzero(has[c])), []).append(c)
     few = bool((has.sum(1) <= 2).all()) and not 2 < K <= len(kinds) - 1
-    if survey.labels.kind != "multiclass" or K > 4 or len(kinds) < 2 or not few:
+    if survey.labels.kind != "several classes" or K > 4 or len(kinds) < 2 or not few:
         return None
     usual = max(kinds, key=lambda pair: sum(survey.size[kinds[pair]]))
     column = survey.label

@@ -22,7 +22,7 @@ def find(survey: Survey) -> Iterator[Finding]:
     its standard error is ``sqrt(1 / n_1 + 1 / n_0)`` for features that do not go together.
     """
     labels = survey.labels
-    if labels.kind != "binary" or not survey.x.shape[1] or len(survey.size) < 2:
+    if labels.kind != "two classes" or not survey.x.shape[1] or len(survey.size) < 2:
         return
     usable = np.array([np.ptp(v[np.isfinite(v)]) > 0 if np.isfinite(v).any() else False for v in survey.x.T])
     if not usable.any():

@@ -32,7 +32,7 @@ def _hospitals(survey: Survey, missing: np.ndarray) -> pd.DataFrame:
         table["patients"] = survey.people(np.ones(len(survey.owner), bool))[named]
     known = np.isfinite(labels.y)
     rows = survey.people(known)
-    if labels.kind == "binary":
+    if labels.kind == "two classes":
         # Of visits, a patient counts with every class that occurs.
         events = survey.people(labels.positive)
         rest = survey.people(known & ~labels.positive)
@@ -40,7 +40,7 @@ def _hospitals(survey: Survey, missing: np.ndarray) -> pd.DataFrame:
         count = pd.Series(survey.count(labels.positive), dtype="Int64").mask(hidden)
         table["events"] = count[named].reset_index(drop=True)
         table["prevalence"] = (count / survey.count(known)).astype(float)[named].to_numpy()
-    elif labels.kind == "multiclass":
+    elif labels.kind == "several classes":
         counts = class_counts(survey)
         part = without_rest(shares(counts, counts.sum(1, keepdims=True), minimum))
         for k, level in enumerate(labels.levels):

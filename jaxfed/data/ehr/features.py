@@ -18,7 +18,7 @@ class Feature(NamedTuple):
         name: of the column.
         unit: of its values.
         kind: ``"normal"``: ``centre + spread z``; ``"skewed"``: ``centre exp(spread z)``;
-            ``"binary"``: 1 where z is above ``centre``.
+            ``"flag"``: 1 where z is above ``centre``.
         centre, spread: see ``kind``.
         risk: 1 where high values are dangerous, -1 where low ones are, else 0.
         low, high: values are clipped to these.
@@ -62,7 +62,7 @@ FEATURES = (
     Feature("glucose", "mg/dL", "skewed", 140, 0.35, 1, 20, 1200, 1, swap=(1 / 18, 0, "mmol/L")),
     Feature("ph", "", "normal", 7.37, 0.09, -1, 6.7, 7.8, 2, "respiratory"),
     Feature("gcs", "points", "normal", 13, 3, -1, 3, 15, 0, "vitals", False),
-    Feature("sex", "1 = male", "binary", -0.1004, 1, 0, 0, 1, 0, "always", False),  # .54 are male
+    Feature("sex", "1 = male", "flag", -0.1004, 1, 0, 0, 1, 0, "always", False),  # .54 are male
 )
 AGE, SEX = 0, 19
 

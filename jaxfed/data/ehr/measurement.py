@@ -69,7 +69,7 @@ class Measurement:
 
 
 def _physical(z: np.ndarray, column: Feature) -> np.ndarray:
-    if column.kind == "binary":
+    if column.kind == "flag":
         return (z > column.centre).astype(float)
     skewed = column.kind == "skewed"
     value = column.centre * np.exp(column.spread * z) if skewed else column.centre + column.spread * z

@@ -61,7 +61,7 @@ class Material:
     @property
     def two_classes(self) -> bool:
         """Whether there are curves for two classes."""
-        return self.performance is not None and self.performance.task == "binary"
+        return self.performance is not None and self.performance.two_classes
 
     @property
     def subgroups_of_patients(self) -> bool:

@@ -74,13 +74,13 @@ def tables_of_hospitals(p: Performance) -> list[tuple[str, pd.DataFrame]]:
 def _chosen(p: Performance, wanted: Sequence[str]) -> list[str]:
     """Those metrics of a binary task, and the first ones of another."""
     chosen = [name for name in wanted if name in p.metrics]
-    return chosen if p.task == "binary" and chosen else [*p.metrics[: len(wanted)]]
+    return chosen if p.two_classes and chosen else [*p.metrics[: len(wanted)]]
 
 
 def _who_counts(p: Performance) -> str:
     label = p.labels[p.first]
     across: Any = p.across.loc[p.first]
-    scarce = "rows of a class" if p.task == "binary" else "rows"
+    scarce = "rows of a class" if p.two_classes else "rows"
     texts = [
         f"Brackets are {p.level:.0%} intervals; {count(int(across['hospitals']), 'hospital')} count in the "
         "worst, the range and the random-effects mean."

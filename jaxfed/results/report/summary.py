@@ -37,7 +37,7 @@ def _trained(material: Material) -> Iterator[str]:
         f"are those of {history.at()}, on {material.split} rows, which were not used for training."
     )
     p = material.performance
-    if p is not None and p.task == "binary":
+    if p is not None and p.two_classes:
         every = p.pooled.iloc[0]
         yield (
             f"The outcome is “{p.positive}”: {every['events']:,} of {every['rows']:,} {material.split} rows "
@@ -65,7 +65,7 @@ def _results(material: Material, subgroups: Mapping[str, pd.DataFrame]) -> Itera
             f"{number(low, high)} and {number(high)} ({p.level:.0%} prediction interval). {_spread(across)}"
         )
     yield from _worst(p)
-    if p.task == "binary":
+    if p.two_classes:
         yield _calibrated(every)
     yield from _gaps(p, subgroups)
 
@@ -79,7 +79,7 @@ def _mean(across: pd.Series, level: float) -> str:
 
 
 def _meaning(p: Performance, value: float) -> str:
-    if p.first != "auroc" or p.task != "binary" or not np.isfinite(value):
+    if p.first != "auroc" or not p.two_classes or not np.isfinite(value):
         return ""
     return (
         f" Of two patients of whom one has the outcome, the model gives that one the higher risk "
@@ -197,12 +197,12 @@ def _not_counted(p: Performance) -> Iterator[str]:
     elif len(few):
         yield (
             f"The {label} of {count(len(few), 'hospital')}: each has fewer than {p.minimum_events} rows "
-            + ("of a class" if p.task == "binary" else "")
+            + ("of a class" if p.two_classes else "")
             + ". They are shown, and not counted in the worst, the range and the random-effects mean."
         ).replace(" .", ".")
     if len(undefined):
         names = together([str(name) for name in undefined.index])
-        why = ": their rows are all of one class, or there are none" if p.task == "binary" else ""
+        why = ": their rows are all of one class, or there are none" if p.two_classes else ""
         yield f"The {label} of {count(len(undefined), 'hospital')}, where it is not defined ({names}){why}."
 
 

@@ -32,20 +32,27 @@ class CorrelatedNoise(Post):
         multiplier: the noise on the sum, in units of ``bound``: the standard deviation of z. May be traced.
         bound: the largest norm of an upload; may be traced, and may change over rounds.
         expected: what the sum of uploads is divided by; may be traced.
-        correlation: :class:`jaxfed.privacy.BandMF` with a number of bands, or :class:`jaxfed.privacy.Tree`
-            with a restart.
+        correlation: static; ``BandMF(bands=...)`` or ``Tree(restart=...)``.
     """
 
     multiplier: Number
     bound: Number
     expected: Number
-    correlation: Correlation
+    correlation: Correlation = dataclasses.field(metadata={"static": True})
 
     def __post_init__(self) -> None:
         problems = Problems("CorrelatedNoise")
         problems.extend(checks.shared("multiplier", self.multiplier))
         problems.extend(checks.shared("bound", self.bound, above=True))
         problems.extend(checks.shared("expected", self.expected, above=True))
+        known = isinstance(self.correlation, Correlation)
+        given = known and self.correlation.for_cycle(1) == self.correlation
+        problems.check(
+            given,
+            f"correlation={self.correlation!r}: give BandMF(bands=8), Tree(restart=8), or other numbers",
+        )
+        if given:
+            problems.extend(f"correlation: {problem}" for problem in self.correlation.problems())
         problems.raise_if_any()
 
     def init(self, update: PyTree) -> PyTree:

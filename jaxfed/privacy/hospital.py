@@ -83,9 +83,9 @@ class HospitalDP:
         where: static; ``"central"``, a trusted server adds the noise to the sum, or ``"local"``, each
             hospital to its upload.
         adaptive: None for a fixed bound.
-        correlation: of the noise of different rounds, :class:`BandMF` or :class:`Tree`, for hospitals that
-            take turns, ``participation=Cyclic(size)``. ``noise_multiplier`` is then that of the first turn of
-            a hospital. None for independent noise.
+        correlation: static; of the noise of different rounds: :class:`BandMF` or :class:`Tree`, for hospitals
+            that take turns, ``participation=Cyclic(size)``; ``noise_multiplier`` is then that of a hospital's
+            first turn. None for independent noise.
         adjacency: static; what a neighbouring federation is: a hospital more or less, or another one.
         accountant: static; ``"pld"`` or ``"rdp"``.
     """
@@ -98,7 +98,7 @@ class HospitalDP:
     until_epsilon: Number | None = None
     where: Where = dataclasses.field(default="central", metadata={"static": True})
     adaptive: AdaptiveClip | None = None
-    correlation: Correlation | None = None
+    correlation: Correlation | None = dataclasses.field(default=None, metadata={"static": True})
     adjacency: Adjacency = dataclasses.field(default="add-or-remove", metadata={"static": True})
     accountant: Accountant = dataclasses.field(default="pld", metadata={"static": True})
 

@@ -40,8 +40,9 @@ def warn_uncorrelated(spec: Spec) -> None:
     rounds = int(spec.privacy.rounds or 100)
     error = correlation.relative_error(cycle, rounds)
     if error > 0.999:
+        turns = "every round" if cycle == 1 else f"one of {cycle} rounds"
         warn(
-            f"correlation={given!r}: where a hospital takes part every {cycle} rounds, sums of updates over "
+            f"correlation={given!r}: where a hospital takes part in {turns}, sums of updates over "
             f"{rounds} rounds have {error:.3g} of the mean squared error of independent noise at the same "
             "epsilon; leave correlation out, or give Cyclic(size) with fewer hospitals in a round"
         )

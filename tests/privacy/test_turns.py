@@ -1,0 +1,171 @@
+"""Hospital-level privacy of hospitals that take turns, with correlated noise, in whole rounds and runs."""
+
+import dataclasses
+import warnings
+
+import jax
+import numpy as np
+import pytest
+from federations import Lab, hospitals, recipe, same, with_validation
+
+import jaxfed
+from jaxfed import Cyclic, Everyone, FixedCohort, InvalidInput, Poisson, Simulation
+from jaxfed.aggregators import chain
+from jaxfed.algorithms import FedAvg
+from jaxfed.models import logistic
+from jaxfed.privacy import AdaptiveClip, BandMF, HospitalDP, Mechanism, Tree, epsilon, noise_for
+
+pytestmark = pytest.mark.filterwarnings("ignore:HospitalDP with:UserWarning")
+DATA = with_validation(hospitals((12, 9, 20, 6, 8), test=8))
+FEDAVG = FedAvg(weighting="uniform")
+
+
+def simulation(participation=Cyclic(2), **privacy):  # noqa: B008 - frozen
+    return Simulation(
+        DATA, model=logistic(), algorithm=FEDAVG, batch_size=4, splits=("test",), participation=participation,
+        privacy=HospitalDP(**{"noise_multiplier": 2.0, "correlation": BandMF(), **privacy}),
+    )  # fmt: skip
+
+
+def road(correlation, **settings):
+    privacy = HospitalDP(**{"clip": 1.0, "noise_multiplier": 1.0, "correlation": correlation, **settings})
+    return chain(*privacy.parts(privacy.noise_multiplier, 2.0, correlation))
+
+
+def released(correlation, devices):
+    """``[R, P]``: the updates of seven rounds in which uploads are next to nothing."""
+    data = hospitals((6, 4, 7), d=1500)
+    parts = road(correlation, clip=1e-6, noise_multiplier=2e6)  # of standard deviation 1, over 2 hospitals
+    how = recipe(data, model=logistic(), algorithm=FEDAVG, aggregator=parts, participation=Cyclic(2))
+    lab = Lab(how, data, devices)
+    state, models = lab.start(), []
+    for _ in range(8):
+        models.append(np.concatenate([np.ravel(x) for x in jax.tree.leaves(state.server.group[0].variables)]))
+        state, _ = lab.advance(state, 1)
+    return np.diff(models, axis=0)
+
+
+def test_the_noise_of_rounds_has_the_covariance_of_the_matrix():
+    """In the engine, of one and of two devices: C makes it white."""
+    correlation = BandMF(bands=3)
+    updates = released(correlation, 1)
+    rounds, count = updates.shape
+    C = sum(c * np.eye(rounds, k=-j) for j, c in enumerate(correlation.coefficients))
+    white = C @ updates
+    np.testing.assert_allclose(white @ white.T / count, np.eye(rounds), atol=5 / count**0.5)
+    assert np.abs(updates @ updates.T / count - np.eye(rounds)).max() > 0.2  # it is not white itself
+    np.testing.assert_allclose(released(correlation, 2), updates, atol=2e-5)
+
+
+def test_one_hospital_moves_the_release_by_at_most_the_clip_and_the_noise_by_nothing():
+    """A hospital with wild rows, and one whose upload is not finite, so that its turn stays empty."""
+    data = hospitals((6, 4, 7, 5))
+    parts = road(BandMF(bands=2), clip=0.3)
+    after = []
+    for factor in (40, np.inf):
+        x = data.x.copy()
+        x[-5:] *= factor
+        other = dataclasses.replace(data, x=x)
+        how = recipe(other, algorithm=FEDAVG, aggregator=parts, participation=Cyclic(2))
+        lab = Lab(how, other)
+        state, models, present = lab.start(), [], []
+        for _ in range(2):
+            state, seen = lab.advance(state, 1)
+            models.append(jax.tree.map(np.asarray, state.server.group[0].variables))
+            present.append(bool(np.asarray(seen.present)[0, -1]))
+        after.append(models)
+    assert sum(present) == 1
+    turn = present.index(True)
+    wild, empty = (
+        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(models[turn])]) for models in after
+    )
+    assert 0.5 * 0.3 < 2 * np.linalg.norm(wild - empty) <= 0.3 * (1 + 1e-4)
+    if turn:
+        same(after[0][0], after[1][0])
+
+
+def test_a_run_states_its_turns_and_goes_on_where_it_stopped(tmp_path):
+    sim = simulation()
+    run = sim.run(5, progress=False)
+    assert run.history.training["present"].sum(1).tolist() == [2, 2, 1, 2, 2]
+    turns = run.history.training["present"].sum(0)
+    statement = run.privacy
+    assert [*statement.compositions.values()] == turns.tolist()
+    one, two = (epsilon(Mechanism(2.0), k, 1e-5) for k in (1, 2))
+    np.testing.assert_allclose([*statement.epsilon.values()], np.where(turns == 2, two, one), rtol=1e-9)
+    np.testing.assert_allclose(run.history.training["epsilon"].max(1), [one, one, one, two, two], rtol=1e-9)
+    for text in (
+        "every hospital once in 3 rounds, in a public order",
+        "banded matrix factorisation, 3 bands (square root)",
+        "sums of updates over 5 rounds have 0.696",
+    ):
+        assert text in str(statement)
+    run.save(tmp_path)
+    assert jaxfed.Run.load(tmp_path).privacy == statement
+    again = sim.run(3, resume=sim.run(2, progress=False), progress=False)
+    same(again.variables, run.variables)
+    assert again.privacy == statement
+
+
+def test_one_band_is_independent_noise():
+    """Turns without a correlation are the same as one band; and so is every hospital in every round."""
+    plain, turns = simulation(Everyone(), correlation=None), simulation(correlation=None)
+    band = simulation(correlation=BandMF(bands=1))
+    always = np.ones((6, 5), int)
+    together = simulation(Everyone(), correlation=BandMF(bands=1))
+    np.testing.assert_allclose(
+        together.private.ledger.curve(always)[0], plain.private.ledger.curve(always)[0], rtol=1e-9
+    )
+    assert [part.noise_multiplier for part in plain.private.road] == [2.0]
+    assert [part.multiplier for part in together.private.road[1:]] == [2.0]
+    assert repr(turns.private.road) == repr(band.private.road)
+    update = {"a": np.zeros((50, 40), np.float32)}
+    noise = together.private.road[1].apply(update, (), jax.random.key(0))[0]["a"]
+    assert np.std(noise) == pytest.approx(2.0 / 5, rel=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:correlation=:UserWarning")
+@pytest.mark.parametrize("correlation", [None, BandMF(), BandMF(rounds=9), Tree(), Tree(restart=8)], ids=repr)
+def test_budgets(correlation):
+    sim = simulation(noise_multiplier=None, epsilon=3.0, rounds=10, correlation=correlation)
+    turns = np.arange(10)[:, None] % 3 == np.array([0, 1, 2, 0, 1])
+    spent = sim.private.ledger.spent(turns)
+    assert 2.98 < spent.max() <= 3.0
+    assert sim.private.lasts == 10
+    if correlation in (None, BandMF()):
+        assert sim.private.noise[0] == pytest.approx(noise_for(3.0, 4, 1e-5), rel=2e-3)
+    until = simulation(until_epsilon=4.5, correlation=correlation).private
+    turns = np.arange(until.lasts + 1)[:, None] % 3 == np.array([0, 1, 2, 0, 1])
+    curve = until.ledger.curve(turns)[0].max(1)
+    assert curve[-2] <= 4.5 < curve[-1]
+    assert (np.diff(curve) >= 0).all()
+
+
+def test_noise_that_helps_nothing_is_warned_of():
+    for correlation, who in ((Tree(), Everyone()), (BandMF(), Cyclic(5)), (Tree(restart=16), Cyclic(3))):
+        with pytest.warns(UserWarning, match="of the mean squared error of independent noise"):
+            simulation(who, correlation=correlation)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "HospitalDP with")
+        simulation(Cyclic(2), correlation=Tree(restart=2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"participation": Poisson(0.4)}, r"with Poisson any round may be .* participation=Cyclic\(2\)"),
+        ({"participation": FixedCohort(3)}, r"give participation=Cyclic\(3\), or leave correlation out"),
+        ({"correlation": "tree"}, r"correlation='tree': give BandMF\(\), Tree\(\), or None"),
+        ({"correlation": BandMF(bands=0)}, "correlation: bands=0: give a whole number >= 1"),
+        ({"correlation": Tree(restart=1.5)}, "correlation: restart=1.5"),
+        ({"where": "local"}, "give where='central'"),
+        ({"adaptive": AdaptiveClip()}, "leave adaptive out, or a schedule for clip"),
+        ({"until_epsilon": 0.1}, "the first round alone costs more"),
+        ({"participation": Cyclic(9)}, r"Cyclic\(size=9\): give a whole number from 1 to 5"),
+        ({"participation": Cyclic(0)}, r"Cyclic\(size=0\)"),
+    ],
+)
+def test_wrong_uses(changes, message):
+    with pytest.raises(InvalidInput, match=message):
+        simulation(**changes)

@@ -104,8 +104,8 @@ class BandMF(Correlation):
         return np.cumsum(here * products, axis=0)
 
     def variances(self, rounds: int) -> np.ndarray:
-        """Of the rows of A C^-1, where A is the matrix of sums."""
-        return np.cumsum(_sums(self.coefficients, rounds) ** 2)
+        """Of the rows of A C^-1, where A is the matrix of sums: Toeplitz, with the first column C^-1 1."""
+        return np.cumsum(_solved(self.coefficients, np.ones(rounds)) ** 2)
 
     def __str__(self) -> str:
         if self.bands == 1:
@@ -131,19 +131,18 @@ def _coefficients(bands: int, rounds: int | None) -> np.ndarray:
 
 def _loss(rest: np.ndarray, rounds: int) -> tuple[float, np.ndarray]:
     """The logarithm of the mean squared error of sums at equal epsilon, and its gradient in c_1, ..."""
-    from scipy.signal import lfilter  # type: ignore[import-untyped]
-
     c = np.array([1.0, *rest])
-    sums = _sums(c, rounds)
-    left = np.arange(rounds, 0, -1)  # row t of A C^-1 is the first t of them backwards
+    sums = _solved(c, np.ones(rounds))
+    left = np.arange(rounds, 0, -1)  # row t of A C^-1 is the first t of its first column, backwards
     error, norm = left @ sums**2, c @ c
-    back = lfilter([1.0], c, (2 * left * sums)[::-1])[::-1]
+    back = _solved(c, (2 * left * sums)[::-1])[::-1]
     gradient = -np.array([back[j:] @ sums[: rounds - j] for j in range(1, len(c))])
     return float(np.log(error * norm)), gradient / error + 2 * rest / norm
 
 
-def _sums(c: np.ndarray, rounds: int) -> np.ndarray:
-    """The first column of A C^-1."""
-    from scipy.signal import lfilter
+def _solved(c: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """C^-1 values."""
+    from scipy.linalg import solve_banded  # type: ignore[import-untyped]
 
-    return lfilter([1.0], c, np.ones(rounds))
+    c = c[: len(values)]
+    return solve_banded((len(c) - 1, 0), np.repeat(c[:, None], len(values), axis=1), values)

@@ -142,7 +142,7 @@ class HospitalDP:
         """
         if correlation is not None:
             noise = CorrelatedNoise(noise_multiplier, self.clip, expected, correlation)
-            return [PrivateMean(self.clip, 0.0, expected), noise]
+            return [PrivateMean(self.clip, None, expected), noise]
         if self.where == "local":
             return [LocalNoise(self.clip, noise_multiplier), PrivateMean(jnp.inf, 0.0, expected)]
         return [PrivateMean(self.clip, noise_multiplier, expected, self.adaptive)]
@@ -161,13 +161,14 @@ class PrivateMean(Streamed):
 
     Attributes:
         clip: the largest norm of an upload; with ``adaptive`` in the first round.
-        noise_multiplier: standard deviation of the noise, in units of the bound.
+        noise_multiplier: standard deviation of the noise, in units of the bound; None if a later part adds
+            it, for a fixed bound.
         expected: what the sum is divided by.
         adaptive: None for a fixed bound.
     """
 
     clip: Number
-    noise_multiplier: Number
+    noise_multiplier: Number | None
     expected: Number
     adaptive: AdaptiveClip | None = None
     averages: ClassVar[bool] = True
@@ -210,9 +211,9 @@ class PrivateMean(Streamed):
             )
             share = count / self.expected + 0.5
             new = Bound(bound * jnp.exp(-adaptive.learning_rate * (share - adaptive.quantile)))
-        deviation = jnp.where(jnp.asarray(z) > 0, z * bound, 0)
-        update = jax.tree.map(lambda leaf: leaf / self.expected, noisy(summed, deviation, key))
-        return Upload(update), new, {}
+        if z is not None:
+            summed = noisy(summed, jnp.where(jnp.asarray(z) > 0, z * bound, 0), key)
+        return Upload(jax.tree.map(lambda leaf: leaf / self.expected, summed)), new, {}
 
 
 @pytree

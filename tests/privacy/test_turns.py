@@ -1,70 +1,65 @@
 """Hospital-level privacy of hospitals that take turns, with correlated noise, in whole rounds and runs."""
 
-import dataclasses
 import json
 import warnings
 
 import jax
 import numpy as np
+import optax
 import pytest
-from federations import Lab, hospitals, recipe, same, with_validation
+from federations import hospitals, same, with_validation
 
-from jaxfed import Cyclic, Everyone, FixedCohort, InvalidInput, Poisson, Simulation
-from jaxfed.aggregators import chain
+from jaxfed import Cyclic, Everyone, FixedCohort, InvalidInput, Poisson, Simulation, optimizer, per_hospital
 from jaxfed.algorithms import FedAvg
 from jaxfed.models import logistic
 from jaxfed.privacy import AdaptiveClip, BandMF, HospitalDP, Mechanism, Tree, epsilon, noise_for
 from jaxfed.records.statement import PrivacyStatement
 
 pytestmark = pytest.mark.filterwarnings("ignore:HospitalDP with:UserWarning")
-DATA = with_validation(hospitals((12, 9, 20, 6, 8), test=8))
+DATA = with_validation(hospitals((12, 9, 20, 6, 8), test=8, d=1500))
 FEDAVG = FedAvg(weighting="uniform")
+LAST = len(DATA.hospitals) - 1
 
 
-def simulation(participation=Cyclic(2), **privacy):  # noqa: B008 - frozen
+def simulation(participation=Cyclic(2), rates=(0.2,) * 5, **privacy):  # noqa: B008 - frozen
+    """All of one program: shapes and number of bands are the same, and the rest are numbers."""
     return Simulation(
         DATA, model=logistic(), algorithm=FEDAVG, batch_size=4, splits=("test",), participation=participation,
+        client_optimizer=optimizer(optax.sgd, learning_rate=per_hospital(rates)),
         privacy=HospitalDP(**{"noise_multiplier": 2.0, "correlation": BandMF(), **privacy}),
     )  # fmt: skip
 
 
-def lab(clip, factor=1.0, multiplier=1.0):
-    """Four hospitals on two devices, two in a round, of which the last one's rows are multiplied by a number."""
-    data = hospitals((6, 4, 7, 5), d=1500)
-    x = data.x.copy()
-    x[-5:] *= factor
-    parts = HospitalDP(clip=clip, noise_multiplier=multiplier).parts(multiplier, 2.0, BandMF(bands=3))
-    how = recipe(data, model=logistic(), algorithm=FEDAVG, aggregator=chain(*parts), participation=Cyclic(2))
-    return Lab(how, dataclasses.replace(data, x=x), devices=2)
-
-
-def models(lab, rounds):
-    """``[R + 1, P]`` after each round, and whether the last hospital took part ``[R]``."""
-    state, after, present = lab.start(), [], []
+def models(sim, rounds):
+    """``[R, P]`` after each round, and ``[R, C]`` who took part."""
+    run, after = None, []
     for _ in range(rounds):
-        after.append(np.concatenate([np.ravel(x) for x in jax.tree.leaves(state.server.group[0].variables)]))
-        state, seen = lab.advance(state, 1)
-        present.append(bool(np.asarray(seen.present)[0, -1]))
-    after.append(np.concatenate([np.ravel(x) for x in jax.tree.leaves(state.server.group[0].variables)]))
-    return np.array(after), present
+        run = sim.run(1, resume=run, eval_every=5, progress=False)
+        after.append(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(run.variables)]))
+    return np.array(after), run.history.training["present"]
 
 
 def test_the_noise_of_rounds_has_the_covariance_of_the_matrix():
     """In the engine, where uploads are next to nothing: C makes it white."""
-    updates = np.diff(models(lab(1e-6, multiplier=2e6), 7)[0], axis=0)
-    rounds, count = updates.shape
-    C = sum(c * np.eye(rounds, k=-j) for j, c in enumerate(BandMF(bands=3).coefficients))
-    white = C @ updates
-    np.testing.assert_allclose(white @ white.T / count, np.eye(rounds), atol=5 / count**0.5)
-    assert np.abs(updates @ updates.T / count - np.eye(rounds)).max() > 0.2  # it is not white itself
+    updates = np.diff(models(simulation(clip=1e-6, noise_multiplier=2e6), 7)[0], axis=0)
+    C = sum(c * np.eye(7, k=-j) for j, c in enumerate(BandMF(bands=3).coefficients))
+    white, count = (
+        (C[:, 1:] @ updates)[3:],
+        updates.shape[1],
+    )  # rows without the first update, which is not seen
+    covariance = white @ white.T / count
+    np.testing.assert_allclose(covariance, np.eye(4), atol=5 / count**0.5)
+    assert np.abs(updates @ updates.T / count - np.eye(6)).max() > 0.2  # it is not white itself
 
 
 def test_one_hospital_moves_the_release_by_at_most_the_clip_and_the_noise_by_nothing():
-    """A hospital with wild rows, and one whose upload is not finite, so that its turn stays empty."""
-    (wild, present), (empty, _) = (models(lab(0.3, factor), 2) for factor in (40, np.inf))
-    turn = present.index(True)
-    assert 0.5 * 0.3 < 2 * np.linalg.norm(wild[turn + 1] - empty[turn + 1]) <= 0.3 * (1 + 1e-4)
-    np.testing.assert_array_equal(wild[turn], empty[turn])
+    """A hospital with wild uploads, and one that uploads zeros, as in a turn that stays empty."""
+    (wild, present), (empty, _) = (
+        models(simulation(clip=0.3, rates=(0.2,) * LAST + (rate,)), 3) for rate in (50.0, 0.0)
+    )
+    turn = int(np.flatnonzero(present[:, LAST])[0])
+    assert 0.5 * 0.3 < 2 * np.linalg.norm(wild[turn] - empty[turn]) <= 0.3 * (1 + 1e-4)
+    np.testing.assert_array_equal(wild[:turn], empty[:turn])
 
 
 def test_a_run_states_its_turns_and_goes_on_where_it_stopped(tmp_path):

@@ -34,8 +34,8 @@ class Cyclic(Participation):
     def draw(self, state: PyTree, keys: Array, round: Array, sizes: Array) -> tuple[Array, PyTree]:
         """1 for the hospitals whose turn it is."""
         turn = round % -(-(sizes > 0).sum() // self.size)
-        upto = first(keys, sizes, (turn + 1) * self.size)
-        return (upto & ~first(keys, sizes, turn * self.size)).astype(jnp.int32), state
+        before = first(keys, sizes, turn * self.size)
+        return (first(keys, sizes, (turn + 1) * self.size) & ~before).astype(jnp.int32), state
 
     def at_most(self, hospitals: int) -> int:
         """The hospitals of a round."""

@@ -78,9 +78,9 @@ class BandMF(Correlation):
 
     def apply(self, fresh: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
         """A row of C^-1 z."""
-        first, *rest = self.coefficients
-        if not rest:
-            return jax.tree.map(lambda z: z / first, fresh), state
+        first, *rest = self.coefficients.tolist()
+        if not rest:  # independent, and first is 1
+            return fresh, state
         count = len(rest)
         place = state.round % count  # of this round in the ring, so far of the oldest
         age = (place - 1 - jnp.arange(count)) % count

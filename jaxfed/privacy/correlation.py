@@ -10,8 +10,10 @@ have at most the norm 1 moves C x by at most
 
 and the release is a Gaussian mechanism of this sensitivity. Here the largest column of C has the norm 1, so
 that a hospital's first turn costs as much as a round of independent noise of the same ``noise_multiplier``.
-A model is a sum of updates. What correlation improves is the noise of such sums, and in one cycle of turns
-that comes at no cost; for a hospital that takes part in every round it costs as much as it helps.
+A model is a sum of updates, and correlation lessens the noise of such sums. In a cycle of turns that costs
+nothing; a hospital that takes part in every round pays as much as is gained. The noise of a single round is
+larger than independent noise, so that nothing is gained either where a round's training forgets the noise of
+the round before, as with large steps.
 """
 
 from __future__ import annotations

@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import aggregation_page
+import coverage_page
 import kernels_page
 import numpy as np
 import pandas as pd
+import privacy_page
+import robust_peers_page
 import robustness_page
 import speed_page
 import sweep_page
+import tcga_page
 from heart_disease import PUBLISHED
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+PRIVACY = ("privacy", "privacy_utility")
 
 INTRODUCTION = """# Benchmarks
 
@@ -28,6 +33,7 @@ Made by `python benchmarks/make_readme.py` from `results/*.json`; edit that.
 | command | question | results |
 | --- | --- | --- |
 | `python benchmarks/heart_disease.py` | are the published rows of Fed-Heart-Disease reproduced? | `heart_disease.json` |
+| `python benchmarks/tcga_brca.py` | and those of Fed-TCGA-BRCA? | `tcga_brca.json` |
 | `jaxfed bench algorithms --out benchmarks/results` | how fast do global methods converge? | `algorithms.json`, `curves.csv`, `algorithms.png` |
 | `python benchmarks/model_aggregation.py` | what does each kind of hospital gain where models differ? | `model_aggregation.json` |
 | `python benchmarks/speed.py` | how fast is a round, beside other simulators and the machine's limit? | `speed-*.json`, `speed-*.png` |
@@ -35,6 +41,8 @@ Made by `python benchmarks/make_readme.py` from `results/*.json`; edit that.
 | `python benchmarks/sweep.py` | is one sweep cheaper than the runs it is made of? | `sweep.json` |
 | `python benchmarks/aggregators.py` | what do the kernels of robust rules cost, beside NumPy and torch? | `aggregator_kernels.json` |
 | `python benchmarks/robustness.py` | which rule holds under which attack, when hospitals differ? | `robustness.json`, `robustness.png` |
+| `python benchmarks/robust_peers.py` | do robust rules agree with ByzFL's, and what does a call cost? | `robust_peers.json` |
+| `python benchmarks/coverage.py` | how often do intervals contain the generator's truth? | `coverage.json` |
 | `python benchmarks/privacy.py` | what do private rounds cost? | `privacy.json` |
 | `python benchmarks/privacy_utility.py` | what does an epsilon cost in AUROC? | `privacy_utility.json`, `privacy_utility_*.png` |
 | `python benchmarks/first_run.py` | the picture in the README, made by the README's code | `first_run.png` |
@@ -72,6 +80,9 @@ logistic regression, `mlp(32)` and `mlp(128, 128)`; for FedProto `mlp(32)`, `mlp
 def main() -> None:
     """Write the page."""
     parts = [INTRODUCTION, _heart(json.loads((RESULTS / "heart_disease.json").read_text()))]
+    if (RESULTS / "tcga_brca.json").exists():
+        record = json.loads((RESULTS / "tcga_brca.json").read_text())
+        parts.append(tcga_page.section(record, _machine(record["provenance"])))
     if (RESULTS / "algorithms.json").exists():
         parts.append(_algorithms(json.loads((RESULTS / "algorithms.json").read_text())))
     if (RESULTS / "model_aggregation.json").exists():
@@ -90,6 +101,12 @@ def main() -> None:
         parts.append(robustness_page.section(record, _machine(record["presets"]["provenance"])))
     if (RESULTS / "aggregator_kernels.json").exists():
         parts.append(kernels_page.section(json.loads((RESULTS / "aggregator_kernels.json").read_text())))
+    if (RESULTS / "robust_peers.json").exists():
+        parts.append(robust_peers_page.section(json.loads((RESULTS / "robust_peers.json").read_text())))
+    cost, utility = (json.loads((RESULTS / f"{name}.json").read_text()) for name in PRIVACY)
+    parts.append(privacy_page.section(cost, utility, _machine))
+    record = json.loads((RESULTS / "coverage.json").read_text())
+    parts.append(coverage_page.section(record, _machine(record["provenance"])))
     (HERE / "README.md").write_text("\n".join(parts))
 
 

@@ -6,30 +6,35 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from jaxfed.aggregators import WeightedMean
-from jaxfed.algorithms import FedAvg, LocalOnly
+from jaxfed.algorithms import FedAvg, FineTuned, LocalOnly
 from jaxfed.algorithms.mixed import ByGroup
 from jaxfed.core import hyperparameters as values
+from jaxfed.core.algorithm import Algorithm
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, spelled
 from jaxfed.core.types import Variables
 from jaxfed.data.notices import warn_unmeasured
 from jaxfed.participation import Everyone
 from jaxfed.privacy import PatientDP
+from jaxfed.results.comparison import FEDERATED, LOCAL, PERSONALISED, POOLED, Comparison
 from jaxfed.results.run import Run
 from jaxfed.results.sweep import Sweep
+from jaxfed.results.valuation import Valuation
 from jaxfed.spec import paths
 from jaxfed.spec.checks import check_spec
 from jaxfed.spec.costs import costs_by_hospital
 from jaxfed.spec.spec import Spec
+from jaxfed.sweep.arms import compare_arms
 from jaxfed.sweep.halving import Halving
 from jaxfed.sweep.run import sweep
 from jaxfed.sweep.space import Mode
 from jaxfed.sweep.utility import privacy_utility
+from jaxfed.sweep.valuation import Method, value_hospitals
 from jaxfed.training.checks import check_checkpoint, check_run, warn_faded
 from jaxfed.training.hypergradient import Gradient, gradient
 from jaxfed.training.loop import train
@@ -98,8 +103,11 @@ class Simulation(Spec):
                 "pooled: client_optimizer, epochs, steps or l2 differ between hospitals; give one number for "
                 "all, sim.replace(steps=...).pooled()"
             )
+        train = [h for h, n in zip(self.hospitals.hospitals, self.trained_rows, strict=True) if n]
+        trained = self.hospitals if self.included is None else self.hospitals.select(train)
         return self.replace(
-            hospitals=self.hospitals.pooled(),
+            hospitals=trained.pooled(),
+            included=None,
             algorithm=FedAvg(),
             participation=Everyone(),
             evaluate_on=self.evaluate_on or self.hospitals,
@@ -249,6 +257,61 @@ class Simulation(Spec):
         )
 
     @spelled
+    def compare(
+        self,
+        rounds: int,
+        *,
+        seeds: int = 5,
+        personalised: Algorithm | Literal[False] | None = None,
+        leave_one_out: bool | Sequence[str] = True,
+        tune: Mapping[str, Any] | None = None,
+        eval_every: int = 1,
+        progress: bool = True,
+    ) -> Comparison:
+        """Compare with every hospital alone, pooled data, personal models and leave-one-hospital-out.
+
+        Each arm is one sweep over seeds, stopped early on validation rows in the same way; the runs that
+        leave a hospital out belong to the program of the federation. ``print(sim.compare(20))`` says in words
+        what joining is worth; the result has tables, paired differences with intervals and a figure.
+
+        Args:
+            rounds: communication rounds of every run.
+            seeds: runs of each arm.
+            personalised: the algorithm with a model for each hospital; None for this simulation's if it has
+                such models (the federated arm is then FedAvg), else FineTuned; False for no such arm.
+            leave_one_out: whether each hospital is also given the model of all others, a run for each
+                hospital and seed; or the names of hospitals to leave out.
+            tune: ``{field: values}``, settings from which each arm takes the best on validation rows; an arm
+                that has no such field goes without it.
+            eval_every: rounds between evaluations.
+            progress: show progress bars.
+
+        Raises:
+            InvalidInput: lists what is wrong with the arguments, or an arm that this simulation cannot have.
+        """
+        algorithm: Any = self.algorithm
+        joint = self.replace(algorithm=FedAvg()) if algorithm.personal else self
+        arms = {LOCAL: self.local_only(), POOLED: self.pooled(), FEDERATED: joint}
+        if personalised is None:
+            personalised = algorithm if algorithm.personal else FineTuned()
+        if personalised is not False:
+            if not getattr(personalised, "personal", False):
+                raise InvalidInput(
+                    f"compare: personalised={personalised!r}: give an algorithm with a model for each "
+                    "hospital, such as jaxfed.algorithms.Ditto(), or False"
+                )
+            arms[PERSONALISED] = self.replace(algorithm=personalised)
+        return compare_arms(
+            arms,
+            rounds,
+            seeds=seeds,
+            leave_one_out=leave_one_out,
+            tune=tune,
+            eval_every=eval_every,
+            progress=progress,
+        )
+
+    @spelled
     def privacy_utility(
         self,
         epsilons: Sequence[float],
@@ -278,6 +341,49 @@ class Simulation(Spec):
         """
         arms = {self.name: self, "local-only": self.local_only(), "pooled": self.pooled()}
         return privacy_utility(arms, epsilons, int(rounds), int(seeds), metric, progress=progress)
+
+    @spelled
+    def value(
+        self,
+        rounds: int,
+        method: Method = "leave-one-out",
+        *,
+        metric: str | None = None,
+        split: str = "test",
+        seeds: int = 1,
+        samples: int = 20,
+        progress: bool = True,
+    ) -> Valuation:
+        """The value of each hospital for the federation, beside its size and label shift.
+
+        ``"leave-one-out"`` is what the model loses without a hospital, a run for each; ``"shapley"`` shares
+        out what training gains, by retraining with every coalition of hospitals (2^C runs up to 8 hospitals,
+        above those of random orders); ``"gradient-shapley"`` does so for each round with the uploads of one
+        training (Wang et al. 2020, arXiv:2009.06192). Runs are one sweep, after the same number of rounds.
+
+        Args:
+            rounds: communication rounds of every run.
+            method: how values are measured.
+            metric: a column of :meth:`jaxfed.sweep.Sweep.to_frame`, such as ``"auroc"`` (mean over
+                hospitals); None for the loss over all rows. Positive values are improvements.
+            split: the rows on which it is measured.
+            seeds: runs of each coalition, over which values are averaged.
+            samples: random orders with more than 8 hospitals.
+            progress: show progress bars.
+
+        Raises:
+            InvalidInput: lists what is wrong with the arguments.
+        """
+        return value_hospitals(
+            self,
+            rounds,
+            method,
+            metric=metric,
+            split=split,
+            seeds=seeds,
+            samples=samples,
+            progress=progress,
+        )
 
     def gradient(
         self, fields: Sequence[str], rounds: int, *, seed: int = 0, split: str = "validation"

@@ -25,9 +25,11 @@ def command(monkeypatch, *arguments):
 
 
 def test_run_writes_a_report(monkeypatch, tmp_path, capsys):
-    command(monkeypatch, "run", *SMALL, "--out", str(tmp_path))
+    monkeypatch.setattr("jaxfed.Run.report", lambda run, path: f"{path}, {run.name}")
+    command(monkeypatch, "run", *SMALL, "--out", str(tmp_path), "--report")
     said = capsys.readouterr().out
     assert "FedAvg" in said
+    assert f"Report: {tmp_path / 'report.html'}, FedAvg" in said
     assert "local-only" in said
     assert "Knowing the true risks" in said
     table = pd.read_csv(tmp_path / "summary.csv", index_col="run")

@@ -12,7 +12,7 @@ from federations import hospitals
 import jaxfed
 from jaxfed import InvalidInput, LocalOnly, Run, Simulation
 from jaxfed.algorithms import FineTuned, mixed
-from jaxfed.data import from_frame, standardize
+from jaxfed.data import from_frame, prepare, standardize
 from jaxfed.models import logistic, mlp
 
 ROUNDS = 3
@@ -80,16 +80,22 @@ def test_predictions_are_those_that_were_measured(name, tmp_path):
 
 
 def test_in_another_process(tmp_path):
-    run = simulation().run(ROUNDS, progress=False)
+    """Of a table with text, which the other process reads from a file."""
+    rows = table().drop(columns="id").assign(sex=["f", "m", None] * 30)
+    data = prepare(rows, hospital="site", label="died", classes=["no", "yes"])
+    run = simulation(data).run(ROUNDS, progress=False)
     run.save(tmp_path / "run")
-    table().to_csv(tmp_path / "new.csv", index=False)
+    rows.to_csv(tmp_path / "new.csv", index=False)
     script = (
         "import jaxfed, pandas; from jaxfed.models import mlp;"
         "new = jaxfed.Run.load('run').predict(pandas.read_csv('new.csv'), mlp(3)); new.to_csv('p.csv')"
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
     found = pd.read_csv(tmp_path / "p.csv", index_col=0)
-    np.testing.assert_allclose(found, run.predict(table(), mlp(3)), rtol=1e-5)
+    np.testing.assert_allclose(found, run.predict(rows, mlp(3)), rtol=1e-5)
+    for hospital in data.hospitals:
+        expected = run.hospitals().loc[hospital, "log_loss"]
+        assert log_loss(data, found, hospital) == pytest.approx(expected, rel=1e-4)
 
 
 def test_arrays_classes_and_numbers():

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from jaxfed import aggregators
@@ -75,3 +76,23 @@ def test_attacks_and_privacy_run():
         run(next(b for b in BLOCKS if word in b), names)
     assert names["mistaken"].hospitals.hospitals == names["hospitals"].hospitals
     assert max(names["run"].privacy.epsilon.values()) <= 3
+
+
+def test_results_one_can_publish(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    block = next(b for b in BLOCKS if "run.performance()" in b).replace("rounds=20)", "rounds=2, seeds=1)")
+    names = run(BLOCKS[0].replace("hospitals=200", "hospitals=4"), {})
+    run(block.replace('"shapley"', '"gradient-shapley"'), names)
+    assert "AUROC" in repr(names["performance"])
+    assert (tmp_path / "report.html").stat().st_size > 50_000
+    assert {"federated", "local-only", "pooled"} <= {*names["comparison"].table.index}
+
+
+def test_survival():
+    df = pd.DataFrame(
+        {"site": ["n", "s"] * 40, "days": range(80), "died": [0, 1, 1, 0] * 20, "age": range(80)}
+    )
+    names = run(BLOCKS[0].split("run = ")[0], {"df": df.assign(age=df["age"] / 40 - 1)})
+    run(next(b for b in BLOCKS if "life_table" in b), names)
+    for sim in (names["cox"], names["by_interval"]):
+        assert sim.run(1, progress=False).history.primary == "cindex"

@@ -42,6 +42,15 @@ def check_attackable(spec: Any, problems: Problems) -> None:
     )
 
 
+def check_judgeable(spec: Spec, problems: Problems) -> None:
+    """Record why rows of a simulation have no loss of their own."""
+    problems.check(
+        spec.local_trainings[ALL].problem.by_row,
+        f"sim: the loss of a row of task={spec.hospitals.task.name!r} depends on other rows; give data with "
+        "another task",
+    )
+
+
 def judge(spec: Spec, variables: Variables, data: Dataset) -> Judged:
     """What the models of a run say of rows; personal models are applied to their hospital's rows."""
     problem = spec.local_trainings[ALL].problem

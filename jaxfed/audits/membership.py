@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from jaxfed.audits.confidence import check_attackable, judge
+from jaxfed.audits.confidence import check_attackable, check_judgeable, judge
 from jaxfed.audits.roc import Roc
 from jaxfed.audits.shadows import final_models, redrawn
 from jaxfed.core.dataset import TEST, TRAIN
@@ -131,6 +131,7 @@ def membership(
     """
     problems = Problems("membership")
     check_attackable(sim, problems)
+    check_judgeable(sim, problems)
     check_count(problems, "rounds", rounds, 0)
     check_count(problems, "shadows", shadows, 0)
     check_count(problems, "seed", seed, 0)

@@ -1,4 +1,4 @@
-"""The command line: ``jaxfed run``, ``jaxfed sweep``, ``jaxfed bench`` and ``jaxfed privacy``."""
+"""The command line: ``jaxfed run``, ``jaxfed sweep``, ``bench``, ``privacy`` and ``data check``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import tyro
 import jaxfed
 from jaxfed.cli import toml
 from jaxfed.cli.bench import bench_command
+from jaxfed.cli.data import check_command
 from jaxfed.cli.folders import check_names
 from jaxfed.cli.messages import line, show_warning
 from jaxfed.cli.privacy import privacy_command
@@ -40,6 +41,8 @@ def main() -> None:
 def _run() -> None:
     check_names(sys.argv[1:])
     sys.argv[1:] = typed(sys.argv[1:])
+    if sys.argv[1:3] == ["data", "check"]:
+        sys.argv[1:3] = ["data check"]
     if sys.argv[1:2] == ["sweep"]:
         known = {field.name for field in dataclasses.fields(SweepOptions)} - {"file", "vary"}
         sys.argv[2:] = toml.expanded(sys.argv[2:], known)
@@ -48,6 +51,7 @@ def _run() -> None:
         "sweep": sweep_command,
         "bench": bench_command,
         "privacy": privacy_command,
+        "data check": check_command,
     }
     description = f"{jaxfed.__doc__}\n\nWith --debug an error is shown with its traceback."
     tyro.extras.subcommand_cli_from_dict(commands, description=description)

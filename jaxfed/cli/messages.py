@@ -11,11 +11,20 @@ from jaxfed.storage.checkpoint import CheckpointError
 
 # Arguments in Python that are options with the same name.
 OPTIONS = (
+    *("categories", "dates", "min_count", "ordinal", "scale", "winsorise"),
     *("algorithm", "batch_size", "classes", "cohort", "decimal", "devices", "drop", "encoding", "epochs"),
     *("features", "hospital", "impute", "label", "learning_rate", "missing", "patient", "sep", "seed"),
     *("split", "task", "epsilon", "delta", "clip", "rate", "rounds"),
 )
-ARGUMENT = re.compile(rf"(?<![\w.-])({'|'.join(OPTIONS)})=(\[[^\]]*\]|'[^']*'|(?=[\s,;.)]|$))")
+ARGUMENT = re.compile(rf"(?<![\w.-])({'|'.join(OPTIONS)})=(\[[^\]]*\]|\{{[^}}]*\}}|'[^']*'|(?=[\s,;.)]|$))")
+PAIR = re.compile(r"'([^']*)': (\[[^\]]*\]|'[^']*')")
+PYTHON = {
+    " to jaxfed.data.read_table": "",
+    " to read_table": "",
+    "turn them into days since another date, which jaxfed.data.prepare does": "add --prepare and --dates, to "
+    "turn them into days since another date",
+    "one-hot them, which jaxfed.data.prepare does": "add --prepare, which one-hots them",
+}
 
 
 def as_flags(text: str) -> str:
@@ -25,10 +34,20 @@ def as_flags(text: str) -> str:
         name, value = "--" + argument[1].replace("_", "-"), argument[2]
         if value.startswith("["):
             value = " ".join(part.strip() for part in value[1:-1].split(","))
+        elif value.startswith("{"):
+            value = " ".join(f"{column}={_levels(given)}" for column, given in PAIR.findall(value))
         plain = re.sub(r"'([\w.-]+)'", r"\1", value)  # quotes that a shell does not need
         return f"{name} {plain}".rstrip()
 
-    return ARGUMENT.sub(flag, text).replace(" to jaxfed.data.read_table", "").replace(" to read_table", "")
+    text = ARGUMENT.sub(flag, text)
+    for said, typed in PYTHON.items():
+        text = text.replace(said, typed)
+    return text
+
+
+def _levels(given: str) -> str:
+    """``['I', 'II']`` as ``I,II``, and other text without its quotes."""
+    return ",".join(part.strip(" '") for part in given.strip("[]").split(","))
 
 
 def line(error: BaseException) -> str:

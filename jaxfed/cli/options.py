@@ -31,7 +31,7 @@ class FederationOptions(TableOptions):
     """Arguments of what makes the hospitals: of jaxfed.data.synthetic_ehr, as s_a=0.5 mcar=0.2, or of
     breast_cancer and digits, as partition=dirichlet alpha=0.3."""
     folder: Path | None = None
-    """Where the heart disease files are."""
+    """Where the files of heart or tcga-brca are."""
     algorithm: str = "FedAvg"
     """What hospitals and server do, with its default settings; any name of jaxfed.algorithms."""
     head: tuple[str, ...] = ("head",)
@@ -81,6 +81,8 @@ def load(options: FederationOptions) -> jaxfed.Dataset:
         raise InvalidInput(f"--generator: --data {options.data} is not generated; leave it out")
     if options.data == "heart":
         return jaxfed.data.heart_disease(options.folder)
+    if options.data == "tcga-brca":
+        return jaxfed.data.tcga_brca(options.folder)
     return read(options)
 
 

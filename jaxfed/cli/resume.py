@@ -13,8 +13,15 @@ from jaxfed.storage.folder import SUFFIX, check_config
 
 FILE = f"command{SUFFIX}"
 CHECKPOINTS = {"checkpoint", "every", "keep", "resume"}
-PLACES = {"out", "overwrite", "devices", *CHECKPOINTS}  # where results and checkpoints go, and on what
-CHANGEABLE = {"rounds", "out", "overwrite", "baselines", "metric", "file", *CHECKPOINTS}  # when it goes on
+PLACES = {
+    "out",
+    "overwrite",
+    "report",
+    "devices",
+    *CHECKPOINTS,
+}  # where results and checkpoints go, and on what
+# when it goes on
+CHANGEABLE = {"rounds", "out", "overwrite", "report", "baselines", "metric", "file", *CHECKPOINTS}
 
 
 @dataclasses.dataclass(frozen=True)

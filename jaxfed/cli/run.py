@@ -16,6 +16,7 @@ from jaxfed.cli.folders import check_writable, claim, described
 from jaxfed.cli.options import FederationOptions, load, simulation_of
 from jaxfed.cli.resume import CheckpointOptions, apart, remember
 from jaxfed.cli.tables import check_evaluation
+from jaxfed.core.optional import needs
 from jaxfed.data.oracle import POOLED
 from jaxfed.figures.runs import comparison_figure, convergence_figure, hospitals_figure, save_figure
 
@@ -32,6 +33,9 @@ class RunOptions(CheckpointOptions, FederationOptions):
     """Write over the results of another run."""
     baselines: bool = True
     """Also train every hospital alone, and one model on the pooled data."""
+    report: bool = False
+    """Also write report.html: results with intervals, in words, tables and figures, in one file that needs
+    nothing else. Its tables need pip install 'jaxfed[report]'."""
 
 
 def run_command(options: tyro.conf.OmitArgPrefixes[RunOptions]) -> None:
@@ -47,6 +51,8 @@ def run_command(options: tyro.conf.OmitArgPrefixes[RunOptions]) -> None:
             name = f"{type(simulation.algorithm).__name__} without privacy"
             arms[name] = simulation.replace(privacy=None)
     check_evaluation(hospitals)
+    if options.report:
+        needs("great_tables", "report", "--report")
     check_writable("--checkpoint", options.checkpoint)
     claim(options.out, described(options, apart(options)), options.overwrite)
     remember(options)
@@ -66,6 +72,8 @@ def run_command(options: tyro.conf.OmitArgPrefixes[RunOptions]) -> None:
         for name, arm in arms.items()
     }
     report(runs, hospitals, options.out)
+    if options.report:
+        print(f"Report: {next(iter(runs.values())).report(options.out / 'report.html')}")
 
 
 def report(runs: dict[str, jaxfed.Run], hospitals: jaxfed.Dataset, out: Path) -> None:

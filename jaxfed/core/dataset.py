@@ -30,14 +30,15 @@ class Dataset:
     Attributes:
         x: features, a pytree of arrays ``[N, ...]``; rows hospital by hospital. Read-only arrays, such as
             ``np.load(..., mmap_mode="r")`` gives, are not copied if all rows are for training.
-        y: ``[N]`` int32 class numbers (binary, multiclass) or ``[N, ...]`` floats (regression).
+        y: ``[N]`` int32 class numbers (binary, multiclass), ``[N, ...]`` floats (regression) or ``[N, 2]``
+            floats, time and event (survival).
         size: ``[C]`` rows of each hospital; 0 is allowed (the hospital never takes part).
         split: ``[N]`` int8; 0 train, 1 validation, 2 test.
         hospitals: ``C`` unique names. Random numbers belong to the name, so the order of hospitals
             changes no draw.
-        task: ``"binary"``, ``"multiclass"``, ``"regression"`` or a :class:`jaxfed.Task`; stored as the
-            task, which is equal to its name.
-        classes: class names in the order of their numbers; empty for regression.
+        task: ``"binary"``, ``"multiclass"``, ``"regression"``, ``"survival"`` or a :class:`jaxfed.Task`;
+            stored as the task, which is equal to its name.
+        classes: class names in the order of their numbers; empty where labels are no classes.
         features: names of the columns of ``x`` when it is one matrix ``[N, d]``, else empty.
         truth: per-row arrays ``[N]`` that a generator knows and a hospital does not (``p``, ``eta``).
         name: what the data are called in tables and figures.

@@ -53,7 +53,8 @@ class Problem:
         model: static; a flax model as pure functions.
         task: static; gives the loss if ``loss`` is None.
         loss: static; per example, ``(outputs, y) -> [B]``.
-        chunk: static; rows per chunk when all rows of a hospital are passed through the model.
+        chunk: static; rows per chunk when all rows of a hospital are passed through the model. Where the
+            task's loss is not by row, it must hold the largest hospital.
     """
 
     l2: Number | None
@@ -64,6 +65,11 @@ class Problem:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", as_task(self.task))
+
+    @property
+    def by_row(self) -> bool:
+        """Whether the loss of a row depends on that row alone, as that of users is taken to."""
+        return self.loss is not None or self.task.by_row
 
     def extended(self, kind: type[Kind], **more: Any) -> Kind:
         """Rebuild this problem as the subclass ``kind``, whose additional fields are ``more``."""

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxfed.core.meaning import Link, Meaning, of_classes
 from jaxfed.core.metrics.metric import Metric, Scoring
 from jaxfed.core.metrics.segments import named_means
 
 Losses = Callable[[Array, Array, Array | None], Array]
 # (outputs [N, ...], losses [N], y [N, ...], segment [N], segments) -> name: [segments]
 Measures = Callable[[Array, Array, Array, Array, int], dict[str, Array]]
+# (outputs [N, ...], y [N, ...], segment [N], segments) -> [N]
+SegmentLosses = Callable[[Array, Array, Array, int], Array]
 
 
 def squared(outputs: Array, targets: Array) -> Array:
@@ -51,8 +54,13 @@ class Task:
             term that depends on the targets only; for algorithms that distil.
         output: a description of the model's output, for errors.
         targets: names of the outputs, if they are neither classes nor the columns of ``y``.
-        link: with ``targets``, what makes the predictions that users see of the outputs: ``"sigmoid"``
-            (probabilities), ``"sort"`` (ascending numbers) or ``""`` (nothing).
+        link: with ``targets``, what users see of the outputs; see :class:`jaxfed.core.meaning.Meaning`.
+        segment_losses: for a loss that depends on the other rows of a hospital (Cox's, through the rows at
+            risk): the loss of each row with those of its segment alone, ``(outputs [N, ...], y [N, ...],
+            segment [N], segments) -> [N]``; rows with other segments have 0. Training without mini-batches
+            then takes all rows of a hospital at once, and not in chunks. None if a row's loss depends on that
+            row alone.
+        survival: whether labels are ``(time, event)``, ``[n, 2]``.
     """
 
     name: str
@@ -67,7 +75,14 @@ class Task:
     soft: Callable[[Array, Array], Array] = squared
     output: str = "one number per target"
     targets: tuple[str, ...] = ()
-    link: Literal["", "sigmoid", "sort"] = ""
+    link: Link = "number"
+    segment_losses: SegmentLosses | None = None
+    survival: bool = False
+
+    @property
+    def by_row(self) -> bool:
+        """Whether a row's loss depends on that row alone."""
+        return self.segment_losses is None
 
     @property
     def has_classes(self) -> bool:
@@ -87,7 +102,9 @@ class Task:
     @property
     def scoring(self) -> Scoring:
         """The meaning of its metrics."""
-        return Scoring(self.loss, self.first or self.loss, self.higher, self.labels, self.two_classes)
+        return Scoring(
+            self.loss, self.first or self.loss, self.higher, self.labels, self.two_classes or self.survival
+        )
 
     def width(self, y: np.ndarray, classes: int) -> int:
         """Width of the model's output: classes, targets, or the width of ``y``."""
@@ -96,6 +113,25 @@ class Task:
         if self.targets:
             return len(self.targets)
         return 1 if y.ndim == 1 else int(y.shape[1])
+
+    def meaning(self, classes: tuple[str, ...], outputs: int) -> Meaning:
+        """What ``outputs`` outputs mean to users, for these classes."""
+        return Meaning(self.link, self.targets) if self.targets else of_classes(classes, outputs)
+
+    def losses_within(self, outputs: Array, y: Array, segment: Array, segments: int) -> Array:
+        """The loss of each row, ``[N]``, where rows of different segments know nothing of each other."""
+        if self.segment_losses is None:
+            return self.losses(outputs, y, segment < segments)
+        return self.segment_losses(outputs, y, segment, segments)
+
+    @property
+    def stratified(self) -> bool:
+        """Whether a split spreads :meth:`strata` evenly over its parts."""
+        return self.has_classes or self.survival
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        """``[n]`` classes, or with ``survival`` events; else ``y``."""
+        return y[:, 1] if self.survival and y.ndim == 2 else y
 
     def divergence(self, outputs: Array, targets: Array) -> Array:
         """``[B]``, 0 where outputs equal the targets; with classes it is KL( p(targets) || p(outputs) )."""

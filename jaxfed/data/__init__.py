@@ -1,9 +1,9 @@
 """Hospitals' data: from your own arrays and tables, loaders, partitioners, synthetic hospitals."""
 
 from jaxfed.data.arrays import from_arrays as from_arrays
+from jaxfed.data.check.check import check as check
 from jaxfed.data.ehr.diagnoses import synthetic_diagnoses as synthetic_diagnoses
 from jaxfed.data.ehr.population import PRESETS as PRESETS
-from jaxfed.data.ehr.survival import oracle_concordance as oracle_concordance
 from jaxfed.data.ehr.survival import synthetic_survival as synthetic_survival
 from jaxfed.data.ehr.synthetic import synthetic_ehr as synthetic_ehr
 from jaxfed.data.ehr.table import synthetic_table as synthetic_table
@@ -14,10 +14,16 @@ from jaxfed.data.feature_skew import feature_skew as feature_skew
 from jaxfed.data.frame import from_frame as from_frame
 from jaxfed.data.heart import heart_disease as heart_disease
 from jaxfed.data.heterogeneity import heterogeneity as heterogeneity
+from jaxfed.data.loaders.biosilo import from_biosilo as from_biosilo
+from jaxfed.data.loaders.diabetes import diabetes_130 as diabetes_130
+from jaxfed.data.loaders.eicu import eicu as eicu
+from jaxfed.data.loaders.medmnist import medmnist as medmnist
+from jaxfed.data.loaders.sepsis import physionet_sepsis as physionet_sepsis
 from jaxfed.data.missing import impute as impute
 from jaxfed.data.natural import by_id as by_id
 from jaxfed.data.notices import DataWarning as DataWarning
 from jaxfed.data.oracle import oracle_auroc as oracle_auroc
+from jaxfed.data.oracle import oracle_concordance as oracle_concordance
 from jaxfed.data.oracle import truth_table as truth_table
 from jaxfed.data.partition import classes_per_hospital as classes_per_hospital
 from jaxfed.data.partition import dirichlet as dirichlet
@@ -28,6 +34,9 @@ from jaxfed.data.partition import iid as iid
 from jaxfed.data.partition import shards as shards
 from jaxfed.data.periods import split_by_period as split_by_period
 from jaxfed.data.preparation import transform_like as transform_like
+from jaxfed.data.preparation_report import preparation_report as preparation_report
+from jaxfed.data.preparing import prepare as prepare
+from jaxfed.data.quantiles import quantiles as quantiles
 from jaxfed.data.quantity import dirichlet_sizes as dirichlet_sizes
 from jaxfed.data.quantity import lognormal_sizes as lognormal_sizes
 from jaxfed.data.quantity import zipf_sizes as zipf_sizes
@@ -35,4 +44,6 @@ from jaxfed.data.reading import read_table as read_table
 from jaxfed.data.row_weights import weigh_rows as weigh_rows
 from jaxfed.data.scaling import standardize as standardize
 from jaxfed.data.splits import resplit as resplit
+from jaxfed.data.tcga import tcga_brca as tcga_brca
 from jaxfed.data.unlabelled import unlabelled as unlabelled
+from jaxfed.data.winsorising import winsorise as winsorise

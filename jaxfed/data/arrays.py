@@ -34,14 +34,16 @@ def from_arrays(
     Args:
         hospitals: ``{hospital: (x, y)}``. ``x`` is ``[n, d]``, ``[n, h, w, c]``, a table (its
             columns are matched by name), or a pytree of arrays with n rows each; ``y`` is ``[n]``
-            class numbers from 0, or reals for regression. Lists and tensors are converted, 64-bit
-            numbers become 32-bit unless ``jax_enable_x64``. Hospitals are named ``str(id)``; one
-            without rows is kept and never takes part.
-        split: fractions (train, validation, test), drawn inside each hospital, stratified by label
-            and keyed by (seed, hospital); or ``{hospital: [n]}`` of 0/1/2; or None: all training.
+            class numbers from 0, reals for regression, or ``[n, 2]`` (time, event) for survival, with
+            event 1 or 0. Lists and tensors are converted, 64-bit numbers become 32-bit unless
+            ``jax_enable_x64``. Hospitals are named ``str(id)``; one without rows is kept and never takes
+            part.
+        split: fractions (train, validation, test), drawn inside each hospital, stratified by label (or
+            event) and keyed by (seed, hospital); or ``{hospital: [n]}`` of 0/1/2; or None: all training.
         seed: of the split.
-        task: ``"binary"``, ``"multiclass"``, ``"regression"`` or a :class:`jaxfed.Task`; by default from
-            the labels (only the first two are ever guessed).
+        task: ``"binary"``, ``"multiclass"``, ``"regression"``, ``"survival"``, ``"survival-efron"`` or a
+            :class:`jaxfed.Task` such as :func:`jaxfed.evaluation.discrete_hazard`; by default from the
+            labels (only the first two are ever guessed).
         classes: names of the classes in the order of their numbers; needed where labels are text.
         features: names of the columns of a single matrix; chooses columns of tables.
         impute: ``"mean"``, ``"median"``, ``"zero"`` or ``"flag"`` replaces missing and infinite
@@ -95,9 +97,10 @@ def gather(
             f"x has {n} rows and y has {given}; give one label per row",
         )
     problems.check(not pairs or bool(size.any()), "no hospital has rows; give at least one that has")
-    if x is None or isinstance(split, Mapping) or patients is not None:
+    if x is None or isinstance(split, Mapping) or patients is not None or kind.survival:
         problems.raise_if_any()
-    parts = split_hospitals(labels, split, seed, kind.has_classes, problems, patients)
+    strata = {hospital: kind.strata(y) for hospital, y in labels.items()}
+    parts = split_hospitals(strata, split, seed, kind.stratified, problems, patients)
     problems.raise_if_any()
     notice_alike(list(pairs), notices)
     if kind.has_classes:

@@ -25,10 +25,11 @@ REMEDIES = {
     "percentages": "take the % away, df[column].str.rstrip('%').astype(float)",
     "thousands": "take the commas away; if they are decimal commas, pass decimal=',' to read_table",
     "decimal commas": "pass decimal=',' to jaxfed.data.read_table",
-    "dates": "turn them into numbers, such as days since admission, or leave them out with drop={columns}",
+    "dates": "turn them into days since another date, which jaxfed.data.prepare does, or leave them out with "
+    "drop={columns}",
     "numbers as text": "turn them into numbers, df[column] = pd.to_numeric(df[column])",
     "codes": "if they mean that a value is missing, pass missing={values}",
-    "text": "one-hot them (pd.get_dummies), or leave them out with drop={columns}",
+    "text": "one-hot them, which jaxfed.data.prepare does, or leave them out with drop={columns}",
 }
 
 
@@ -45,9 +46,9 @@ def as_numbers(
     for column in table.columns:
         values, hits = without_codes(table[column], texts, numbers)
         seen |= hits
-        values = _plain(numeric_text(values, hits))
-        if not _is_number(values):
-            kind, examples = _kind(values)
+        values = plain_numbers(numeric_text(values, hits))
+        if not is_number(values):
+            kind, examples = kind_of(values)
             columns, shown = strange.setdefault(kind, ([], []))
             columns.append(str(column))
             shown.extend(examples)
@@ -56,7 +57,7 @@ def as_numbers(
         remedy = REMEDIES[kind].format(columns=columns[:8], values=list(dict.fromkeys(shown))[:FEW])
         what = f" ({kind}, as {listed(dict.fromkeys(shown), 3)})" if shown else f" ({kind})"
         problems.add(f"columns {listed(columns)} are not numbers{what}; {remedy}")
-    unseen = [code for code in missing if _text(code) not in seen]
+    unseen = [code for code in missing if as_written(code) not in seen]
     if unseen and not strange:
         notices.add(f"missing={list(missing)}: no feature has the value {listed(unseen)}")
     return pd.DataFrame(made, index=table.index)
@@ -64,7 +65,7 @@ def as_numbers(
 
 def codes_of(missing: Sequence[Any]) -> tuple[set[str], dict[float, str]]:
     """Codes for missing values as text, and those that are numbers."""
-    texts = {_text(code) for code in missing}
+    texts = {as_written(code) for code in missing}
     numbers = {}
     for text in texts:
         try:
@@ -85,7 +86,7 @@ def without_codes(
         hit = values.isin(list(numbers)).fillna(False).astype(bool)
         return (values.mask(hit) if hit.any() else values), {numbers[float(v)] for v in values[hit].unique()}
     given = list(values.astype(object))
-    written = [None if _blank(value) else _text(value) for value in given]
+    written = [None if is_blank(value) else as_written(value) for value in given]
     hits = {text for text in written if text in texts}
     if not hits:
         return values, set()
@@ -98,17 +99,19 @@ def numeric_text(values: pd.Series, codes: set[str]) -> pd.Series:
     if not codes or pd.api.types.is_numeric_dtype(values.dtype):
         return values
     given = list(values.astype(object))
-    if not all(_blank(value) or _parses(str(value)) for value in given):
+    if not all(is_blank(value) or parses(str(value)) for value in given):
         return values
-    numbers = [np.nan if _blank(value) else float(str(value)) for value in given]
+    numbers = [np.nan if is_blank(value) else float(str(value)) for value in given]
     return pd.Series(numbers, values.index, dtype=float)
 
 
-def _blank(value: Any) -> bool:
+def is_blank(value: Any) -> bool:
+    """Whether nothing is there: None, NaN, NaT or NA."""
     return bool(pd.api.types.is_scalar(value) and pd.isna(value))
 
 
-def _parses(text: str) -> bool:
+def parses(text: str) -> bool:
+    """Whether a text is a number."""
     try:
         float(text)
     except ValueError:
@@ -116,40 +119,42 @@ def _parses(text: str) -> bool:
     return "_" not in text  # which Python allows between digits
 
 
-def _text(value: Any) -> str:
+def as_written(value: Any) -> str:
+    """A value as text; whole floats, which a gap in a file makes of whole numbers, without ``.0``."""
     whole = isinstance(value, (float, np.floating)) and value == np.floor(value) and np.isfinite(value)
     return str(int(value)) if whole else str(value).strip()
 
 
-def _plain(values: pd.Series) -> pd.Series:
+def plain_numbers(values: pd.Series) -> pd.Series:
     """Objects that are all numbers, as numbers."""
     if values.dtype != object:
         return values
     given = list(values)
-    if not all(_blank(v) or isinstance(v, (bool, int, float, np.number, np.bool_)) for v in given):
+    if not all(is_blank(v) or isinstance(v, (bool, int, float, np.number, np.bool_)) for v in given):
         return values
     try:
-        return pd.Series([np.nan if _blank(v) else float(v) for v in given], values.index, dtype=float)
+        return pd.Series([np.nan if is_blank(v) else float(v) for v in given], values.index, dtype=float)
     except (OverflowError, TypeError):  # a whole number beyond all floats; a complex one
         return values
 
 
-def _is_number(values: pd.Series) -> bool:
+def is_number(values: pd.Series) -> bool:
+    """Whether a column holds real numbers or true/false."""
     return pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_complex_dtype(values.dtype)
 
 
-def _kind(values: pd.Series) -> tuple[str, list[str]]:
+def kind_of(values: pd.Series) -> tuple[str, list[str]]:
     """What a column holds that is no number, and some of it."""
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         return "dates", [str(value) for value in values.dropna().unique()[:3]]
-    present = [value for value in values.astype(object) if not _blank(value)]
+    present = [value for value in values.astype(object) if not is_blank(value)]
     texts = list(dict.fromkeys(str(value).strip() for value in present))
-    other = [text for text in texts if not _parses(text)][:10_000]
+    other = [text for text in texts if not parses(text)][:10_000]
     if not other:
         return "numbers as text", texts[:3]
     for kind, pattern in KINDS.items():
         some = [value for value in other if pattern.fullmatch(value)]
         if len(some) > 0.5 * len(other):
             return kind, some[:FEW]
-    rare = len(other) <= FEW and sum(_parses(str(value)) for value in present) >= 0.5 * len(present)
+    rare = len(other) <= FEW and sum(parses(str(value)) for value in present) >= 0.5 * len(present)
     return ("codes", other) if rare else ("text", other[:3])

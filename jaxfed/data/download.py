@@ -15,7 +15,11 @@ VARIABLE = "JAXFED_DATA"
 
 
 def find_files(
-    folder: str | os.PathLike[str] | None, name: str, sums: Mapping[str, str], url: str
+    folder: str | os.PathLike[str] | None,
+    name: str,
+    sums: Mapping[str, str],
+    url: str,
+    places: Mapping[str, str] | None = None,
 ) -> dict[str, bytes]:
     r"""``{file: content}`` of a public data set, with ``\r\n`` turned into ``\n``.
 
@@ -26,6 +30,7 @@ def find_files(
         name: of the data set.
         sums: ``{file: md5}`` of the content with ``\n``.
         url: address of the folder that holds the files, ending in ``/``.
+        places: ``{file: its path below url}`` where that is not the file's name.
 
     Raises:
         InvalidInput: files that are absent, changed, or cannot be fetched; says where to put them.
@@ -44,7 +49,7 @@ def find_files(
         found = _look(place, name, sums)
         if found is not None:
             return _read(found, sums, name, url)
-    return _fetch(cache, name, sums, url)
+    return _fetch(cache, name, sums, {file: url + (places or {}).get(file, file) for file in sums})
 
 
 def _look(folder: Path, name: str, sums: Mapping[str, str]) -> Path | None:
@@ -65,21 +70,22 @@ def _read(place: Path, sums: Mapping[str, str], name: str, url: str) -> dict[str
     return files
 
 
-def _fetch(cache: Path, name: str, sums: Mapping[str, str], url: str) -> dict[str, bytes]:
+def _fetch(cache: Path, name: str, sums: Mapping[str, str], addresses: Mapping[str, str]) -> dict[str, bytes]:
     files = {}
     for file, md5 in sums.items():
         try:
-            with urllib.request.urlopen(url + file, timeout=30) as answer:
+            with urllib.request.urlopen(addresses[file], timeout=30) as answer:
                 content = answer.read().replace(b"\r\n", b"\n")
         except (urllib.error.URLError, OSError) as error:
             raise InvalidInput(
-                f"{name}: cannot fetch {url + file} ({error}); put {', '.join(sums)} "
+                f"{name}: cannot fetch {addresses[file]} ({error}); put {', '.join(sums)} "
                 f"into {str(cache)!r}, or name their folder with folder=... "
                 f"or the environment variable {VARIABLE}"
             ) from error
         if _md5(content) != md5:
             raise InvalidInput(
-                f"{name}: {url + file} is not the published file (md5); put the right one into {str(cache)!r}"
+                f"{name}: {addresses[file]} is not the published file (md5); put the right one into "
+                f"{str(cache)!r}"
             )
         files[file] = content
     cache.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, did_you_mean, spelled
+from jaxfed.core.task import Task
 from jaxfed.data import partition as rules
 from jaxfed.data import quantity, scaling
 from jaxfed.data.arrays import gather
@@ -59,7 +60,7 @@ def breast_cancer(
     (569, 30)
     """
     raw = needs_sklearn("datasets").load_breast_cancer()
-    assignment = _assign(raw.target, hospitals, partition, seed, options)
+    assignment = assign(raw.target, hospitals, partition, seed, options)
     dataset, _ = _gather(
         raw.data,
         # scikit-learn counts malignant as 0; here 1 is the event, as everywhere else.
@@ -90,7 +91,7 @@ def digits(
     """
     raw = needs_sklearn("datasets").load_digits()
     x = (raw.data / 16).astype(np.float32)
-    assignment = _assign(raw.target, hospitals, partition, seed, options)
+    assignment = assign(raw.target, hospitals, partition, seed, options)
     dataset, _ = _gather(
         x if flat else x.reshape(-1, 8, 8, 1),
         raw.target,
@@ -114,6 +115,7 @@ def from_partition(
     seed: int = 0,
     classes: tuple[str, ...] | None = None,
     features: list[str] | None = None,
+    task: Task | str | None = None,
     name: str = "partition",
 ) -> Dataset:
     """One data set shared out by ``assignment [N]`` (from a rule); hospitals ``p00, p01, ...``.
@@ -131,7 +133,7 @@ def from_partition(
         )
     hospitals = int(assignment.max()) + 1
     dataset, notices = _gather(
-        x, y, assignment, hospitals, split, seed, classes=classes, features=features, name=name
+        x, y, assignment, hospitals, split, seed, classes=classes, features=features, name=name, task=task
     )
     notices.emit()
     return dataset
@@ -139,16 +141,17 @@ def from_partition(
 
 def _gather(
     x: Any, y: Any, assignment: np.ndarray, hospitals: int, split: Split, seed: int, *,
-    classes: Any, features: Any, name: str,
+    classes: Any, features: Any, name: str, task: Task | str | None = None,
 ) -> tuple[Dataset, Any]:  # fmt: skip
     x, y = np.asarray(x), np.asarray(y)
     pairs = {f"p{c:02d}": (x[assignment == c], y[assignment == c]) for c in range(hospitals)}
-    return gather(name, pairs, split, seed, None, classes, features, None, name)
+    return gather(name, pairs, split, seed, task, classes, features, None, name)
 
 
-def _assign(
+def assign(
     y: np.ndarray, hospitals: int, partition: Partition, seed: int, options: dict[str, Any]
 ) -> np.ndarray:
+    """``[N]`` hospital numbers by a rule that is named or given."""
     if isinstance(partition, str):
         if partition not in RULES:
             raise InvalidInput(f"partition={partition!r}: {did_you_mean(partition, list(RULES))}")

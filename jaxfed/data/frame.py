@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +13,12 @@ from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean, listed
 from jaxfed.core.task import Task
 from jaxfed.data.arrays import gather
-from jaxfed.data.columns import as_numbers, codes_of, numeric_text, without_codes
+from jaxfed.data.columns import as_numbers
 from jaxfed.data.convert import numeric
 from jaxfed.data.ids import as_text
 from jaxfed.data.lookalikes import notice_columns, notice_rows
 from jaxfed.data.notices import Notices
+from jaxfed.data.outcomes import outcome_columns, outcome_of
 from jaxfed.data.row_weights import weigh_rows
 from jaxfed.data.splits import Split, part_numbers
 
@@ -25,7 +27,9 @@ def from_frame(
     df: pd.DataFrame,
     *,
     hospital: str = "site",
-    label: str = "died",
+    label: str | Sequence[str] = "died",
+    time: str | None = None,
+    event: str | None = None,
     features: Sequence[str] | None = None,
     drop: Sequence[str] = (),
     patient: str | None = None,
@@ -43,7 +47,12 @@ def from_frame(
     Args:
         df: the table (:func:`~jaxfed.data.reading.read_table`, ``pd.read_csv``, ``pd.read_parquet``).
         hospital: column that says whose row it is. Ids are text as written: ``007`` is not ``7``.
-        label: column to predict: class numbers, text with ``classes``, or reals for regression.
+        label: column to predict: class numbers, text with ``classes``, or reals for regression; or a list of
+            columns with 0 and 1, several outcomes at once (:func:`jaxfed.evaluation.multilabel`), of which
+            missing ones are unknown.
+        time: column of the time until the event, or until the patient was last seen, instead of ``label``.
+        event: column that says which: 1 (or true) for an event. Other values are named by ``classes``, the
+            event last.
         features: columns to learn from; None: all other columns, which must then be numbers.
         drop: columns to leave out, where ``features`` is None.
         patient: column that says whose row it is where a patient has several: all of them go to one part
@@ -57,8 +66,9 @@ def from_frame(
         impute: ``"mean"``, ``"median"``, ``"zero"`` or ``"flag"`` for missing values, a column that
             a hospital does not have among them; None refuses them. See
             :func:`~jaxfed.data.missing.impute`.
-        task: ``"binary"``, ``"multiclass"``, ``"regression"`` or a :class:`jaxfed.Task`; by default
-            from the labels.
+        task: ``"binary"``, ``"multiclass"``, ``"regression"``, ``"survival"``, ``"survival-efron"`` or a
+            :class:`jaxfed.Task` such as :func:`jaxfed.evaluation.discrete_hazard`; by default
+            ``"survival"`` with ``time``, and else from the labels.
         classes: names of the classes in the order of their numbers; where all are numbers, the values
             that the labels have. Of two the last is the positive one.
         name: what the data are called.
@@ -77,74 +87,138 @@ def from_frame(
     array([50., 40.], dtype=float32)
     """
     problems, notices = Problems("from_frame"), Notices("from_frame")
-    if not isinstance(df, pd.DataFrame) or not len(df):
-        raise InvalidInput(f"from_frame: got {type(df).__name__} without rows; give a pandas DataFrame")
-    part = split if isinstance(split, str) else None
+    missing = sequence("missing", missing, problems)
+    outcome = outcome_columns(label, time, event, task, problems)
     roles = {
-        "hospital": hospital, "label": label, "split": part, "patient": patient, "row_weights": row_weights
+        "hospital": hospital, **outcome, "split": column_of(split), "patient": patient,
+        "row_weights": row_weights,
     }  # fmt: skip
-    missing = _sequence("missing", missing, problems)
-    chosen = _choose(df, roles, features, _sequence("drop", drop, problems), problems)
+    chosen = choose("from_frame", df, roles, features, sequence("drop", drop, problems), problems)
     problems.raise_if_any()
-    ids = as_text(df[hospital], hospital, problems)
-    patients = None if patient is None else as_text(df[patient], patient, problems)
+    owners = owners_of(df, hospital, patient, problems)
     table = df[chosen].set_axis([str(column) for column in chosen], axis=1)
     table = as_numbers(table, missing, problems, notices)
+    y, task, classes = outcome_of(df, outcome, missing, task, classes, problems)
     problems.raise_if_any()
+    # Columns of a table are measurements, so that whole numbers among them are floats as well.
+    x = numeric(table).astype(np.float64)
+    dataset, more = gather_rows(
+        "from_frame",
+        df,
+        owners,
+        x,
+        y,
+        split=split,
+        seed=seed,
+        task=task,
+        classes=classes,
+        features=list(table.columns),
+        impute=impute,
+        name=name,
+        row_weights=row_weights,
+    )
+    notice_columns(df[chosen], patient, notices)
+    notice_rows(x, owners.code, owners.names, owners.patients, notices)
+    notices.emit()
+    more.emit()
+    return dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Owners:
+    """Whose row each row of a table is.
+
+    Attributes:
+        code: ``[n]`` numbers of the hospitals.
+        names: the hospitals, in the order of their first rows.
+        patients: ``[n]`` ids, or None.
+    """
+
+    code: np.ndarray
+    names: list[str]
+    patients: np.ndarray | None
+
+    @property
+    def rows(self) -> dict[str, np.ndarray]:
+        """``{hospital: [rows]}``, in the table's order."""
+        order = np.argsort(self.code, kind="stable")
+        sizes = np.bincount(self.code, minlength=len(self.names))
+        return dict(zip(self.names, np.split(order, np.cumsum(sizes)[:-1]), strict=True))
+
+
+def owners_of(df: pd.DataFrame, hospital: str, patient: str | None, problems: Problems) -> Owners:
+    """Whose row each row is; what cannot be said goes to ``problems``."""
+    ids = as_text(df[hospital], hospital, problems)
+    patients = None if patient is None else as_text(df[patient], patient, problems)
     code, names = pd.factorize(ids)
-    rows = {names[c]: own for c, own in enumerate(_rows_of(code, len(names)))}
+    return Owners(code, [*names], patients)
+
+
+def column_of(split: Split | str) -> str | None:
+    """The column that says which part of the split a row is in, if that is how it is given."""
+    return split if isinstance(split, str) else None
+
+
+def gather_rows(
+    where: str,
+    df: pd.DataFrame,
+    owners: Owners,
+    x: np.ndarray,
+    y: pd.Series | pd.DataFrame,
+    *,
+    split: Split | str,
+    seed: int,
+    task: Task | str | None,
+    classes: Sequence[Any] | None,
+    features: list[str],
+    impute: str | None,
+    name: str,
+    row_weights: str | None,
+) -> tuple[Dataset, Notices]:
+    """The dataset of a table's rows with features ``x [n, d]`` and labels ``y [n]``, hospital by hospital.
+
+    Errors start with ``where``; other arguments are as in :func:`from_frame`.
+    """
+    problems, part, rows = Problems(where), column_of(split), owners.rows
     if part is not None:
         numbers = part_numbers(df[part], f"column {part!r}: ", problems)
         problems.raise_if_any()
         parts: Split = {key: numbers[own] for key, own in rows.items()}
     else:
         parts = split if not isinstance(split, str) else None
-    # Columns of a table are measurements, so that whole numbers among them are floats as well.
-    x = numeric(table).astype(np.float64)
-    y = numeric_text(*without_codes(df[label], *codes_of(missing)))
     pairs = {key: (x[own], y.iloc[own]) for key, own in rows.items()}
-    dataset, more = gather(
-        "from_frame",
-        pairs,
-        parts,
-        seed,
-        task,
-        classes,
-        list(table.columns),
-        impute,
-        name,
-        patients=None if patients is None else {key: patients[own] for key, own in rows.items()},
-    )
+    patients = owners.patients
+    ids = None if patients is None else {key: patients[own] for key, own in rows.items()}
+    dataset, notices = gather(where, pairs, parts, seed, task, classes, features, impute, name, patients=ids)
     if row_weights is not None:
         given = pd.to_numeric(df[row_weights], errors="coerce").to_numpy(float)
         dataset = weigh_rows(dataset, {key: given[own] for key, own in rows.items()})
-    notice_columns(df[chosen], patient, notices)
-    notice_rows(x, code, [*names], patients, notices)
-    notices.emit()
-    more.emit()
-    return dataset
+    return dataset, notices
 
 
-def _rows_of(code: np.ndarray, count: int) -> list[np.ndarray]:
-    """The rows of each of ``count`` hospitals, in the table's order."""
-    return np.split(np.argsort(code, kind="stable"), np.cumsum(np.bincount(code, minlength=count))[:-1])
-
-
-def _sequence(argument: str, given: Any, problems: Problems) -> list[Any]:
+def sequence(argument: str, given: Any, problems: Problems) -> list[Any]:
+    """The list that was given for an argument."""
     if isinstance(given, str) or not np.iterable(given):
         problems.add(f"{argument}={given!r}: give a list, as [{given!r}]")
         return []
     return list(given)
 
 
-def _choose(
+def choose(
+    where: str,
     df: pd.DataFrame,
     roles: dict[str, str | None],
     features: Sequence[str] | None,
     drop: Sequence[str],
     problems: Problems,
 ) -> list[Any]:
-    """The feature columns, and whether all named columns are there."""
+    """The feature columns; records named columns that are not there.
+
+    Raises:
+        InvalidInput: ``df`` is no table with rows.
+    """
+    if not isinstance(df, pd.DataFrame) or not len(df):
+        raise InvalidInput(f"{where}: got {type(df).__name__} without rows; give a pandas DataFrame")
     columns = list(df.columns)
     names = [str(column) for column in columns]
     twice = sorted({n for n in names if names.count(n) > 1})
@@ -174,7 +248,8 @@ def _choose(
     for column in features:
         problems.check(
             column not in used.values(),
-            f"feature {column!r} is also the hospital, label, patient or split; leave it out of features",
+            f"feature {column!r} is also the hospital, label, time, event, patient or split; leave it out of "
+            "features",
         )
     problems.check(bool(len(features)), "features is empty; name at least one column")
     return list(features)

@@ -16,6 +16,8 @@ over the features that vary in the pool.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -41,29 +43,43 @@ def heterogeneity(dataset: Dataset) -> pd.DataFrame:
         raise InvalidInput(f"heterogeneity: task={dataset.task.name!r} has no classes to compare")
     K = max(len(dataset.classes), int(dataset.y.max()) + 1)
     counts = np.bincount(dataset.owner * K + dataset.y, minlength=len(dataset) * K)
-    counts = counts.reshape(len(dataset), K)
-    n = dataset.size.astype(float)
-    share = np.divide(counts, n[:, None], out=np.full(counts.shape, np.nan), where=n[:, None] > 0)
-    pool = counts.sum(0) / counts.sum()
-    middle = (share + pool) / 2
-    js = np.sqrt(np.maximum(_relative(share, middle) + _relative(pool, middle), 0) / 2)
-    table = pd.DataFrame({"n": dataset.size, "share": n / n.sum()})
-    if dataset.task.two_classes:
-        table["prevalence"] = share[:, 1]
-    else:
-        for k in range(K):
-            table[f"label {dataset.classes[k] if dataset.classes else k}"] = share[:, k]
-    table["emd"] = np.abs(share - pool).sum(1) / 2
-    table["js"] = js
-    table["effective_classes"] = np.exp(-np.log(2) * _relative(share, np.ones(K)))
+    names = [dataset.classes[k] if dataset.classes else str(k) for k in range(K)]
+    table = label_shift(counts.reshape(len(dataset), K), dataset.hospitals, names, dataset.task.two_classes)
     if isinstance(dataset.x, np.ndarray) and dataset.x.dtype.kind in "fiu":
         table["feature_shift"], table["missing"] = _features(dataset)
-    table.index = pd.Index(dataset.hospitals, name="hospital")
+    return table
+
+
+def label_shift(
+    counts: np.ndarray, hospitals: Sequence[str], classes: Sequence[str], two_classes: bool
+) -> pd.DataFrame:
+    """The columns of :func:`heterogeneity` on labels, of ``counts [C, K]`` of rows by hospital and class."""
+    n = counts.sum(1).astype(float)
+    share = _shares(counts)
+    emd, js = label_distances(counts)
+    table = pd.DataFrame({"n": n.astype(int), "share": n / n.sum()})
+    if two_classes:
+        table["prevalence"] = share[:, 1]
+    else:
+        for k, name in enumerate(classes):
+            table[f"label {name}"] = share[:, k]
+    table["emd"] = emd
+    table["js"] = js
+    table["effective_classes"] = np.exp(-np.log(2) * _relative(share, np.ones(len(classes))))
+    table.index = pd.Index(hospitals, name="hospital")
     used = n > 0
     for column in ("emd", "js"):
         table.attrs[f"mean_{column}"] = float(np.average(table[column][used], weights=n[used]))
-    table.attrs["size_gini"] = gini(dataset.size)
+    table.attrs["size_gini"] = gini(n)
     return table
+
+
+def label_distances(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``[..., C]`` EMD and JS of hospitals with ``counts [..., C, K]`` of classes; NaN without rows."""
+    share, pool = _shares(counts), _shares(counts.sum(-2, keepdims=True))
+    middle = (share + pool) / 2
+    js = np.sqrt(np.maximum(_relative(share, middle) + _relative(pool, middle), 0) / 2)
+    return np.abs(share - pool).sum(-1) / 2, js
 
 
 def gini(sizes: np.ndarray) -> float:
@@ -95,6 +111,11 @@ def _features(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
         if used.any():
             shift[c] = (np.abs(mean[c] - pooled.mean)[used] / pooled.sd[used]).mean()
     return shift, missing
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
+    n = counts.sum(-1, keepdims=True)
+    return np.divide(counts, n, out=np.full(counts.shape, np.nan), where=n > 0)
 
 
 def _relative(p: np.ndarray, q: np.ndarray) -> np.ndarray:

@@ -22,14 +22,9 @@ def as_text(ids: pd.Series, column: str, problems: Problems) -> np.ndarray:
     Records rows without an id, and ids that are a number in one row and text in another: nobody but the
     user knows whether they are the same.
     """
-    values = np.asarray(ids, dtype=object)
-    texts = [_written(value) for value in values]
+    texts, mixed = id_texts(ids)
     blank = sum(text is None for text in texts)
     problems.check(not blank, f"column {column!r} is missing in {blank} rows; drop these rows")
-    kinds: dict[str | None, set[str]] = {}
-    for text, value in zip(texts, values, strict=True):
-        kinds.setdefault(text, set()).add(_kind(value))
-    mixed = [text for text, kind in kinds.items() if len(kind) > 1 and text is not None]
     if mixed:
         problems.add(
             f"column {column!r} holds {listed(mixed)} as text in some rows and as another type in others; if "
@@ -39,17 +34,37 @@ def as_text(ids: pd.Series, column: str, problems: Problems) -> np.ndarray:
     return np.array(["" if text is None else text for text in texts], dtype=object)
 
 
-def notice_alike(names: Sequence[str], notices: Notices) -> None:
-    """A notice of hospitals that look like one: case, spaces, forms of an accent, leading zeros."""
-    alike: dict[str, list[str]] = {}
+def id_texts(ids: pd.Series) -> tuple[list[str | None], list[str]]:
+    """``[n]`` ids as text, None where there is none, and those that have several types."""
+    if pd.api.types.infer_dtype(ids) in ("string", "integer"):  # of one type: each different id once
+        code, different = pd.factorize(ids)
+        names = [*map(_written, different), None]
+        return [names[k] for k in code], []
+    values = np.asarray(ids, dtype=object)
+    texts = [_written(value) for value in values]
+    kinds: dict[str | None, set[str]] = {}
+    for text, value in zip(texts, values, strict=True):
+        kinds.setdefault(text, set()).add(_kind(value))
+    return texts, [text for text, kind in kinds.items() if len(kind) > 1 and text is not None]
+
+
+def alike(names: Sequence[str]) -> list[list[str]]:
+    """Groups of names that differ only in case, spaces, forms of an accent or leading zeros."""
+    groups: dict[str, list[str]] = {}
     for name in names:
         plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-        alike.setdefault(LEADING_ZEROS.sub("", plain), []).append(name)
-    groups = [
-        " and ".join(repr(name) if name.isascii() else ascii(name) for name in group)
-        for group in alike.values()
-        if len(group) > 1
-    ]
+        groups.setdefault(LEADING_ZEROS.sub("", plain), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def written(name: str) -> str:
+    """A name in quotes, in letters that show how it differs from one that looks the same."""
+    return repr(name) if name.isascii() else ascii(name)
+
+
+def notice_alike(names: Sequence[str], notices: Notices) -> None:
+    """A notice of hospitals that look like one: case, spaces, forms of an accent, leading zeros."""
+    groups = [" and ".join(map(written, group)) for group in alike(names)]
     if groups:
         notices.add(
             f"{'; '.join(groups[:5])} differ only in case, spaces, the form of accents or leading zeros; "

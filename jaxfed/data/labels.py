@@ -251,7 +251,7 @@ def _real(
         own = problems.hospital(name)
         y = to_array(raw, "y", own)
         labels[name] = np.zeros(0, np.float32)
-        if y is None or not _not_a_column(y, own) or not _check_present(y, own):
+        if y is None or not (task.survival or (_not_a_column(y, own) and _check_present(y, own))):
             continue
         y = y if y.dtype.kind == "f" else y.astype(np.float64)
         labels[name] = narrow(y, lambda j: "y", problems, notices)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,18 +22,30 @@ WEIGHT = re.compile(
 )
 
 
+ENOUGH = 20  # rows, to tell ids from measurements
+
+
+def all_differ(values: pd.Series) -> bool:
+    """Whether each value occurs once: of whole numbers, no measurement of so few people would do so."""
+    return len(values) >= ENOUGH and bool(values.is_unique)
+
+
+def is_weight(name: str) -> bool:
+    """Whether a column is called as weights of rows are; ``weight`` alone is of the body."""
+    return bool(WEIGHT.fullmatch(name.lower())) and name.lower() != "weight"
+
+
 def notice_columns(table: pd.DataFrame, patient: str | None, notices: Notices) -> None:
     """Notices of features that look like ids, like a patient's number, or like weights of rows."""
     alike, persons, weights = [], [], []
     for column in table.columns:
         values, name = table[column], str(column)
-        whole = pd.api.types.is_integer_dtype(values.dtype) and len(values) >= 20
-        # Whole numbers, each once, over a range no measurement of so few people would fill.
-        if whole and values.is_unique:
+        whole = pd.api.types.is_integer_dtype(values.dtype)
+        if whole and all_differ(values):
             alike.append(name)
-        elif whole and patient is None and PATIENT.fullmatch(name):
+        elif whole and len(values) >= ENOUGH and patient is None and PATIENT.fullmatch(name):
             persons.append(name)
-        if WEIGHT.fullmatch(name.lower()) and name.lower() != "weight":
+        if is_weight(name):
             weights.append(name)
     if alike:
         notices.add(
@@ -60,38 +74,64 @@ def notice_rows(
         names: their names.
         patients: ``[n]`` ids, or None.
     """
+    repeats = find_repeats(x, code, patients)
+    if repeats is None:
+        return
+    if repeats.within and patients is None:
+        notices.add(
+            f"{repeats.within} rows repeat a row of their hospital: the same patients? then name the column "
+            "that tells them apart, patient=, or drop the copies, or train and test rows are not independent"
+        )
+    if not repeats.shared:
+        return
+    sites = listed([names[c] for c in repeats.sites])
+    if patients is None:
+        notices.add(
+            f"{repeats.shared} rows occur in two or more of the hospitals {sites}: the same "
+            "patients? then train and test rows are not independent"
+        )
+    else:
+        notices.add(
+            f"{repeats.shared} patients (as {repeats.example!r}) have rows in two or more of "
+            f"the hospitals {sites}; all rows of a patient are in one part of the split. If each hospital "
+            "numbers its own patients, give them ids that differ between hospitals"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Repeats:
+    """Rows, or patients, that occur more than once.
+
+    Attributes:
+        within: rows that repeat one of their hospital.
+        shared: rows, or patients, in two or more hospitals.
+        sites: numbers of these hospitals.
+        example: one of the shared.
+    """
+
+    within: int
+    shared: int
+    sites: list[int]
+    example: Any
+
+
+def find_repeats(x: np.ndarray, code: np.ndarray, patients: np.ndarray | None) -> Repeats | None:
+    """Repeated rows ``[n, d]`` of hospitals ``code [n]``; None where no more repeat than by chance."""
     if patients is None:
         row = pd.util.hash_pandas_object(pd.DataFrame(x), index=False).to_numpy()
         pairs = _pairs(row)
         # A table of a few coarse columns repeats its rows by chance.
         if pairs <= 4 * np.prod([_pairs(column) / max(_total(len(x)), 1) for column in x.T]) * _total(len(x)):
-            return
+            return None
     else:
         row = patients
     measured = np.isfinite(x).any(axis=1) if patients is None else np.ones(len(code), bool)
     seen = pd.DataFrame({"row": row, "site": code})[measured]
     within = int(seen.duplicated().sum())
-    if within and patients is None:
-        notices.add(
-            f"{within} rows repeat a row of their hospital: the same patients? then name the column that "
-            "tells them apart, patient=, or drop the copies, or train and test rows are not independent"
-        )
     seen = seen.drop_duplicates()
     shared = seen[seen.duplicated("row", keep=False)]
-    if not len(shared):
-        return
-    sites = listed([names[c] for c in sorted(shared["site"].unique())])
-    if patients is None:
-        notices.add(
-            f"{shared['row'].nunique()} rows occur in two or more of the hospitals {sites}: the same "
-            "patients? then train and test rows are not independent"
-        )
-    else:
-        notices.add(
-            f"{shared['row'].nunique()} patients (as {shared['row'].iloc[0]!r}) have rows in two or more of "
-            f"the hospitals {sites}; all rows of a patient are in one part of the split. If each hospital "
-            "numbers its own patients, give them ids that differ between hospitals"
-        )
+    sites = sorted(int(c) for c in shared["site"].unique())
+    return Repeats(within, shared["row"].nunique(), sites, shared["row"].iloc[0] if len(shared) else None)
 
 
 def _pairs(values: np.ndarray) -> float:

@@ -32,6 +32,8 @@ def warn_scales(dataset: Dataset) -> None:
             "usual size may not train a model; pass the data through jaxfed.data.standardize first",
             DataWarning,
         )
+    if dataset.task.survival:
+        return  # times are compared, and enter no loss
     target = float(np.sqrt(np.square(dataset.y[::step], dtype=np.float64).mean()))
     if not dataset.task.has_classes and target > FAR:
         warn(
@@ -50,11 +52,16 @@ def warn_unmeasured(data: Dataset, splits: Sequence[str]) -> None:
             f"no hospital has {which} rows, so that nothing is measured; give jaxfed.data.resplit(hospitals, "
             "(0.7, 0.1, 0.2)), or splits=('train',)"
         )
-    elif data.task.two_classes:
+    elif data.task.two_classes or data.task.survival:
         cell = data.owner[inside] * len(SPLITS) + data.split[inside]
         rows = np.bincount(cell, minlength=len(data) * len(SPLITS))
-        positive = np.bincount(cell, data.y[inside], minlength=len(rows))
-        if not ((positive > 0) & (positive < rows)).any():
+        positive = np.bincount(cell, data.task.strata(data.y)[inside], minlength=len(rows))
+        if data.task.survival and not positive.any():
+            warn(
+                f"no hospital has an event in its {which} rows, so that no C-index is defined; give a split "
+                "with more of these rows, or larger hospitals"
+            )
+        elif data.task.two_classes and not ((positive > 0) & (positive < rows)).any():
             warn(
                 f"no hospital has {which} rows of both classes, so that no AUROC is defined; give a "
                 "split with more of these rows, or larger hospitals"

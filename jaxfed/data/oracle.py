@@ -6,10 +6,13 @@ them are ``mean -(p log p + (1-p) log(1-p))`` and ``mean p (1-p)``, and its expe
     sum_{i != j} p_i (1-p_j) [1(p_i > p_j) + .5 1(p_i = p_j)]  /  sum_{i != j} p_i (1-p_j).
 
 With several classes ``p`` is ``[n, K]``: log loss ``mean -sum_k p_k log p_k``, Brier score
-``mean sum_k p_k (1-p_k)``, and ``mean max_k p_k`` is the expected accuracy.
+``mean sum_k p_k (1-p_k)``, and ``mean max_k p_k`` is the expected accuracy. Of times until an event the
+expected concordance is that of the true log hazard ratios.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -18,6 +21,7 @@ from jaxfed.core.dataset import SPLITS, Dataset
 from jaxfed.core.errors import InvalidInput, did_you_mean
 
 POOLED = "(pooled)"
+MOST = 4000  # quantiles that stand for more patients than that in a sum over pairs
 
 
 def truth_table(dataset: Dataset, split: str | None = None) -> pd.DataFrame:
@@ -33,7 +37,8 @@ def truth_table(dataset: Dataset, split: str | None = None) -> pd.DataFrame:
     Returns:
         One row per hospital and a last row ``(pooled)``; columns ``n``, ``prevalence`` (of the
         labels), ``risk`` (mean p), ``log_loss`` (nats), ``brier``, ``auroc``; with several classes ``n``,
-        ``log_loss``, ``brier`` and ``accuracy``. NaN where undefined.
+        ``log_loss``, ``brier`` and ``accuracy``; with times ``n``, ``events`` and ``concordance``. NaN where
+        undefined.
 
     The pooled AUROC sees differences between hospitals that no hospital sees in itself: raising
     ``s_a`` raises it while the hospitals' own hardly move. Report both.
@@ -49,7 +54,10 @@ def truth_table(dataset: Dataset, split: str | None = None) -> pd.DataFrame:
         raise InvalidInput(f"truth_table: split={split!r}; {did_you_mean(split, SPLITS)}")
     used = np.ones(len(dataset.y), bool) if split is None else dataset.split == SPLITS.index(split)
     p, y = np.asarray(dataset.truth.get("p_observed", dataset.truth["p"]), float), dataset.y
+    scores: Callable[[np.ndarray, np.ndarray], dict[str, float]]
     scores = _scores if p.ndim == 1 else _scores_of_classes
+    if dataset.task.survival:
+        p, y, scores = np.asarray(dataset.truth["eta"], float), y[:, 1], _scores_of_times
     rows = [
         scores(p[a:b][used[a:b]], y[a:b][used[a:b]])
         for a, b in zip(dataset.start, dataset.start + dataset.size, strict=True)
@@ -69,6 +77,28 @@ def oracle_auroc(p: np.ndarray) -> float:
     if len(p) < 2 or pairs <= 0:
         return float("nan")
     return (float(positive @ (below + 0.5 * negative)) - 0.5 * same) / pairs
+
+
+def oracle_concordance(eta: np.ndarray, censored: bool = True) -> float:
+    """Expected concordance (Harrell's C) of the true log hazard ratios ``eta [n]``; NaN below two patients.
+
+    Of a pair the event of i comes first with probability ``e_i / (e_i + e_j + c)``, ``e = exp(eta)``, where
+    c is 2 with the censoring of :func:`~jaxfed.data.ehr.survival.synthetic_survival` (a hazard of 1 for each
+    of the two) and 0 without any. The expectations of concordant and of comparable pairs are added up over
+    all pairs; of more than 4,000 patients over those of 4,000 quantiles.
+    """
+    e = np.exp(np.sort(np.asarray(eta, float)))
+    if e.ndim != 1:
+        raise InvalidInput(f"oracle_concordance: eta has shape {e.shape}; give [n]")
+    if len(e) > MOST:
+        e = e[np.round(np.linspace(0, len(e) - 1, MOST)).astype(int)]
+    concordant = comparable = 0.0
+    for i in range(len(e) - 1):
+        later = e[i + 1 :]
+        seen = 1 / (e[i] + later + 2 * censored)
+        comparable += float((seen * (e[i] + later)).sum())
+        concordant += float((seen * np.where(later > e[i], later, (e[i] + later) / 2)).sum())
+    return concordant / comparable if len(e) > 1 else float("nan")
 
 
 def _scores(p: np.ndarray, y: np.ndarray) -> dict[str, float]:
@@ -95,6 +125,10 @@ def _scores_of_classes(p: np.ndarray, y: np.ndarray) -> dict[str, float]:
         "brier": float((p * (1 - p)).sum(1).mean()),
         "accuracy": float(p.max(1).mean()),
     }
+
+
+def _scores_of_times(eta: np.ndarray, event: np.ndarray) -> dict[str, float]:
+    return {"n": len(eta), "events": float(event.sum()), "concordance": oracle_concordance(eta)}
 
 
 def _surprise(p: np.ndarray) -> np.ndarray:

@@ -33,11 +33,12 @@ def resplit(dataset: Dataset, split: Split = (0.7, 0.1, 0.2), seed: int = 0) -> 
     """
     problems = Problems("resplit")
     stop = np.cumsum(dataset.size)
-    labels = {name: dataset.y[a:b] for name, a, b in zip(dataset.hospitals, dataset.start, stop, strict=True)}
+    strata = dataset.task.strata(dataset.y)
+    labels = {name: strata[a:b] for name, a, b in zip(dataset.hospitals, dataset.start, stop, strict=True)}
     patients = None
     if dataset.patients is not None:
         patients = {h: dataset.patients[a:b] for h, a, b in zip(labels, dataset.start, stop, strict=True)}
-    parts = split_hospitals(labels, split, seed, dataset.task.has_classes, problems, patients)
+    parts = split_hospitals(labels, split, seed, dataset.task.stratified, problems, patients)
     problems.raise_if_any()
     return dataset.replace(split=parts)
 

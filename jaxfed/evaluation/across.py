@@ -1,14 +1,15 @@
 """A metric over hospitals: mean, weighted mean, spread, the worst, and its random-effects mean.
 
-A hospital counts in the spread, the worst, the 10th percentile, the range and the random-effects mean if it has
-enough rows of each class: the worst of many tiny hospitals says who is tiny. The mean is over all hospitals that
-have the metric; its interval is Student's over hospitals, which contains the chance of both hospitals and
-patients, as a cluster bootstrap does.
+A hospital counts in the spread, the worst, the 10th percentile, the range and the random-effects mean if it
+has enough rows of each class: the worst of many tiny hospitals says who is tiny. The mean is over all
+hospitals that have the metric; its interval is Student's over hospitals, which contains the chance of both
+hospitals and patients, as a cluster bootstrap does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,13 @@ from jaxfed.evaluation.intervals import Estimate, student_quantile
 from jaxfed.evaluation.pooling import RandomEffects, random_effects
 
 NONE = float("nan")
+INFINITE = float("inf")
+# from the scale of pooling to the metric, and the metric's bounds
+SCALES: dict[str, tuple[Callable[[Any], Any], float, float]] = {
+    "identity": (np.positive, -INFINITE, INFINITE),
+    "logit": (lambda x: 1 / (1 + np.exp(-x)), 0.0, 1.0),
+    "log": (np.exp, 0.0, INFINITE),
+}
 
 
 def across(
@@ -64,14 +72,14 @@ def across(
     if k:
         decile = float(np.quantile(used, 0.1 if higher else 0.9) if ideal is None else _farthest(used, ideal))
     pooled = pool(estimate, inside, level) if pooled is None else pooled
-    back = {"identity": _same, "logit": _expit, "log": np.exp}[scale]
+    back, least, most = SCALES[scale]
     return {
         "hospitals": k,
         "left_out": count - k,
         "undefined": len(value) - count,
         "macro": macro,
-        "macro_low": macro - half,
-        "macro_high": macro + half,
+        "macro_low": max(macro - half, least),
+        "macro_high": min(macro + half, most),
         "macro_counted": float(used.mean()) if k else NONE,
         "weighted": float(np.where(known, value, 0) @ weight / weight.sum()) if weight.sum() else NONE,
         "sd": float(used.std(ddof=1)) if k > 1 else NONE,
@@ -109,11 +117,3 @@ def _farthest(used: np.ndarray, ideal: float) -> float:
     """The value whose distance from the ideal is the 90th percentile of the distances."""
     distance = np.abs(used - ideal)
     return float(used[np.argsort(distance, kind="stable")[int(np.ceil(0.9 * (len(used) - 1)))]])
-
-
-def _same(x: float) -> float:
-    return x
-
-
-def _expit(x: float) -> float:
-    return 1 / (1 + np.exp(-x))

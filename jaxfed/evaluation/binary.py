@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.core.metrics.segments import segment_means
-from jaxfed.core.tasks.binary import losses
+from jaxfed.core.tasks.binary import BINARY, losses
 from jaxfed.evaluation import calibration, thresholds
 from jaxfed.evaluation.auroc import auroc_of_ranks
 from jaxfed.evaluation.intervals import (
@@ -108,7 +108,7 @@ def binary_estimates(
         "auprc": precision_of_ranks(ranks, level),
         "brier": mean(0, 0, 1),
         "brier_scaled": scaled,
-        "log_loss": mean(1, 0),
+        BINARY.loss: mean(1, 0),
         "calibration_intercept": intercept,
         "calibration_slope": slope,
         "oe": calibration.observed_to_expected(prevalence, risk, rows, level),

@@ -1,9 +1,9 @@
 """The cluster bootstrap: hospitals are drawn anew, then the patients in each, for any metric.
 
-A replicate has C places; each takes a hospital, with replacement, and draws as many of its rows as it has, with
-replacement (Davison and Hinkley 1997, 3.8). A hospital that is drawn twice has two draws of patients. The rows
-of a replicate are gathered into a flat store like the hospitals' own, so that a metric of segments sees nothing
-new; replicates run under ``vmap``, some at a time.
+A replicate has C places; each takes a hospital, with replacement, and draws as many of its rows as it has,
+with replacement (Davison and Hinkley 1997, 3.8). A hospital that is drawn twice has two draws of patients.
+The rows of a replicate are gathered into a flat store like the hospitals' own, so that a metric of segments
+sees nothing new; replicates run under ``vmap``, some at a time.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ TOGETHER = 4  # replicates under vmap
 
 def bootstrap(
     statistic: Statistic,
-    outputs: Array,
-    y: Array,
+    outputs: Array | np.ndarray,
+    y: Array | np.ndarray,
     owner: np.ndarray,
     hospitals: int,
     *,
     replicates: int = 400,
     seed: int = 0,
     draw_hospitals: bool = True,
-) -> dict[str, np.ndarray]:
-    """Replicates of a statistic of every hospital, and of all rows together.
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """A statistic of every hospital and of all rows together, and its replicates.
 
     Args:
         statistic: ``(outputs, y, segment, segments) -> {name: [segments]}``, in jax; rows with other segments
@@ -49,7 +49,8 @@ def bootstrap(
         draw_hospitals: False to draw patients alone.
 
     Returns:
-        ``name: [B, C]`` of each place; ``name_pooled: [B]`` of all rows; ``rows: [B, C]``.
+        Of the data, ``name: [C]``, ``name_pooled: []`` of all rows, and ``rows: [C]``; and the replicates,
+        ``name: [B, C]`` of each place and so on.
     """
     owner = np.asarray(owner)
     order = np.argsort(owner, kind="stable")
@@ -58,12 +59,13 @@ def bootstrap(
     room = int(size.sum())
     if draw_hospitals:  # a replicate with still more rows, which hardly exists, loses its last ones
         room = min(int(size.max()) * hospitals, int(room + SPARE * np.sqrt(hospitals) * size.std()) + 1)
-    keys = jax.random.split(jax.random.key(seed), replicates)
+    keys = jax.random.split(jax.random.key(seed), replicates + 1)
     values = _replicates(
         keys, jnp.asarray(outputs)[order], jnp.asarray(y)[order], jnp.asarray(size), jnp.asarray(start),
         statistic=statistic, room=room, draw_hospitals=draw_hospitals,
     )  # fmt: skip
-    return {name: np.asarray(value) for name, value in values.items()}
+    arrays = {name: np.asarray(value) for name, value in values.items()}
+    return {name: a[0] for name, a in arrays.items()}, {name: a[1:] for name, a in arrays.items()}
 
 
 @partial(jax.jit, static_argnames=("statistic", "room", "draw_hospitals"))
@@ -79,25 +81,32 @@ def _replicates(
     draw_hospitals: bool,
 ) -> dict[str, Array]:
     hospitals = len(size)
+    every = jnp.arange(hospitals)
 
-    def replicate(key: Array) -> dict[str, Array]:
+    def replicate(given: tuple[Array, Array]) -> dict[str, Array]:
+        key, as_they_are = given
         of_hospitals, of_patients = jax.random.split(key)
-        drawn = jnp.arange(hospitals)
+        drawn = every
         if draw_hospitals:
             drawn = jax.random.randint(of_hospitals, (hospitals,), 0, hospitals)
+            drawn = jnp.where(as_they_are, every, drawn)
         end = jnp.cumsum(size[drawn])
-        place = jnp.searchsorted(end, jnp.arange(room), side="right")  # hospitals if the row is not used
-        hospital = drawn[jnp.clip(place, 0, hospitals - 1)]
+        position = jnp.arange(room)
+        place = jnp.searchsorted(end, position, side="right")  # hospitals if the row is not used
+        inside = jnp.clip(place, 0, hospitals - 1)
+        hospital = drawn[inside]
         uniform = jax.random.uniform(of_patients, (room,))
         within = jnp.minimum((uniform * size[hospital]).astype(jnp.int32), size[hospital] - 1)
-        row = start[hospital] + within
-        used = place < hospitals
-        single = statistic(outputs[row], y[row], place, hospitals)
-        pooled = statistic(outputs[row], y[row], jnp.where(used, 0, 1), 1)
+        within = jnp.where(as_they_are, position - (end - size[drawn])[inside], within)
+        row = jnp.clip(start[hospital] + within, 0, len(y) - 1)
+        x, labels = outputs[row], y[row]
+        single = statistic(x, labels, place, hospitals)
+        pooled = statistic(x, labels, jnp.where(place < hospitals, 0, 1), 1)
         together = {f"{name}_pooled": value[0] for name, value in pooled.items()}
         return {**single, **together, "rows": size[drawn]}
 
-    return jax.lax.map(replicate, keys, batch_size=min(TOGETHER, len(keys)))
+    first = jnp.arange(len(keys)) == 0
+    return jax.lax.map(replicate, (keys, first), batch_size=min(TOGETHER, len(keys)))
 
 
 def percentile_interval(replicates: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,9 @@
 """Calibration curves of hospitals: bins of equal mass, and a flexible curve.
 
-The flexible curve is a logistic regression of the label on a restricted cubic spline of the predicted logit with
-four knots, at the 5th, 35th, 65th and 95th percentile (Harrell 2015, Regression Modeling Strategies, 2.4.6),
-as Van Calster et al. 2019, doi:10.1186/s12916-019-1466-7, ask for; its band is Wald's, on the logit scale.
+The flexible curve is a logistic regression of the label on a restricted cubic spline of the predicted logit
+with four knots, at the 5th, 35th, 65th and 95th percentile (Harrell 2015, Regression Modeling Strategies,
+2.4.6), as Van Calster et al. 2019, doi:10.1186/s12916-019-1466-7, ask for; its band is Wald's, on the logit
+scale.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from jaxfed.evaluation.logistic import fit_logistic
 from jaxfed.evaluation.ranks import Ranks, rank_rows
 
 KNOTS = (0.05, 0.35, 0.65, 0.95)
+# Coefficients of cubes are some hundreds in small hospitals.
+STEPS, LONGEST = 40, 100.0
 ENDS = (0.01, 0.99)  # the curve is drawn between these percentiles of the predictions
 
 
@@ -59,8 +62,9 @@ def calibration_curve(
     usable = jnp.isfinite(design).all(1)
     target = (y > 0).astype(design.dtype)
     b, covariance, ended = fit_logistic(
-        jnp.where(usable[:, None], design, 0), target, jnp.zeros_like(logit), segment, segments
-    )
+        jnp.where(usable[:, None], design, 0), target, jnp.zeros_like(logit), segment, segments,
+        steps=STEPS, longest=LONGEST,
+    )  # fmt: skip
     first, last = _quantiles(logit, ranks, ENDS).T
     at = first[:, None] + (last - first)[:, None] * jnp.linspace(0, 1, points)
     rows = jax.vmap(_spline)((at - middle[:, None]) / spread[:, None], jnp.repeat(knots[:, None], points, 1))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.core.metrics.segments import segment_means

@@ -19,7 +19,7 @@ from jax import Array
 
 from jaxfed.core.metrics.segments import segment_means
 
-DEGREES = 400  # beyond these, Student's quantile is that of two terms of its expansion
+DEGREES = 400  # beyond these, Student's quantile is that of its expansion (Abramowitz and Stegun 26.7.5)
 
 
 class Estimate(NamedTuple):
@@ -40,7 +40,7 @@ class Estimate(NamedTuple):
 
 def normal_quantile(level: float) -> float:
     """The normal quantile of a two-sided interval: 1.96 for .95. ``level`` is a number, not traced."""
-    from scipy.stats import norm
+    from scipy.stats import norm  # type: ignore[import-untyped]
 
     return float(norm.ppf((1 + level) / 2))
 
@@ -56,7 +56,8 @@ def student_quantile(level: float, degrees: Array) -> Array:
     z = normal_quantile(level)
     quantiles = np.append(np.nan, t.ppf((1 + level) / 2, np.arange(1, DEGREES + 1)))
     table = jnp.asarray(quantiles, jnp.promote_types(degrees.dtype, jnp.float32))
-    far = z + (z**3 + z) / (4 * jnp.maximum(degrees, 1))
+    large = jnp.maximum(degrees, 1) * 1.0
+    far = z + (z**3 + z) / (4 * large) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * large**2)
     near = table[jnp.clip(degrees.astype(jnp.int32), 0, DEGREES)]
     return jnp.where(degrees > DEGREES, far, near)
 

@@ -21,7 +21,14 @@ LONGEST = 3.0
 
 
 def fit_logistic(
-    design: Array, y: Array, offset: Array, segment: Array, segments: int
+    design: Array,
+    y: Array,
+    offset: Array,
+    segment: Array,
+    segments: int,
+    *,
+    steps: int = STEPS,
+    longest: float = LONGEST,
 ) -> tuple[Array, Array, Array]:
     """Coefficients of every segment, their covariance, and whether Newton's method has ended.
 
@@ -31,6 +38,8 @@ def fit_logistic(
         offset: ``[N]``.
         segment: ``[N]``; rows outside ``0 .. segments - 1`` are left out.
         segments: static.
+        steps: of Newton's method.
+        longest: norm of a step.
 
     Returns:
         ``[segments, K]``, ``[segments, K, K]`` and ``[segments]`` bool.
@@ -55,15 +64,15 @@ def fit_logistic(
         matrix = matrix + jnp.where(empty, unit, 0)
         return jnp.where(fine[:, None], means[:, :K], 0), jnp.where(fine[:, None, None], matrix, unit)
 
-    def newton(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
+    def newton(_: int | Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
         b, _ = state
         gradient, matrix = slopes(b)
         step = jnp.linalg.solve(matrix, gradient[..., None])[..., 0]
         size = jnp.linalg.norm(step, axis=-1, keepdims=True)
-        step = jnp.nan_to_num(step * jnp.minimum(1, LONGEST / jnp.maximum(size, 1e-9)))
+        step = jnp.nan_to_num(step * jnp.minimum(1, longest / jnp.maximum(size, 1e-9)))
         return b + step, size[:, 0]
 
     start = jnp.zeros((segments, K), jnp.promote_types(design.dtype, jnp.float32))
-    b, size = jax.lax.fori_loop(0, STEPS, newton, (start, jnp.zeros(segments, start.dtype)))
+    b, size = jax.lax.fori_loop(0, steps, newton, (start, jnp.zeros(segments, start.dtype)))
     covariance = jnp.linalg.inv(slopes(b)[1]) / jnp.maximum(rows, 1)[:, None, None]
     return b, covariance, size < 1e-2

@@ -5,8 +5,9 @@
                         over pairs)
     Brier               sum over classes of squared errors, from 0 to 2
 
-The interval of the accuracy is Wilson's; that of the balanced accuracy adds up Wilson's of the classes (MOVER);
-that of the AUROC is DeLong's, whose placements are added up over the classes in each row, on the logit scale.
+The interval of the accuracy is Wilson's; that of the balanced accuracy adds up Wilson's of the classes
+(MOVER); that of the AUROC is DeLong's, whose placements are added up over the classes in each row, on the
+logit scale.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.core.metrics.segments import segment_means
-from jaxfed.core.tasks.multiclass import losses
+from jaxfed.core.tasks.multiclass import MULTICLASS, losses
 from jaxfed.evaluation.intervals import (
     Estimate,
     around,
@@ -62,7 +63,7 @@ def multiclass_estimates(
         "accuracy": proportion(count(right), rows.astype(outputs.dtype), level),
         "balanced_accuracy": _balanced(count(wanted * right[:, None]), count(wanted), level),
         "auroc": _one_against_rest(outputs, y, segment, segments, level),
-        "log_loss": mean_of(losses(outputs, y, None), segment, segments, level, 0),
+        MULTICLASS.loss: mean_of(losses(outputs, y, None), segment, segments, level, 0),
         "brier": mean_of(brier, segment, segments, level, 0, 2),
     }
     estimates = jax.tree.map(lambda x: jnp.where(broken, jnp.nan, x), estimates)

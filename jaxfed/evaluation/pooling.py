@@ -3,11 +3,11 @@
     y_h = mu + b_h + e_h,    b_h ~ N(0, tau^2),    e_h ~ N(0, se_h^2),    w_h = 1 / (se_h^2 + tau^2)
 
 tau^2 by restricted maximum likelihood (Viechtbauer 2005, doi:10.3102/10769986030003261), or by moments
-(DerSimonian and Laird 1986, doi:10.1016/0197-2456(86)90046-2). The interval of mu is that of Hartung and Knapp
-2001, doi:10.1002/sim.1009, ``t_{k-1}`` with the variance ``sum w_h (y_h - mu)^2 / ((k - 1) sum w_h)``. The
-prediction interval is ``mu +- t_{k-2} sqrt(tau^2 + se(mu)^2)``, Higgins, Thompson and Spiegelhalter 2009,
+(DerSimonian and Laird 1986, doi:10.1016/0197-2456(86)90046-2). The interval of mu is that of Hartung and
+Knapp 2001, doi:10.1002/sim.1009, ``t_{k-1}`` with the variance ``sum w_h (y_h - mu)^2 / ((k - 1) sum w_h)``.
+The prediction interval is ``mu +- t_{k-2} sqrt(tau^2 + se(mu)^2)``, Higgins, Thompson and Spiegelhalter 2009,
 doi:10.1111/j.1467-985X.2008.00552.x; it is too narrow where tau is badly known (few hospitals, or rows).
-``I2 = max(0, 1 - (k - 1) / Q)`` is Higgins and Thompson's, 2002, doi:10.1002/sim.1186.
+I2 is ``max(0, 1 - (k - 1) / Q)``, Higgins and Thompson 2002, doi:10.1002/sim.1186.
 
 **AUROC.** The logit of an AUROC of few rows is biased, and its estimated variance goes along with it, so that
 the mean over many small hospitals leaves its interval. :func:`pool_auroc` therefore linearises the logit
@@ -23,7 +23,7 @@ logit(A_h). No AUROC of 0 or 1 needs a correction.
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,15 +49,15 @@ class RandomEffects(NamedTuple):
         hospitals: how many have an estimate and a standard error.
     """
 
-    mean: Array
-    low: Array
-    high: Array
-    se: Array
-    tau: Array
-    i2: Array
-    prediction_low: Array
-    prediction_high: Array
-    hospitals: Array
+    mean: Any
+    low: Any
+    high: Any
+    se: Any
+    tau: Any
+    i2: Any
+    prediction_low: Any
+    prediction_high: Any
+    hospitals: Any
 
 
 @partial(jax.jit, static_argnames=("method", "level", "hartung_knapp"))
@@ -88,7 +88,7 @@ def random_effects(
     t = jnp.where(k > 1, t, 0)
     if method == "reml":
 
-        def step(_: int, t: Array) -> Array:
+        def step(_: int | Array, t: Array) -> Array:
             w, _, residual = at(t)
             update = (w**2 * (residual - v)).sum() / (w**2).sum() + 1 / w.sum()
             return jnp.where(k > 1, jnp.maximum(update, 0), 0)

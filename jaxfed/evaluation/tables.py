@@ -1,26 +1,34 @@
 """What each task reports of a hospital: its metrics with intervals, and what their names mean.
 
-A new task has its row in ``TABLES``; a task without one is reported by users' metrics alone.
+A new task has its row in ``TABLES``. A task of jaxfed's without one is reported by the metrics that training
+evaluates, with bootstrap intervals, and a user's task by users' metrics.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
+from jaxfed.core.meaning import Meaning
 from jaxfed.core.metrics.metric import Metric
+from jaxfed.core.task import Measure, Task
+from jaxfed.core.tasks import BINARY, MULTICLASS, REGRESSION
+from jaxfed.core.tasks.named import task_named
 from jaxfed.evaluation.binary import binary_estimates
-from jaxfed.evaluation.bootstrap import OfMetrics, bootstrap, percentile_interval
+from jaxfed.evaluation.bootstrap import OfMetrics, Statistic, bootstrap, percentile_interval
 from jaxfed.evaluation.intervals import Estimate
 from jaxfed.evaluation.multiclass import multiclass_estimates
 from jaxfed.evaluation.regression import regression_estimates
 
 Estimates = dict[str, Estimate]
 Marks = dict[str, Any]
+REPLICATES = 400  # of a bootstrap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +43,8 @@ class Table:
         higher: the metrics of which more is better.
         scales: the scale of ``Estimate.centre`` of metrics that are not pooled as they are.
         ideal: the best value of metrics for which it is neither the largest nor the smallest.
+        two_classes: whether hospitals have events, and models a threshold.
+        trained: metrics without intervals of their own, which are bootstrapped.
     """
 
     estimates: Callable[..., tuple[Estimates, Marks]] | None
@@ -42,6 +52,8 @@ class Table:
     higher: frozenset[str]
     scales: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ideal: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    two_classes: bool = False
+    trained: Statistic | None = None
 
     def extended(self, metrics: Mapping[str, Metric]) -> Table:
         """A copy with users' metrics added."""
@@ -52,14 +64,14 @@ class Table:
 
 DECISIONS = ("sensitivity", "specificity", "ppv", "npv", "f1")
 TABLES = {
-    "binary": Table(
+    BINARY.name: Table(
         binary_estimates,
         {
             "auroc": "AUROC",
             "auprc": "AUPRC",
             "brier": "Brier score",
             "brier_scaled": "scaled Brier score",
-            "log_loss": "log loss",
+            BINARY.loss: "log loss",
             "calibration_intercept": "calibration intercept",
             "calibration_slope": "calibration slope",
             "oe": "O:E ratio",
@@ -74,20 +86,21 @@ TABLES = {
         frozenset({"auroc", "auprc", "brier_scaled", "net_benefit", *DECISIONS}),
         {"oe": "log", **dict.fromkeys(("auroc", "auprc", *DECISIONS), "logit")},
         {"calibration_intercept": 0.0, "calibration_slope": 1.0, "oe": 1.0},
+        two_classes=True,
     ),
-    "multiclass": Table(
+    MULTICLASS.name: Table(
         multiclass_estimates,
         {
             "accuracy": "accuracy",
             "balanced_accuracy": "balanced accuracy",
             "auroc": "AUROC",
-            "log_loss": "log loss",
+            MULTICLASS.loss: "log loss",
             "brier": "Brier score",
         },
         frozenset({"accuracy", "balanced_accuracy", "auroc"}),
         {"accuracy": "logit", "auroc": "logit"},
     ),
-    "regression": Table(
+    REGRESSION.name: Table(
         regression_estimates,
         {"r2": "R²", "rmse": "RMSE", "mae": "MAE"},
         frozenset({"r2"}),
@@ -97,8 +110,33 @@ TABLES = {
 OTHER = Table(None, {}, frozenset())  # a task of the user
 
 
+def table_of(name: str, meaning: Meaning) -> Table:
+    """What is reported for the task of this name, whose outputs have this meaning.
+
+    A task of jaxfed's without a row in ``TABLES`` has the metrics of its training; a user's task has none.
+    """
+    task = task_named(name, meaning)
+    if name in TABLES or task is None:
+        return TABLES.get(name, OTHER)
+    scoring = task.scoring
+    first = {scoring.first: scoring.label(scoring.first)}
+    return Table(None, first | dict(scoring.labels), frozenset(scoring.higher), trained=statistic_of(task))
+
+
+@functools.cache
+def statistic_of(task: Task) -> Statistic:
+    """The metrics that training evaluates."""
+
+    def statistic(outputs: Array, y: Array, segment: Array, segments: int) -> dict[str, Array]:
+        measure = Measure(task)
+        return measure(outputs, task.losses(outputs, y, None), y, segment, segments)
+
+    return statistic
+
+
 def estimates_of(
     table: Table,
+    users: Mapping[str, Metric],
     outputs: np.ndarray,
     y: np.ndarray,
     owner: np.ndarray,
@@ -109,47 +147,63 @@ def estimates_of(
 ) -> tuple[Estimates, Marks]:
     """Every metric of each hospital and, last, of all rows together: arrays ``[hospitals + 1]``.
 
-    The rows stand twice in one call, once as the hospitals' and once as everyone's: one compiled program.
+    Rows with other owners are left out. The rows stand twice in one call, once as the hospitals' and once as
+    everyone's: one compiled program.
+
+    Args:
+        table: of the task.
+        users: users' metrics.
+        outputs, y: ``[N, ...]``.
+        owner: ``[N]``.
+        hospitals: their number.
+        threshold: a probability, of tasks with two classes.
+        level: of the intervals.
     """
+    inside = (owner >= 0) & (owner < hospitals)
+    everyone = np.where(inside, hospitals, -1)
     if table.estimates is None:
-        return {}, {"broken": np.zeros(hospitals + 1, bool)}
-    twice = (np.concatenate([values, values]) for values in (outputs, y))
-    segment = np.concatenate([owner, np.full(len(owner), hospitals)]).astype(np.int32)
-    values, marks = table.estimates(*map(jnp.asarray, twice), segment, hospitals + 1, threshold, level)
-    arrays = {
-        name: Estimate(*(np.asarray(x, np.float64) for x in values[name]))
-        for name in table.labels
-        if name in values
-    }
-    return arrays, {name: np.asarray(mark) for name, mark in marks.items()}
+        broken = inside & np.isnan(outputs.reshape(len(y), -1)).any(1)
+        marks = {"broken": np.append(np.bincount(owner[broken], minlength=hospitals) > 0, broken.any())}
+        values = {}
+    else:
+        twice = (jnp.asarray(np.concatenate([rows, rows])) for rows in (outputs, y))
+        segment = np.concatenate([owner, everyone]).astype(np.int32)
+        given, marks = table.estimates(*twice, segment, hospitals + 1, threshold, level)
+        values = {
+            name: Estimate(*(np.asarray(x, np.float64) for x in given[name]))
+            for name in table.labels
+            if name in given
+        }
+    rows = outputs[inside], y[inside], owner[inside], hospitals
+    if table.trained is not None:
+        drawn = bootstrapped(table.trained, *rows, level=level)
+        values |= {name: drawn[name] for name in (*table.labels, *drawn) if name in drawn}
+    if users:
+        most = int(np.bincount(owner[inside], minlength=1).max())
+        values |= bootstrapped(OfMetrics(dict(users), most), *rows, level=level)
+    return values, {name: np.asarray(mark) for name, mark in marks.items()}
 
 
-def users_estimates(
-    metrics: Mapping[str, Metric],
+def bootstrapped(
+    statistic: Statistic,
     outputs: np.ndarray,
     y: np.ndarray,
     owner: np.ndarray,
     hospitals: int,
     *,
     level: float = 0.95,
-    replicates: int = 400,
+    replicates: int = REPLICATES,
 ) -> Estimates:
-    """Users' metrics of each hospital and, last, of all rows: percentile intervals of a bootstrap of rows."""
-    if not metrics or not len(owner):
-        return {name: Estimate(*np.full((5, hospitals + 1), np.nan)) for name in metrics}
-    statistic = OfMetrics(dict(metrics), int(np.bincount(owner).max()))
-    order = np.argsort(owner, kind="stable")
-    x, labels = jnp.asarray(outputs)[order], jnp.asarray(y)[order]
-    single = statistic(x, labels, jnp.asarray(owner[order]), hospitals)
-    together = statistic(x, labels, jnp.zeros(len(order), jnp.int32), 1)
-    drawn = bootstrap(statistic, outputs, y, owner, hospitals, replicates=replicates, draw_hospitals=False)
+    """Metrics of each hospital and, last, of all rows: percentile intervals of a bootstrap of their rows."""
+    point, drawn = bootstrap(
+        statistic, outputs, y, owner, hospitals, replicates=replicates, draw_hospitals=False
+    )
     result = {}
-    for name in metrics:
-        value = np.append(np.asarray(single[name]), np.asarray(together[name])).astype(np.float64)
-        all_draws = np.concatenate([drawn[name], drawn[f"{name}_pooled"][:, None]], axis=1)
-        low, high = percentile_interval(all_draws, level)
-        se = np.where(
-            np.isfinite(low), np.std(np.where(np.isfinite(all_draws), all_draws, value), axis=0), np.nan
-        )
-        result[name] = Estimate(value, low, high, value, np.where(se > 0, se, np.nan))
+    for name in (name for name in point if f"{name}_pooled" in point):
+        value = np.append(point[name], point[f"{name}_pooled"]).astype(np.float64)
+        draws = np.concatenate([drawn[name], drawn[f"{name}_pooled"][:, None]], axis=1)
+        low, high = percentile_interval(draws, level)
+        spread = np.std(np.where(np.isfinite(draws), draws, value), axis=0)
+        se = np.where(np.isfinite(low) & (spread > 0), spread, np.nan)
+        result[name] = Estimate(value, low, high, value, se)
     return result

@@ -1,4 +1,4 @@
-"""Decisions at a threshold: sensitivity and its kin, net benefit, and a threshold that hospitals choose together.
+"""Decisions at a threshold: sensitivity, F1, net benefit, and a threshold that hospitals choose together.
 
     net benefit(t) = TP / n - FP / n * t / (1 - t)          treat all: the same with every row called positive
 
@@ -9,6 +9,8 @@ positive there is no PPV.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +40,8 @@ def decisions(counts: dict[str, Array], level: float) -> dict[str, Estimate]:
     """Sensitivity, specificity, PPV, NPV and F1 with their intervals, from :func:`counts_at`."""
     tp, fp, fn, tn = (counts[name].astype(jnp.float32) for name in ("tp", "fp", "fn", "tn"))
     star = proportion(tp, tp + fp + fn, level)
-    f1 = Estimate(*(2 * x / (1 + x) for x in star[:3]), star.centre + jnp.log(2.0), star.se)
+    value, low, high = (2 * x / (1 + x) for x in star[:3])
+    f1 = Estimate(value, low, high, star.centre + jnp.log(2.0), star.se)
     return {
         "sensitivity": proportion(tp, tp + fn, level),
         "specificity": proportion(tn, tn + fp, level),
@@ -55,6 +58,7 @@ def benefit(probability: Array, y: Array, threshold: Array | float) -> Array:
     return jnp.where(probability >= threshold, of_called, 0)
 
 
+@partial(jax.jit, static_argnames="segments")
 def histogram(logit: Array, y: Array, segment: Array, segments: int) -> Array:
     """What each hospital counts, ``[segments, 2, EDGES + 1]`` int32: its rows of each class between edges.
 
@@ -74,6 +78,7 @@ def edges() -> Array:
     return jnp.arange(-EDGES // 2, EDGES - EDGES // 2) * (2 * WIDEST / EDGES)
 
 
+@partial(jax.jit, static_argnames="rule")
 def choose_threshold(counts: Array, rule: str = "youden") -> Array:
     """The probability at which the hospitals' counts are best.
 

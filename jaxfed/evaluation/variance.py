@@ -2,10 +2,10 @@
 
     y_hs = mu + a_h + b_s + c_hs + e_h,       Var(e_h) = v_h
 
-``a`` of hospitals, ``b`` of seeds, ``c`` of seeds in a hospital, ``e`` of the patients that a hospital happens to
-have for evaluation, which all seeds share. ``v_h`` is known (DeLong's variance for AUROC); the others are the
-estimates of a two-way analysis of variance without replication (Searle, Casella and McCulloch 1992, 4.4), at
-least 0.
+``a`` of hospitals, ``b`` of seeds, ``c`` of seeds in a hospital, ``e`` of the patients that a hospital
+happens to have for evaluation, which all seeds share. ``v_h`` is known (DeLong's variance for AUROC); the
+others are the estimates of a two-way analysis of variance without replication (Searle, Casella and McCulloch
+1992, 4.4), at least 0.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NO_SKILL = {"auroc": 0.5, "r2": 0.0}  # the value of a model that knows nothing
+NO_SKILL = {"auroc": 0.5, "cindex": 0.5, "r2": 0.0}  # the value of a model that knows nothing
 
 
 def whole_rounds(axes: Axes) -> None:

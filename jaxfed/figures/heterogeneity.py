@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.errors import InvalidInput
-from jaxfed.figures.axes import COLOURS, legend_below, plain_ticks, subplots
+from jaxfed.pages.axes import COLOURS, legend_below, plain_ticks, subplots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -130,7 +130,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def _selects(history: History, at: At) -> bool:
-    return at == "best" and "validation" in history.splits
+    return at == "best" and history.validated
 
 
 def _when(histories: Mapping[str, History], at: At) -> str:

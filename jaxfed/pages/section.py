@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Kind = Literal["summary", "note", "caution", "problem"]
-WIDE = 10  # columns of a table that is printed small
+WIDE = 8  # columns of a table that is printed small
 
 
 class Section:

@@ -61,8 +61,9 @@ STYLE = """
   .jaxfed-page :is(figure:not(.table), .box, tr, .code) { break-inside: avoid; }
   .jaxfed-page figcaption { break-after: avoid; }
   .jaxfed-page .scroll { overflow: visible; }
-  .jaxfed-page table { font-size: .8em; overflow-wrap: anywhere; }
-  .jaxfed-page .wide table { font-size: .55em; }
+  .jaxfed-page table { font-size: .8em; }
+  .jaxfed-page td { overflow-wrap: anywhere; }
+  .jaxfed-page .wide table { font-size: .68em; }
   .jaxfed-page .wide :is(th, td) { padding: .3em; }
   .jaxfed-page th.gt_right { white-space: normal; }
   .jaxfed-page svg { min-width: 0 !important; max-height: 240mm; }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import pandas as pd
@@ -11,6 +13,10 @@ from jaxfed.core.optional import needs
 
 ABSENT = "–"
 INDEX = "index of the table"
+NUMBER = re.compile(
+    rf"{ABSENT}|[<>]?[-+]?[\d,.]+(e[-+]\d+)?%?|-?inf"
+)  # a cell of a column aligned to the right
+LONG = 100  # rows; great-tables takes a millisecond for each cell of more
 
 
 def table_html(table: Any, name: str, formats: Mapping[str, str]) -> str:
@@ -26,20 +32,34 @@ def table_html(table: Any, name: str, formats: Mapping[str, str]) -> str:
         ImportError: great-tables is not installed; the message gives the command that installs it.
     """
     library = needs("great_tables", "report", "a page with tables")
-    if isinstance(table, pd.DataFrame):
-        table = _written(library, table, name, formats)
+    if not isinstance(table, pd.DataFrame):
+        return _table(table)
+    rows = [" · ".join(map(str, key)) if isinstance(key, tuple) else str(key) for key in table.index]
+    cells = {str(column): _cells(table[column], formats.get(str(column))) for column in table.columns}
+    texts = pd.DataFrame({INDEX: rows, **cells})
+    numbers = [column for column, column_texts in cells.items() if all(map(NUMBER.fullmatch, column_texts))]
+    written = library.GT(texts.head(LONG), rowname_col=INDEX, id=name)
+    written = written.cols_align("left", [*cells]).cols_align("right", numbers) if cells else written
+    label = " · ".join(str(level) for level in table.index.names if level is not None)
+    html = _table(written.tab_stubhead(label) if label else written)
+    more = "".join(
+        _row(row, [column in numbers for column in cells]) for row in texts[LONG:].to_numpy().tolist()
+    )
+    return html.replace("</tbody>", f"{more}</tbody>")
+
+
+def _table(table: Any) -> str:
     text = table.as_raw_html()
     return text[text.index("<table") : text.rindex("</table>") + len("</table>")]
 
 
-def _written(library: Any, table: pd.DataFrame, name: str, formats: Mapping[str, str]) -> Any:
-    rows = [" · ".join(map(str, key)) if isinstance(key, tuple) else str(key) for key in table.index]
-    cells = {str(column): _cells(table[column], formats.get(str(column))) for column in table.columns}
-    numbers = [str(column) for column in table.columns if _is_number(table[column])]
-    written = library.GT(pd.DataFrame({INDEX: rows, **cells}), rowname_col=INDEX, id=name)
-    written = written.cols_align("left", [*cells]).cols_align("right", numbers) if cells else written
-    label = " · ".join(str(level) for level in table.index.names if level is not None)
-    return written.tab_stubhead(label) if label else written
+def _row(texts: Sequence[str], right: Sequence[bool]) -> str:
+    """A row as great-tables writes it."""
+    cells = "".join(
+        f'<td class="gt_row gt_{"right" if side else "left"}">{escape(text)}</td>'
+        for text, side in zip(texts[1:], right, strict=True)
+    )
+    return f'<tr><th scope="row" class="gt_row gt_left gt_stub">{escape(texts[0])}</th>{cells}</tr>\n'
 
 
 def _cells(values: pd.Series, given: str | None) -> list[str]:

@@ -6,7 +6,7 @@ A history is immutable: methods that add rounds or evaluations return a new one.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -30,7 +30,7 @@ class History:
         task: name of the task.
         scoring: what the metrics mean.
         rows: ``[C, 3]`` rows in train, validation and test.
-        rate: ``[C, S]`` share of positives (binary), else NaN.
+        rate: ``[C, S]`` share of positives (binary) or of events (survival), else NaN.
         positive: the name of the positive class (binary), else empty.
         trainees: names of the hospitals of ``training``.
         evaluated: ``[E]`` rounds done at each evaluation.
@@ -39,8 +39,9 @@ class History:
         pooled: ``name: [E, S]``, metrics of all rows together, without the rows of those hospitals.
         training: ``name: [R, C]``, seen while training: ``loss`` (NaN where absent), ``present``,
             ``rejected`` (its upload was not finite and was left out), what the rule tells, such as
-            ``influence`` (the part of its upload in the aggregate, from 0 to 1), and with differential
-            privacy ``epsilon``, what each hospital has spent after the round.
+            ``influence`` (the part of its upload in the aggregate, from 0 to 1), with ``diagnostics`` the
+            columns of :mod:`jaxfed.core.diagnostics`, and with differential privacy ``epsilon``, what each
+            hospital has spent after the round.
         refused: ``[R]`` bool, the server's new model was not finite and the old one stayed in use.
     """
 
@@ -73,11 +74,12 @@ class History:
         scoring = scoring or dataset.task.scoring
         rate = np.full((len(dataset), len(splits)), np.nan)
         if scoring.prevalence:
+            events = dataset.task.strata(dataset.y)
             for s, name in enumerate(splits):
                 inside = dataset.split == SPLITS.index(name)
                 owner = dataset.owner[inside]
                 n = np.bincount(owner, minlength=len(dataset))
-                positive = np.bincount(owner, dataset.y[inside], minlength=len(dataset))
+                positive = np.bincount(owner, events[inside], minlength=len(dataset))
                 rate[:, s] = np.where(n > 0, positive / np.maximum(n, 1), np.nan)
         name = str(dataset.classes[1]) if scoring.prevalence and len(dataset.classes) > 1 else ""
         return cls(
@@ -126,9 +128,16 @@ class History:
         """A text that says which round that is, and why."""
         e = self.chosen(at)
         done, last = int(self.evaluated[e]), int(self.evaluated[-1])
-        if at == "best" and "validation" in self.splits:
+        if at == "best" and self.validated:
             return f"round {done} of {last}, the best on validation rows"
         return f"round {done}, the last"
+
+    @property
+    def validated(self) -> bool:
+        """Whether there are validation rows to choose a round on."""
+        if "validation" not in self.splits:
+            return False
+        return bool(np.isfinite(self.pooled[self.scoring.loss][:, self.splits.index("validation")]).any())
 
     def headline(self, single: Arrays | None = None) -> str:
         """The newest result as a short text: of an evaluation ``name: [C, S]``, or of the last recorded."""
@@ -156,11 +165,21 @@ class History:
         """
         if at not in get_args(At):
             raise InvalidInput(f"at={at!r}: {did_you_mean(at, get_args(At))}")
-        if at == "last" or "validation" not in self.splits:
+        if at == "last" or not self.validated:
             return len(self.evaluated) - 1
         loss = self.pooled[self.scoring.loss]
-        values = loss[:, self.splits.index("validation")]
-        return int(np.nanargmin(values)) if np.isfinite(values).any() else len(values) - 1
+        return int(np.nanargmin(loss[:, self.splits.index("validation")]))
+
+    def among(self, names: Collection[str]) -> History:
+        """A copy with the evaluations of some hospitals; what is pooled stays that of all."""
+        chosen = np.isin(self.hospitals, [*names])
+        return dataclasses.replace(
+            self,
+            hospitals=tuple(name for name, inside in zip(self.hospitals, chosen, strict=True) if inside),
+            rows=self.rows[chosen],
+            rate=self.rate[chosen],
+            single={name: values[:, chosen] for name, values in self.single.items()},
+        )
 
     def hospitals_frame(self, split: str = "test", at: At = "best") -> pd.DataFrame:
         """One row per hospital: rows, prevalence and the metrics of one evaluation.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
-import jax
 import numpy as np
 import pandas as pd
 
 from jaxfed.core.dataset import SPLITS
 from jaxfed.core.errors import InvalidInput, did_you_mean
+from jaxfed.core.meaning import Meaning
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -27,6 +26,7 @@ class Predictions:
         hospitals: names of all hospitals.
         task: name of the task.
         classes: names of the classes in the order of their numbers; empty for numbers.
+        meaning: what outputs mean to users.
     """
 
     outputs: np.ndarray
@@ -37,6 +37,7 @@ class Predictions:
     hospitals: tuple[str, ...]
     task: str
     classes: tuple[str, ...] = ()
+    meaning: Meaning = Meaning()
 
     def of(self, split: str) -> Predictions:
         """The rows of a split.
@@ -68,7 +69,7 @@ class Predictions:
         else:
             y = self.y.reshape(len(self.y), -1)
             columns |= {"label" if y.shape[1] == 1 else f"label {j}": y[:, j] for j in range(y.shape[1])}
-        return pd.DataFrame({**columns, **meaning(self.outputs, self.classes)}, index=self.row)
+        return pd.DataFrame({**columns, **self.meaning.columns(self.outputs)}, index=self.row)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -78,13 +79,9 @@ class Predictions:
         return f"Predictions({len(self.hospitals)} hospitals, {self.task}, rows: {counts})"
 
 
-def meaning(outputs: np.ndarray, classes: Sequence[str]) -> dict[str, np.ndarray]:
-    """Columns of a table for ``outputs [n, m]``: probabilities of the classes, or numbers."""
-    if len(classes) == 2 and outputs.shape[1] == 1:
-        positive = np.asarray(jax.nn.sigmoid(outputs[:, 0]))
-        return {classes[0]: 1 - positive, classes[1]: positive}
-    if classes:
-        return dict(zip(classes, np.asarray(jax.nn.softmax(outputs, -1)).T, strict=True))
-    count = outputs.shape[1]
-    names = ["prediction"] if count == 1 else [f"prediction {j}" for j in range(count)]
-    return dict(zip(names, outputs.T, strict=True))
+def with_model(p: Predictions) -> Predictions:
+    """The rows of hospitals that have a trained model: the outputs of the others are all NaN."""
+    known = ~np.isnan(p.outputs.reshape(len(p.y), -1)).all(1)
+    has = np.bincount(p.owner, known, minlength=len(p.hospitals)) > 0
+    rows = has[p.owner]
+    return dataclasses.replace(p, **{name: values[rows] for name, values in p.arrays().items()})

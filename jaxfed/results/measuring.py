@@ -10,10 +10,10 @@ import numpy as np
 
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
 from jaxfed.core.metrics.metric import Metric, as_metric
-from jaxfed.evaluation.tables import OTHER, TABLES, estimates_of, users_estimates
+from jaxfed.evaluation.tables import estimates_of, table_of
 from jaxfed.evaluation.thresholds import RULES, choose_threshold, histogram
-from jaxfed.records.predictions import Predictions
-from jaxfed.results.performance import Performance, with_model
+from jaxfed.records.predictions import Predictions, with_model
+from jaxfed.results.performance import Performance
 
 if TYPE_CHECKING:
     from jaxfed.records.history import History
@@ -33,15 +33,15 @@ def performance_of(
 ) -> Performance:
     """See :meth:`jaxfed.Run.performance`."""
     users = {name: as_metric(metric) for name, metric in (metrics or {}).items()}
-    table = TABLES.get(predictions.task, OTHER)
+    table = table_of(predictions.task, predictions.meaning)
     _check(predictions, history, split, threshold, minimum_events, level, users)
     p = predictions.of(split)
     chosen, source = float("nan"), ""
-    if predictions.task == "binary":
+    if table.two_classes:
         chosen, source = _threshold(predictions, threshold)
     kept, H = with_model(p), len(p.hospitals)
-    estimates, marks = estimates_of(table, kept.outputs, kept.y, kept.owner, H, threshold=chosen, level=level)
-    estimates |= users_estimates(users, kept.outputs, kept.y, kept.owner, H, level=level)
+    given = (table, users, kept.outputs, kept.y, kept.owner, H)
+    estimates, marks = estimates_of(*given, threshold=chosen, level=level)
     return Performance(
         name=name,
         split=split,
@@ -70,16 +70,17 @@ def _check(
     users: Mapping[str, Metric],
 ) -> None:
     problems = Problems("performance")
+    table = table_of(predictions.task, predictions.meaning)
     splits = [s for s in history.splits if s != "train"]
     problems.check(split in splits, f"split={split!r}: {did_you_mean(split, splits)}")
-    number = isinstance(level, float | np.floating) and 0 < level < 1
+    number = isinstance(level, float | np.floating) and bool(0 < level < 1)
     problems.check(number, f"level={level!r}: give a number between 0 and 1, such as 0.95")
     whole = isinstance(minimum_events, int | np.integer) and not isinstance(minimum_events, bool)
     problems.check(
         whole and minimum_events >= 1, f"minimum_events={minimum_events!r}: give a whole number, at least 1"
     )
     share = isinstance(threshold, int | float | np.number) and 0 < float(threshold) < 1
-    if threshold is not None and predictions.task != "binary":
+    if threshold is not None and not table.two_classes:
         problems.add(
             f"threshold={threshold!r}: the task is {predictions.task!r}, which has none; leave it out"
         )
@@ -87,13 +88,13 @@ def _check(
         problems.add(
             f"threshold={threshold!r}: give a probability between 0 and 1, or one of {', '.join(RULES)}"
         )
-    if predictions.task not in TABLES:
+    if table.estimates is None and table.trained is None:
         problems.check(
             bool(users),
             f"task {predictions.task!r} is not jaxfed's and has no metrics with intervals; give "
             'metrics={"name": function}, functions of (outputs, y, mask) as for Simulation(metrics=...)',
         )
-    taken = [name for name in users if name in TABLES.get(predictions.task, OTHER).labels]
+    taken = [name for name in users if name in table.labels]
     for name in taken:
         problems.add(f"metrics: {name!r} is the name of a metric of the task; give another name")
     problems.raise_if_any()
@@ -108,8 +109,8 @@ def _threshold(predictions: Predictions, threshold: float | str | None) -> tuple
     if not rows.any():
         if threshold is not None:
             raise InvalidInput(
-                f"performance: threshold={threshold!r} is chosen on validation rows, and none was evaluated; give "
-                "a probability"
+                f"performance: threshold={threshold!r} is chosen on validation rows, and none was evaluated; "
+                "give a probability"
             )
         return 0.5, "0.5, as there are no validation rows"
     p = with_model(predictions.of("validation"))

@@ -16,16 +16,16 @@ import pandas as pd
 
 from jaxfed.core.errors import InvalidInput, did_you_mean, listed
 from jaxfed.core.metrics.metric import Metric
-from jaxfed.core.tasks import TASKS
+from jaxfed.core.tasks.named import task_named
 from jaxfed.evaluation.across import across
 from jaxfed.evaluation.bootstrap import bootstrap, percentile_interval
 from jaxfed.evaluation.calibration_curve import calibration_bins, calibration_curve
 from jaxfed.evaluation.decision_curve import decision_curve
 from jaxfed.evaluation.intervals import Estimate
 from jaxfed.evaluation.pooling import RandomEffects, pool_auroc
-from jaxfed.evaluation.tables import Estimates, Marks, Table
+from jaxfed.evaluation.tables import Estimates, Marks, Table, statistic_of
 from jaxfed.evaluation.variance import variance_components
-from jaxfed.records.predictions import Predictions
+from jaxfed.records.predictions import Predictions, with_model
 from jaxfed.results import performance_text
 from jaxfed.results.subgroups import groups_of, subgroup_table
 
@@ -88,7 +88,7 @@ class Performance:
     @property
     def labels(self) -> dict[str, str]:
         """``{metric: its label in figures}``."""
-        return {name: self.table.labels[name] for name in self.metrics}
+        return {name: self.table.labels.get(name, name) for name in self.metrics}
 
     @property
     def higher(self) -> frozenset[str]:
@@ -105,15 +105,15 @@ class Performance:
         """One row per hospital: rows, events, and every metric with its interval.
 
         Columns ``rows``; with two classes ``events``, ``non_events`` and ``prevalence`` (the baseline of
-        AUPRC); of every metric ``m``, ``m_low`` and ``m_high``, NaN where it is undefined; ``counted``, whether
-        the hospital counts in the worst, the range and the random-effects mean; ``note``, why not, and what is
-        undefined.
+        AUPRC); of every metric ``m``, ``m_low`` and ``m_high``, NaN where it is undefined; ``counted``,
+        whether the hospital counts in the worst, the range and the random-effects mean; ``note``, why not,
+        and what is undefined.
         """
         return self._frame.iloc[:-1].copy()
 
     @cached_property
     def pooled(self) -> pd.DataFrame:
-        """The columns of :attr:`hospitals` for all rows together, as if rows of a hospital were independent."""
+        """The columns of :attr:`hospitals` for all rows together, which are taken as independent."""
         return self._frame.iloc[-1:].copy()
 
     @cached_property
@@ -121,10 +121,10 @@ class Performance:
         """One row per metric: what it is over the hospitals; see :func:`jaxfed.evaluation.across`.
 
         ``hospitals`` counted, ``left_out`` with too few rows of a class, ``undefined``; ``macro``,
-        ``macro_low``, ``macro_high`` over all hospitals that have the metric, ``macro_counted``; ``weighted`` by
-        rows; of the counted ``sd``, ``worst``, ``worst_hospital``, ``worst_decile``, ``lowest``, ``highest``;
-        the random-effects ``mean``, ``mean_low``, ``mean_high``, ``tau`` on the ``scale`` of pooling, ``i2``,
-        and ``prediction_low``, ``prediction_high`` for a new hospital.
+        ``macro_low``, ``macro_high`` over all hospitals that have the metric, ``macro_counted``; ``weighted``
+        by rows; of the counted ``sd``, ``worst``, ``worst_hospital``, ``worst_decile``, ``lowest``,
+        ``highest``; the random-effects ``mean``, ``mean_low``, ``mean_high``, ``tau`` on the ``scale`` of
+        pooling, ``i2``, and ``prediction_low``, ``prediction_high`` for a new hospital.
         """
         frame = self.hospitals
         counted = frame["counted"].to_numpy()
@@ -154,8 +154,8 @@ class Performance:
 
         Returns:
             Columns ``hospital`` (``"(pooled)"`` first), ``kind`` (``"bins"`` or ``"curve"``), ``predicted``,
-            ``observed``, ``low``, ``high`` and ``rows`` (of the bin; 0 in curves). Empty bins are left out, and
-            curves that cannot be fitted.
+            ``observed``, ``low``, ``high`` and ``rows`` (of the bin; 0 in curves). Empty bins are left out,
+            and curves that cannot be fitted.
 
         Raises:
             InvalidInput: there are not two classes, or no such hospital.
@@ -164,8 +164,12 @@ class Performance:
         logit, y = self._two_classes("calibration", rows)
         binned = calibration_bins(logit, y, segment, len(names), bins, self.level)
         curve = calibration_curve(logit, y, segment, len(names), points, self.level)
-        curve = {**curve, "rows": jnp.zeros((len(names), points), jnp.int32)}
-        parts = [_tidy(names, binned, kind="bins"), _tidy(names, curve, kind="curve")]
+        curve = {**curve, "rows": np.zeros((len(names), points), int)}
+        columns = ("predicted", "observed", "low", "high", "rows")
+        parts = [
+            _tidy(names, {name: part[name] for name in columns}, kind=kind)
+            for kind, part in (("bins", binned), ("curve", curve))
+        ]
         frame = pd.concat(parts, ignore_index=True)
         frame = frame[frame["observed"].notna()]
         order = {name: number for number, name in enumerate(names)}
@@ -194,7 +198,8 @@ class Performance:
         logit, y = self._two_classes("decision_curve", rows)
         curve = decision_curve(logit, y, segment, len(names), jnp.asarray(at), self.level)
         where = {"threshold": np.broadcast_to(at, (len(names), len(at)))}
-        return _tidy(names, {**where, **curve, "treat_none": np.zeros((len(names), len(at)))})
+        columns = {name: curve[name] for name in ("net_benefit", "low", "high", "treat_all")}
+        return _tidy(names, {**where, **columns, "treat_none": np.zeros((len(names), len(at)))})
 
     def subgroups(self, by: Any, reference: str | None = None) -> pd.DataFrame:
         """Metrics of subgroups of rows, and their gaps to one of them.
@@ -210,49 +215,51 @@ class Performance:
 
         Returns:
             Index ``group``; ``rows``, ``hospitals``, ``events``, ``non_events``, ``prevalence``, the metrics
-            with their intervals, ``reference``, and ``m_gap``, ``m_gap_low``, ``m_gap_high``. The false positive
-            rate is 1 - specificity, so its gap is that of the specificity with the other sign.
+            with their intervals, ``reference``, and ``m_gap``, ``m_gap_low``, ``m_gap_high``. The false
+            positive rate is 1 - specificity, so its gap is that of the specificity with the other sign.
 
         Raises:
             InvalidInput: ``by`` does not fit the rows or hospitals, or there is no such reference.
         """
         groups, codes = groups_of(by, self.predictions, self.sizes)
-        return subgroup_table(self, groups, codes, reference)
+        return subgroup_table(
+            self.predictions, self.table, self.users, groups, codes, reference,
+            threshold=self.threshold, level=self.level,
+        )  # fmt: skip
 
     def bootstrap(self, *, replicates: int = 400, seed: int = 0) -> pd.DataFrame:
         """The cluster bootstrap of the task's metrics: hospitals are drawn, then patients in them.
 
         Returns:
-            Index ``metric`` (those that training evaluates); ``macro``, ``weighted`` and ``pooled``, each with
-            its percentile interval ``_low`` and ``_high``.
+            Index ``metric`` (those that training evaluates); ``macro``, ``weighted`` and ``pooled``, each
+            with its percentile interval ``_low`` and ``_high``.
 
         Raises:
             InvalidInput: the task is a user's.
         """
-        if self.task not in TASKS:
-            raise InvalidInput(
-                f"bootstrap: task {self.task!r} is not jaxfed's; call jaxfed.evaluation.bootstrap with its metrics"
-            )
         p = self._modelled
-        statistic = STATISTICS[self.task]
-        drawn = bootstrap(
+        task = task_named(p.task, p.meaning)
+        if task is None:
+            raise InvalidInput(
+                f"bootstrap: task {self.task!r} is not jaxfed's; call jaxfed.evaluation.bootstrap with a "
+                "function of its metrics"
+            )
+        statistic = statistic_of(task)
+        point, drawn = bootstrap(
             statistic, p.outputs, p.y, p.owner, len(p.hospitals), replicates=replicates, seed=seed
         )
-        x, y = jnp.asarray(p.outputs), jnp.asarray(p.y)
-        single = statistic(x, y, jnp.asarray(p.owner), len(p.hospitals))
-        pooled = statistic(x, y, jnp.zeros(len(y), jnp.int32), 1)
-        rows = np.bincount(p.owner, minlength=len(p.hospitals))
-        table = {}
-        for metric, value in single.items():
+        table: dict[str, dict[str, float]] = {}
+        for metric in (name for name in point if f"{name}_pooled" in point):
+            value = point[metric][None]
             columns = {
-                "macro": (_mean(np.asarray(value)[None], None), _mean(drawn[metric], None)),
-                "weighted": (_mean(np.asarray(value)[None], rows[None]), _mean(drawn[metric], drawn["rows"])),
-                "pooled": (np.asarray(pooled[metric]), drawn[f"{metric}_pooled"]),
+                "macro": (_mean(value, None), _mean(drawn[metric], None)),
+                "weighted": (_mean(value, point["rows"][None]), _mean(drawn[metric], drawn["rows"])),
+                "pooled": (point[f"{metric}_pooled"], drawn[f"{metric}_pooled"]),
             }
             table[metric] = {}
-            for name, (point, replicated) in columns.items():
+            for name, (middle, replicated) in columns.items():
                 low, high = percentile_interval(replicated, self.level)
-                numbers = (np.ravel(point)[0], low, high)
+                numbers = (np.ravel(middle)[0], low, high)
                 ends = (name, f"{name}_low", f"{name}_high")
                 table[metric] |= {end: float(x) for end, x in zip(ends, numbers, strict=True)}
         return pd.DataFrame.from_dict(table, orient="index").rename_axis("metric")
@@ -296,7 +303,7 @@ class Performance:
         target.mkdir(parents=True, exist_ok=True)
         for name in ("hospitals", "pooled", "across"):
             getattr(self, name).to_csv(target / f"performance_{name}.csv")
-        if self.task == "binary":
+        if self.table.two_classes:
             self.calibration("all").to_csv(target / "calibration.csv", index=False)
             self.decision_curve(hospitals="all").to_csv(target / "decision_curve.csv", index=False)
         names = ("name", "split", "round", "positive", "threshold_from", "minimum_events", "level")
@@ -326,12 +333,12 @@ class Performance:
         modelled = np.bincount(kept.owner, minlength=H)
         frame = pd.DataFrame({"rows": np.append(count, len(kept))}, index=index)
         few = np.where(frame["rows"] < self.minimum_events, frame["rows"], -1)
-        if self.task == "binary":
+        if self.table.two_classes:
             events = np.bincount(p.owner, p.y > 0, minlength=H).astype(int)
             frame["events"] = np.append(events, int((kept.y > 0).sum()))
             frame["non_events"] = frame["rows"] - frame["events"]
             frame["prevalence"] = frame["events"] / frame["rows"].where(frame["rows"] > 0)
-            few = np.minimum(frame["events"], frame["non_events"]).to_numpy()
+            few = frame[["events", "non_events"]].min(axis=1).to_numpy()
             few = np.where(few < self.minimum_events, few, -1)
         columns = {
             f"{metric}{end}": values
@@ -346,7 +353,7 @@ class Performance:
         return frame
 
     def _pooled_auroc(self, estimate: Estimate, counted: np.ndarray) -> RandomEffects | None:
-        if self.task != "binary":
+        if not self.table.two_classes:
             return None
         frame = self.hospitals
         with jax.enable_x64(True):
@@ -378,33 +385,12 @@ class Performance:
         return [POOLED, *names], np.concatenate([np.arange(len(owner)), rows]), segment
 
     def _two_classes(self, who: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if self.task != "binary":
+        if not self.table.two_classes:
             raise InvalidInput(
                 f"{who}: the task is {self.task!r}; there is such a curve for two classes only"
             )
         p = self._modelled
         return p.outputs.reshape(len(p.outputs))[rows], p.y[rows]
-
-
-def with_model(p: Predictions) -> Predictions:
-    """The rows of hospitals that have a trained model: outputs of the others are all NaN."""
-    known = ~np.isnan(p.outputs.reshape(len(p.y), -1)).all(1)
-    has = np.bincount(p.owner, known, minlength=len(p.hospitals)) > 0
-    rows = has[p.owner]
-    return dataclasses.replace(p, **{name: values[rows] for name, values in p.arrays().items()})
-
-
-def _statistic(name: str) -> Any:
-    task = TASKS[name]
-
-    def statistic(outputs: Any, y: Any, segment: Any, segments: int) -> dict[str, Any]:
-        assert task.measures is not None
-        return task.measures(outputs, task.losses(outputs, y, None), y, segment, segments)
-
-    return statistic
-
-
-STATISTICS = {name: _statistic(name) for name in TASKS}
 
 
 def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-if TYPE_CHECKING:
-    from jaxfed.results.performance import Performance
-
+Performance = Any  # jaxfed.results.performance.Performance, whose module imports this one
 SHOWN = 12  # hospitals in a short table
 
 
@@ -90,7 +88,8 @@ def _title(p: Performance) -> str:
 
 def _sentences(p: Performance) -> list[str]:
     metric = p.first
-    label, row, percent = p.labels[metric], p.across.loc[metric], f"{100 * p.level:g} %"
+    label, percent = p.labels[metric], f"{100 * p.level:g} %"
+    row: Any = p.across.loc[metric]
     defined = int(row["hospitals"] + row["left_out"])
     pooled = p.pooled.iloc[0]
     lines = [
@@ -100,7 +99,8 @@ def _sentences(p: Performance) -> list[str]:
     if row["hospitals"] > 0:
         lines.append(
             f"Worst {label} {_number(row['worst'])} ({row['worst_hospital']}), range "
-            f"{_number(row['lowest'])} to {_number(row['highest'])}, of {row['hospitals']} hospitals that count"
+            f"{_number(row['lowest'])} to {_number(row['highest'])}, of {row['hospitals']} hospitals that "
+            "count"
         )
     if row["hospitals"] > 1:
         new = ""
@@ -109,22 +109,21 @@ def _sentences(p: Performance) -> list[str]:
                 f"; a new hospital is expected between {_number(row['prediction_low'])} and "
                 f"{_number(row['prediction_high'])}"
             )
+        scale = "" if row["scale"] == "identity" else f" ({row['scale']})"
         lines.append(
-            f"Random-effects mean {_interval(row, 'mean')}, tau {_number(row['tau'])}"
-            f"{' (' + row['scale'] + ')' if row['scale'] != 'identity' else ''}, I² {100 * row['i2']:.0f} %{new}"
+            f"Random-effects mean {_interval(row, 'mean')}, tau {_number(row['tau'])}{scale}, "
+            f"I² {100 * row['i2']:.0f} %{new}"
         )
     aside = p.hospitals[~p.hospitals["counted"]]
     if len(aside):
-        shown = [
-            f"{name}, {row['note'].split(':')[0]} among {row['rows']} rows" for name, row in aside.iterrows()
-        ]
+        shown = [_aside(str(name), row) for name, row in aside.iterrows()]
         named = "; ".join(shown[:4]) + (f"; and {len(shown) - 4} more" if len(shown) > 4 else "")
         verb = "hospital does" if len(aside) == 1 else "hospitals do"
         lines.append(f"{len(aside)} {verb} not count in worst and range: {named}")
-    if p.task == "binary":
+    if p.table.two_classes:
         lines.append(
-            f"Calibration of all rows: intercept {_interval(pooled, 'calibration_intercept')} (ideally 0), slope "
-            f"{_interval(pooled, 'calibration_slope')} (ideally 1)"
+            f"Calibration of all rows: intercept {_interval(pooled, 'calibration_intercept')} (ideally 0), "
+            f"slope {_interval(pooled, 'calibration_slope')} (ideally 1)"
         )
         lines.append(
             f"Threshold {_number(p.threshold)} ({p.threshold_from}): sensitivity "
@@ -133,9 +132,14 @@ def _sentences(p: Performance) -> list[str]:
     return lines
 
 
+def _aside(name: str, row: pd.Series) -> str:
+    reason, scarce, _ = row["note"].partition(":")
+    return f"{name}, {reason} among {row['rows']} rows" if scarce else f"{name}, {reason}"
+
+
 def _short(p: Performance) -> pd.DataFrame:
-    """Hospitals, and all rows together, with the first metrics as text; a scarce class stands in their place."""
-    second = [name for name in ("calibration_slope", "brier", "log_loss", "rmse") if name in p.metrics][:2]
+    """Hospitals, and all rows together; where a hospital does not count, its scarce class is shown."""
+    second = [name for name in ("calibration_slope", "brier", "rmse") if name in p.metrics][:2]
     frame = pd.concat([p.hospitals.iloc[:SHOWN], p.pooled])
     records = []
     for name, row in frame.iterrows():

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from jaxfed.core.dataset import Dataset
-from jaxfed.core.errors import InvalidInput, did_you_mean, listed
+from jaxfed.core.errors import InvalidInput, Problems, did_you_mean, listed
+from jaxfed.core.meaning import Meaning, of_classes
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.tasks import as_task
 from jaxfed.core.types import Variables
-from jaxfed.data.preparation import Step, measured, prepare_like
-from jaxfed.records.predictions import meaning
+from jaxfed.data.encoding import Encoding
+from jaxfed.data.preparation import Step, check_hospitals, measured, prepare_like, step_from_json
 
 ROWS = 4096  # that are predicted at a time
 
@@ -30,51 +31,35 @@ class Inputs:
         classes: names of the classes in the order of their numbers; empty for numbers.
         task: the name of the task.
         outputs: width of the model's output.
-        steps: imputing and standardising, with their numbers.
+        steps: encoding, imputing and standardising, with their numbers.
         groups: the group of each hospital that trained, empty if all have one model.
         adapts: whether a hospital adapts the model before it is used.
+        meaning: what outputs mean to users.
     """
 
     features: tuple[str, ...]
     classes: tuple[str, ...]
     task: str
     outputs: int
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Step | Encoding, ...] = ()
     groups: Mapping[str, str] = dataclasses.field(default_factory=dict)
     adapts: bool = False
+    meaning: Meaning = Meaning()
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, numbers and text; numbers keep all their digits."""
-        steps = [
-            {
-                "kind": step.kind,
-                "numbers": {
-                    path: [[str(part.dtype), part.tolist()] for part in parts]
-                    for path, parts in step.numbers.items()
-                },
-                "hospitals": step.hospitals,
-                "flagged": [int(j) for j in step.flagged],
-            }
-            for step in self.steps
-        ]
-        return {**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)}, "steps": steps}
+        steps = [step.to_json() for step in self.steps]
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**plain, "steps": steps, "meaning": dataclasses.asdict(self.meaning)}
 
     @classmethod
     def from_json(cls, read: Mapping[str, Any]) -> Inputs:
         """Read what :meth:`to_json` wrote."""
-        steps = tuple(
-            Step(
-                step["kind"],
-                {
-                    path: tuple(np.array(values, dtype) for dtype, values in parts)
-                    for path, parts in step["numbers"].items()
-                },
-                tuple(step["hospitals"]),
-                tuple(step["flagged"]),
-            )
-            for step in read["steps"]
-        )
-        texts = {name: tuple(read[name]) for name in ("features", "classes")}
+        steps = tuple(step_from_json(step) for step in read["steps"])
+        texts: dict[str, Any] = {name: tuple(read[name]) for name in ("features", "classes")}
+        texts["meaning"] = of_classes(texts["classes"], read["outputs"])
+        if "meaning" in read:
+            texts["meaning"] = Meaning(read["meaning"]["link"], tuple(read["meaning"]["names"]))
         return cls(**{**read, **texts, "steps": steps})
 
 
@@ -95,8 +80,7 @@ def predict(
             "predict: this algorithm adapts the model to a hospital's rows before it is used, and no adapted "
             "model is kept; train with another algorithm, or read run.hospitals()"
         )
-    x = _columns(inputs, rows)
-    count = len(jax.tree.leaves(x)[0])
+    count = len(jax.tree.leaves(rows)[0]) if not isinstance(rows, pd.DataFrame) else len(rows)
     by_hospital = hospitals is not None or bool(inputs.groups) or any(step.hospitals for step in inputs.steps)
     if by_hospital and hospital is None:
         raise InvalidInput(
@@ -109,6 +93,7 @@ def predict(
         raise InvalidInput(
             f"predict: hospital has {len(names)} names for {count} rows; give one for each row"
         )
+    x = _columns(inputs, rows, names)
     outputs = np.zeros((count, inputs.outputs), np.float64)
     for name in np.unique(names):
         at = np.flatnonzero(names == name)
@@ -116,11 +101,16 @@ def predict(
         deployed, of_hospital = _of_hospital(inputs, variables, hospitals, model, str(name))
         outputs[at] = _outputs(inputs, deployed, of_hospital, part, str(name))
     index = rows.index if isinstance(rows, pd.DataFrame) else None
-    return pd.DataFrame(meaning(outputs, inputs.classes), index=index)
+    return pd.DataFrame(inputs.meaning.columns(outputs), index=index)
 
 
-def _columns(inputs: Inputs, rows: Any) -> Any:
-    """``x`` as the model's data had it before any preparation."""
+def _columns(inputs: Inputs, rows: Any, names: np.ndarray) -> Any:
+    """``x`` as the model's data had it before it was imputed or standardised.
+
+    ``names [n]`` are the rows' hospitals.
+    """
+    if inputs.steps and isinstance(inputs.steps[0], Encoding):
+        return _encoded(inputs.steps[0], rows, names)
     if not isinstance(rows, pd.DataFrame):
         return jax.tree.map(np.asarray, rows)
     wanted = measured(inputs.features, inputs.steps)
@@ -135,6 +125,19 @@ def _columns(inputs: Inputs, rows: Any) -> Any:
     except (TypeError, ValueError):
         text = [name for name in wanted if not pd.api.types.is_numeric_dtype(rows[name])]
         raise InvalidInput(f"predict: column {listed(text)} is not numeric; give numbers") from None
+
+
+def _encoded(encoding: Encoding, rows: Any, names: np.ndarray) -> np.ndarray:
+    """The features of a table's rows."""
+    if not isinstance(rows, pd.DataFrame):
+        columns = listed(encoding.inputs)
+        raise InvalidInput(f"predict: the model was trained on a table; give one with the columns {columns}")
+    problems = Problems("predict")
+    check_hospitals(np.unique(names).tolist(), [encoding], problems)
+    problems.raise_if_any()
+    x = encoding.encode(rows, names, problems)
+    problems.raise_if_any()
+    return x
 
 
 def _of_hospital(

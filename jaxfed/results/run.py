@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from jaxfed.records.history import At, History
 from jaxfed.records.predictions import Predictions
 from jaxfed.records.statement import PrivacyStatement
 from jaxfed.results.detection import Detection, detect
+from jaxfed.results.diagnostics import Diagnostics, diagnose
 from jaxfed.results.prediction import Inputs, predict
 from jaxfed.storage.npz import load_arrays, load_tree, save_arrays, save_tree
 
@@ -119,7 +120,10 @@ class Run:
                 hospital's rows before use.
 
         Returns:
-            A row per patient: a probability for each class, or ``prediction``.
+            A row per patient: a probability for each class, or ``prediction``. With time and event:
+            ``risk``, where larger means an earlier event: the log relative hazard, from which
+            :func:`jaxfed.evaluation.baseline_hazard` makes the probability to survive; or, with a discrete
+            hazard, the cumulative hazard up to the last cut, and the probability to survive up to each.
         """
         if self.inputs is None:
             raise InvalidInput("predict: the run was saved by an earlier version; run and save it anew")
@@ -150,17 +154,20 @@ class Run:
         level: float = 0.95,
         metrics: Mapping[str, Metric | Callable[..., Any]] | None = None,
     ) -> Performance:
-        """How well the best round's models predict: with intervals, per hospital, pooled and across hospitals.
+        """Metrics of the best round's models with intervals: per hospital, pooled and across hospitals.
 
         Args:
             split: which rows, ``"test"`` or ``"validation"``.
-            threshold: a probability from which a row is called positive; ``"youden"`` or ``"f1"`` for the best
+            threshold: a probability from which a row is called positive; ``"youden"`` or ``"f1"`` for the
+            best
                 on validation rows, found from hospitals' counts alone; None for ``"youden"``, or .5 if there
                 are no validation rows.
-            minimum_events: events and non-events that a hospital needs to count in the worst, the range and the
+            minimum_events: events and non-events that a hospital needs to count in the worst, the range and
+            the
                 random-effects mean.
             level: of the intervals.
-            metrics: users' metrics, as ``Simulation(metrics=...)`` takes them; their intervals are bootstrapped.
+            metrics: users' metrics, as ``Simulation(metrics=...)`` takes them; their intervals are
+            bootstrapped.
 
         Raises:
             InvalidInput: lists what is wrong with the arguments; or the run was saved without predictions.
@@ -183,6 +190,16 @@ class Run:
         """
         return detect(self.history, malicious)
 
+    def diagnostics(self) -> Diagnostics:
+        """Norms and directions of the hospitals' updates, B² over rounds, and who was rejected.
+
+        Of a run with ``Simulation(diagnostics=True)``; ``run.diagnostics().plot()`` draws them.
+
+        Raises:
+            InvalidInput: the run has recorded none.
+        """
+        return diagnose(self.history)
+
     def plot(self, metric: str | None = None, split: str | None = None) -> Figure:
         """Convergence (mean, 10th to 90th percentile and worst hospital) and every hospital's result.
 
@@ -193,6 +210,66 @@ class Run:
         from jaxfed.figures.runs import comparison_figure
 
         return comparison_figure({self.name: self.history}, metric, split or self.history.splits[-1])
+
+    def report(
+        self,
+        path: str | Path,
+        *,
+        title: str | None = None,
+        split: str | None = None,
+        subgroups: Mapping[str, Any] | None = None,
+        threshold: float | str | None = None,
+        minimum_events: int = 5,
+        level: float = 0.95,
+        metrics: Mapping[str, Metric | Callable[..., Any]] | None = None,
+        figures: str | Path | None = None,
+    ) -> Path:
+        """Write one HTML file that needs nothing else: results with intervals in words, tables and figures.
+
+        It has a summary, the data, convergence, every hospital with the prediction interval, calibration and
+        decision curves, subgroups, privacy, settings and the TRIPOD-Cluster checklist. A run that was saved
+        without its predictions has a report without intervals, which says so.
+
+        Args:
+            path: of the file.
+            title: of the page.
+            split: which rows; None for the last of the evaluated splits, which are the test rows.
+            subgroups: ``{title: by}``, where ``by`` has a value for each row of the data set, or is
+                ``{hospital: group}``; see :meth:`jaxfed.results.performance.Performance.subgroups`. Thirds of
+                the hospitals by size come with it.
+            threshold, minimum_events, level, metrics: see :meth:`performance`.
+            figures: a folder, for every figure as PNG and SVG as well.
+
+        Raises:
+            ImportError: great-tables is not installed.
+            InvalidInput: an argument does not fit the run, or a file cannot be written.
+        """
+        from jaxfed.results.report.material import Material, absent
+        from jaxfed.results.report.write import SIZE, run_report
+
+        split = split or self.history.splits[-1]
+        without = absent(self.best.predictions, metrics)
+        measured = None
+        if not without:
+            measured = self.performance(
+                split, threshold=threshold, minimum_events=minimum_events, level=level, metrics=metrics
+            )
+        elif subgroups:
+            raise InvalidInput(f"report: subgroups: {without}")
+        by_size = {SIZE: SIZE} if len(self.history.hospitals) >= 3 else {}
+        page = run_report(
+            Material(
+                name=self.name, history=self.history, personal=self.personal, config=self.config,
+                provenance=self.provenance, split=split, trouble=self.trouble(), inputs=self.inputs,
+                privacy=self.privacy, performance=measured, without=without,
+                subgroups={**by_size, **(subgroups or {})},
+            ),
+            title,
+        )  # fmt: skip
+        file = page.save(path)
+        if figures is not None:
+            page.save_figures(figures)
+        return file
 
     def save(self, directory: str | Path, *, predictions: bool = False) -> Path:
         """Write tables (CSV), figures (PNG), parameters and arrays (npz), configuration (JSON).
@@ -280,6 +357,7 @@ class Run:
             outputs = partial(
                 Predictions, **load_arrays(folder / PREDICTIONS),
                 hospitals=history.hospitals, task=history.task, classes=inputs.classes,
+                meaning=inputs.meaning,
             )  # fmt: skip
         return cls(
             name=record["name"],

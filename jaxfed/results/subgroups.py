@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from jaxfed.core.errors import InvalidInput, did_you_mean, listed
+from jaxfed.core.metrics.metric import Metric
 from jaxfed.evaluation.intervals import Estimate, difference
-from jaxfed.evaluation.tables import estimates_of, users_estimates
-from jaxfed.records.predictions import Predictions
-
-if TYPE_CHECKING:
-    from jaxfed.results.performance import Performance
+from jaxfed.evaluation.tables import Table, estimates_of
+from jaxfed.records.predictions import Predictions, with_model
 
 SIZE = "hospital size"
 THIRDS = ("small", "medium", "large")
@@ -26,8 +24,8 @@ def groups_of(by: Any, p: Predictions, sizes: np.ndarray) -> tuple[list[str], np
     if isinstance(by, str):
         if by != SIZE:
             raise InvalidInput(
-                f"subgroups: by={by!r}: give {SIZE!r}, {{hospital: group}}, or a value for each row of the data "
-                f"set, such as data.x[:, data.features.index({by!r})]"
+                f"subgroups: by={by!r}: give {SIZE!r}, {{hospital: group}}, or a value for each row of the "
+                f"data set, such as data.x[:, data.features.index({by!r})]"
             )
         place = np.argsort(np.argsort(sizes, kind="stable"), kind="stable")
         third = np.minimum(place * 3 // len(sizes), 2)
@@ -38,8 +36,8 @@ def groups_of(by: Any, p: Predictions, sizes: np.ndarray) -> tuple[list[str], np
         missing = [name for name in p.hospitals if name not in by]
         if missing:
             raise InvalidInput(
-                f"subgroups: by has no value for hospital {listed(missing, 4)}; give one for each hospital, None "
-                "to leave it out"
+                f"subgroups: by has no value for hospital {listed(missing, 4)}; give one for each hospital, "
+                "None to leave it out"
             )
         values = pd.Series([by[name] for name in p.hospitals], dtype=object).to_numpy()[p.owner]
     else:
@@ -47,8 +45,8 @@ def groups_of(by: Any, p: Predictions, sizes: np.ndarray) -> tuple[list[str], np
         if column is None or len(column) <= p.row.max():
             given = f"the shape {np.shape(by)}" if column is None else f"{len(column)} values"
             raise InvalidInput(
-                f"subgroups: by has {given}; give one value for each row of the data set, in its order (at least "
-                f"{p.row.max() + 1})"
+                f"subgroups: by has {given}; give one value for each row of the data set, in its order (at "
+                f"least {p.row.max() + 1})"
             )
         values = column[p.row]
     codes, names = pd.factorize(pd.Series(values), sort=True)
@@ -61,27 +59,39 @@ def groups_of(by: Any, p: Predictions, sizes: np.ndarray) -> tuple[list[str], np
 
 
 def subgroup_table(
-    performance: Performance, groups: list[str], codes: np.ndarray, reference: str | None
+    p: Predictions,
+    table: Table,
+    users: Mapping[str, Metric],
+    groups: list[str],
+    codes: np.ndarray,
+    reference: str | None,
+    *,
+    threshold: float,
+    level: float,
 ) -> pd.DataFrame:
-    """See :meth:`jaxfed.results.performance.Performance.subgroups`."""
-    p = performance.predictions
+    """See :meth:`jaxfed.results.performance.Performance.subgroups`; groups as of :func:`groups_of`."""
     if reference is not None and reference not in groups:
         raise InvalidInput(f"subgroups: reference={reference!r}: {did_you_mean(reference, groups)}")
-    known = ~np.isnan(p.outputs.reshape(len(p.y), -1)).all(1) & (codes >= 0)
-    outputs, y, code, owner = p.outputs[known], p.y[known], codes[known], p.owner[known]
-    about = {"threshold": performance.threshold, "level": performance.level}
-    values, _ = estimates_of(performance.table, outputs, y, code, len(groups), **about)
-    values |= users_estimates(performance.users, outputs, y, code, len(groups), level=performance.level)
     G = len(groups)
+    trained = with_model(p)
+    code_of = np.full(p.row.max() + 1, -1)
+    code_of[p.row] = codes
+    code = code_of[trained.row]
+    # as many segments as for hospitals where that is enough: their compiled program is used again
+    segments = max(G, len(p.hospitals))
+    given = (table, users, trained.outputs, trained.y, code, segments)
+    values, _ = estimates_of(*given, threshold=threshold, level=level)
+    known = code >= 0
+    y, owner, code = trained.y[known], trained.owner[known], code[known]
     rows = np.bincount(code, minlength=G)
     frame = pd.DataFrame({"rows": rows}, index=pd.Index(groups, name="group"))
     frame["hospitals"] = [len(np.unique(owner[code == g])) for g in range(G)]
-    if p.task == "binary":
+    if table.two_classes:
         frame["events"] = np.bincount(code, y > 0, minlength=G).astype(int)
         frame["non_events"] = frame["rows"] - frame["events"]
         frame["prevalence"] = frame["events"] / frame["rows"].where(frame["rows"] > 0)
     base = int(rows.argmax()) if reference is None else groups.index(reference)
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     for metric, estimate in values.items():
         ends = ("", "_low", "_high")
         columns |= {f"{metric}{end}": v[:G] for end, v in zip(ends, estimate[:3], strict=True)}

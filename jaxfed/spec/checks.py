@@ -10,7 +10,7 @@ import numpy as np
 from jaxfed.aggregators import WeightedMean
 from jaxfed.core.aggregation import Chain, Part
 from jaxfed.core.algorithm import Algorithm
-from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
+from jaxfed.core.dataset import SPLITS, Dataset
 from jaxfed.core.devices import available_devices
 from jaxfed.core.errors import InvalidInput, Problems, warn
 from jaxfed.core.group_algorithm import GroupAlgorithm
@@ -72,7 +72,7 @@ def check_spec(spec: Spec, like: Spec | None = None) -> None:
     for name in spec.splits:
         problems.check(name in SPLITS, f"splits: no split {name!r}; there are {', '.join(SPLITS)}")
     problems.check(len(spec.splits) > 0, "splits=(): give at least one, for example ('test',)")
-    hospitals = int((spec.hospitals.counts[:, TRAIN] > 0).sum())
+    hospitals = int((spec.trained_rows > 0).sum())
     problems.check(hospitals > 0, "no hospital has training rows; give a split with some")
     problems.extend(spec.participation.problems(hospitals))
     check_road(spec, spec.participation.at_most(hospitals), problems)
@@ -132,12 +132,34 @@ def _check_training(spec: Spec, problems: Problems) -> None:
             f"client_optimizer={spec.client_optimizer!r}: describe it, "
             "jaxfed.optimizer(optax.sgd, learning_rate=0.05)",
         )
+    by_row = spec.loss is not None or spec.hospitals.task.by_row
+    problems.check(
+        by_row or spec.hospitals.row_weights is None,
+        f"row_weights: the loss of task={spec.hospitals.task.name!r} is no sum over single rows, so that a "
+        "weight of 2 would not be worth two rows; leave them out, or give a task such as "
+        "jaxfed.evaluation.discrete_hazard([...])",
+    )
     if spec.weights is not None:
         fine = isinstance(spec.weights, PerHospital)
         numbers = np.asarray(spec.weights.values if fine else np.nan, float)
         fine = fine and bool(np.isfinite(numbers).all()) and bool((numbers >= 0).all()) and numbers.sum() > 0
         remedy = "give jaxfed.per_hospital(...) of numbers >= 0, not all of them 0, or None"
         problems.check(fine, f"weights={spec.weights!r}: {remedy}")
+    if spec.included is not None:
+        fine = isinstance(spec.included, PerHospital) and bool(np.isin(spec.included.values, (0, 1)).all())
+        problems.check(
+            fine and bool((spec.trained_rows > 0).any()),
+            f"included={spec.included!r}: give jaxfed.per_hospital(...) of 1 for hospitals that train and 0 "
+            "for the others, with a 1 for at least one that has training rows, or None",
+        )
+        problems.check(
+            not isinstance(spec.privacy, HospitalDP),
+            "included: HospitalDP accounts for all hospitals of the data; give hospitals=hospitals.select("
+            "[...]) with those that train, and evaluate_on=hospitals",
+        )
+    problems.check(
+        isinstance(spec.diagnostics, bool), f"diagnostics={spec.diagnostics!r}: give True or False"
+    )
     if spec.l2 is not None and not isinstance(spec.l2, (Schedule, jax.core.Tracer)):
         given = np.asarray(spec.l2.values if isinstance(spec.l2, PerHospital) else spec.l2)
         fine = given.dtype.kind in "iuf" and bool(((given >= 0) & (given < np.inf)).all())
@@ -154,7 +176,7 @@ def _check_evaluation_hospitals(spec: Spec, problems: Problems) -> None:
     if spec.hospitals.steps and [*map(id, spec.hospitals.steps)] != [*map(id, spec.evaluate_on.steps)]:
         warn(
             "evaluate_on: the training rows were imputed or standardised, these not with the same numbers; "
-            "give jaxfed.data.transform_like(rows, hospitals)"
+            "give jaxfed.data.transform_like(rows, hospitals) or, of a table, prepare(df, like=hospitals)"
         )
     if spec.evaluate_on.x is not spec.hospitals.x:
         _check_features(spec.evaluate_on, problems)

@@ -93,6 +93,13 @@ def _patients(
     participation: Participation,
 ) -> Private:
     problems, sizes = Problems("privacy"), data.counts[:, TRAIN]
+    problems.check(
+        all(training.problem.by_row for training in trainings),
+        f"PatientDP clips the gradient of each row, and the loss of task={data.task.name!r} has none: a "
+        "row's part depends on all rows at risk; give task=jaxfed.evaluation.discrete_hazard([...]), or "
+        "HospitalDP",
+    )
+    problems.raise_if_any()
     largest = int(sizes.max())
     problems.check(
         (privacy.microbatch + 1) * largest < 2**31,

@@ -6,7 +6,6 @@ import numpy as np
 
 from jaxfed.aggregators import as_chain
 from jaxfed.core import hyperparameters
-from jaxfed.core.dataset import TRAIN
 from jaxfed.core.errors import InvalidInput, Problems
 from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.spec.costs import seen_singly
@@ -58,7 +57,7 @@ def check_single_uploads(spec: Spec, problems: Problems) -> None:
 
 def _weights(spec: Spec) -> np.ndarray:
     """``[C]`` weights of the hospitals if they take part."""
-    sizes = spec.hospitals.counts[:, TRAIN]
+    sizes = spec.trained_rows
     weights = sizes if spec.algorithm.weighting == "samples" else (sizes > 0).astype(int)
     if not isinstance(spec.factors, PerHospital):
         return weights

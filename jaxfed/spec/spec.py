@@ -15,7 +15,7 @@ from jaxfed.algorithms import FedAvg
 from jaxfed.core import hyperparameters as values
 from jaxfed.core.aggregation import Chain, Part
 from jaxfed.core.algorithm import Algorithm
-from jaxfed.core.dataset import Dataset
+from jaxfed.core.dataset import TRAIN, Dataset
 from jaxfed.core.engine.recipe import Recipe
 from jaxfed.core.group_algorithm import ByGroup, GroupAlgorithm
 from jaxfed.core.hyperparameters import PerHospital
@@ -71,6 +71,10 @@ class Spec:
         metrics: further metrics besides those of the task, ``{"f2": f2}``: functions ``(outputs [N, ...],
             y [N, ...], mask [N]) -> scalar`` of which more is better, or a :class:`jaxfed.Metric`, which also
             says whether more is better.
+        included: :func:`jaxfed.per_hospital` marks, 1 for the hospitals that train and 0 for those that never
+            take part, as if they had no training rows, and are only evaluated; None for all.
+        diagnostics: whether a run records the norm of each hospital's update and its cosine to the mean, for
+            :meth:`jaxfed.Run.diagnostics`; the uploads of a round are then stored.
         privacy: :class:`jaxfed.privacy.PatientDP` or :class:`jaxfed.privacy.HospitalDP`; None for none.
     """
 
@@ -95,6 +99,8 @@ class Spec:
     weights: PerHospital | None = None
     metrics: Mapping[str, Metric | Callable[..., Any]] | None = None
     privacy: Privacy | None = None
+    included: PerHospital | None = None
+    diagnostics: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone; a copy computes again what is derived from them."""
@@ -114,6 +120,14 @@ class Spec:
     def evaluation_hospitals(self) -> Dataset:
         """The hospitals that are evaluated."""
         return self.evaluate_on or self.hospitals
+
+    @property
+    def trained_rows(self) -> np.ndarray:
+        """``[C]`` rows on which each hospital trains; 0 for those that are not included."""
+        rows = self.hospitals.counts[:, TRAIN]
+        if not isinstance(self.included, PerHospital):
+            return rows
+        return rows * (values.in_order(self.included, self.hospitals.hospitals).values > 0)
 
     @property
     def measure(self) -> Measure:
@@ -168,7 +182,8 @@ class Spec:
         if self.private is not None:
             trainings, participation = self.private.trainings, self.private.participation
             parts = parts if self.private.road is None else chain(*self.private.road)
-        recipe = Recipe(self._algorithm, trainings, parts, participation, self.factors)
+        more = self.factors, self.included, self.diagnostics
+        recipe = Recipe(self._algorithm, trainings, parts, participation, *more)
         return values.in_order(recipe, self.hospitals.hospitals)
 
     @property
@@ -212,4 +227,7 @@ class Spec:
             model = model.clone(outputs=self.hospitals.outputs)
         epochs = 1 if self.epochs is None and self.steps is None else self.epochs
         problem = Problem(self.l2, as_model(model), self.hospitals.task, self.loss).in_form(self.form)
+        if not problem.by_row:
+            largest = int(self.hospitals.counts[:, TRAIN].max())
+            problem = dataclasses.replace(problem, chunk=-(-largest // 32) * 32)  # a whole hospital
         return LocalTraining(problem, self.client_optimizer, epochs, self.steps, self.batch_size)

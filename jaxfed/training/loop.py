@@ -92,6 +92,7 @@ def _inputs(spec: Spec) -> Inputs:
         steps=data.steps,
         groups=groups,
         adapts=spec.algorithm.adapts,
+        meaning=data.task.meaning(data.classes, data.outputs),
     )
 
 

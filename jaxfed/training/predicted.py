@@ -34,5 +34,5 @@ def predicted(placed: Placed, spec: Spec, given: RunInput, state: State) -> Pred
     row = np.flatnonzero(np.isin(data.split, splits))
     return Predictions(
         outputs[row], data.y[row], data.owner[row], data.split[row], row, data.hospitals, data.task.name,
-        data.classes,
+        data.classes, data.task.meaning(data.classes, data.outputs),
     )  # fmt: skip

@@ -7,8 +7,10 @@ from scipy import stats
 from jaxfed.core.errors import InvalidInput
 from jaxfed.data import DataWarning, from_frame, split_by_period, synthetic_ehr, synthetic_table
 from jaxfed.data.ehr.draws import beta_quantile
+from jaxfed.data.ehr.drift import drift_effects
 from jaxfed.data.ehr.features import FEATURES, columns_of
 from jaxfed.data.ehr.missingness import CLASSES, Missingness
+from jaxfed.data.ehr.population import Population
 
 EVERYTHING = {
     "units": True, "s_gain": 0.03, "s_offset": 0.1, "swap": 0.3, "coverage": 1.0, "mcar": 0.1,
@@ -118,6 +120,15 @@ def test_missing_at_random_follows_age_and_not_at_random_follows_risk(large):
         assert within(rate(rows, **more), expected, n)
 
 
+def test_the_rate_holds_where_age_and_risk_go_together():
+    rng = np.random.default_rng(0)
+    age, other = rng.standard_normal((2, 40_000))
+    risk = 0.8 * age + 0.6 * other
+    for mar, mnar in ((1.5, 1.5), (1.5, -1.5)):
+        missing = Missingness(mcar=0.3, mar=mar, mnar=mnar).draw(0, age, risk, 0.8, columns_of(5), 0)
+        assert all(within(share, 0.3, 40_000) for share in missing[:, 1:].mean(0))
+
+
 def test_more_missing_values_are_the_same_and_more():
     few, many = (np.isnan(synthetic_ehr(**FOUR, mcar=share).x) for share in (0.1, 0.4))
     assert few.sum() < many.sum()
@@ -197,6 +208,15 @@ def test_devices_have_a_gain_and_an_offset_of_the_stated_spread():
     assert np.log(gain[:, 1:]).std() == pytest.approx(0.3, rel=0.1)
     assert offset[:, 1:].std() == pytest.approx(0.5, rel=0.1)
     assert abs(np.log(gain[:, 1:]).mean()) < 4 * 0.3 / np.sqrt(4 * C)
+
+
+def test_a_gain_multiplies_the_physical_value():
+    C = 300
+    options = {"hospitals": C, "sizes": [3] * C, "split": None, "features": 7, "units": True}
+    plain, moved = (synthetic_ehr(**options, s_gain=gain).x.reshape(C, 3, 7)[..., 6] for gain in (0, 0.1))
+    gain = (moved / plain).mean(1)  # of sodium, which is 138 on average and rounded to 1
+    np.testing.assert_allclose(moved, gain[:, None] * plain, atol=1.5)
+    assert np.log(gain).std() == pytest.approx(0.1, rel=0.15)
 
 
 # Labels.
@@ -290,6 +310,14 @@ def test_drift_adds_a_line_and_steps(base):
         assert v.std() == pytest.approx(spread, rel=0.5)
 
 
+def test_drift_is_a_random_walk():
+    walks = [drift_effects(Population(periods=4, s_t=0.5, s_bt=2.0, features=3), seed) for seed in range(400)]
+    W, V = (np.stack(part) for part in zip(*walks, strict=True))
+    for t in range(4):
+        assert W[:, t].var() == pytest.approx(0.25 * t, rel=0.25)
+        assert V[:, t].var() == pytest.approx(4 * t, rel=0.15)
+
+
 def test_steps_of_many_periods_begin_as_those_of_few():
     few, many = (synthetic_ehr(1, sizes=[400], periods=T, s_t=1.0) for T in (2, 4))
     plain = synthetic_ehr(1, sizes=[400]).truth["eta"]
@@ -357,7 +385,7 @@ def test_a_dataset_without_periods_is_refused():
     [
         ({"label_shift": 1.0}, "label_shift=1.0: give a number from 0 to below 1"),
         ({"label_shift": 0.1, "interactions": 2}, "label_shift=0.1 with interactions"),
-        ({"label_shift": 0.1, "groups": 2, "periods": 2}, "with groups, periods"),
+        ({"label_shift": 0.1, "groups": 2, "periods": 2, "drift": 1.0}, "with groups, drift"),
         ({"swap": 0.1}, "give units=True"),
         ({"swap": 1.1, "units": True}, "swap=1.1"),
         ({"units": "SI"}, "units='SI': give True or False"),
@@ -390,9 +418,7 @@ def test_the_table_holds_the_patients_of_the_generator():
     record = {"units": True, "s_gain": 0.03, "s_offset": 0.1, "swap": 0.05, "coverage": 1, "periods": 4}
     data = synthetic_ehr(3, sizes=[300, 200, 100], seed=1, groups=4, **record)
     assert table["patient"].is_unique
-    np.testing.assert_array_equal(
-        table["creatinine"], data.x[:, data.features.index("creatinine")].astype(float)
-    )
+    np.testing.assert_allclose(table["creatinine"], data.x[:, data.features.index("creatinine")], rtol=1e-6)
     np.testing.assert_array_equal(table["admitted"].dt.year - 2019, data.truth["period"])
     np.testing.assert_array_equal(table["sex"] == "male", data.truth["sex"] == 1)
     np.testing.assert_array_equal(table["ethnicity"], [f"group {g}" for g in data.truth["group"]])

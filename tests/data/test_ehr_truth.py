@@ -95,46 +95,52 @@ def test_iid_hospitals_have_one_risk_given_the_features():
 
 # Survival.
 
-SCALE = 365 / np.log(2)
-
 
 @pytest.mark.parametrize("censoring", [0.5, 0.9])
 def test_censoring_has_the_stated_share(censoring):
-    table = synthetic_survival(400, preset="iid", sizes=[50] * 400, censoring=censoring)
-    n = len(table)
-    assert abs(table["event"].mean() - 1 + censoring) < 4.5 * np.sqrt(censoring * (1 - censoring) / n)
+    data = synthetic_survival(400, preset="iid", sizes=[50] * 400, censoring=censoring)
+    event = data.y[:, 1]
+    assert abs(event.mean() - 1 + censoring) < 4.5 * np.sqrt(censoring * (1 - censoring) / len(event))
 
 
 @pytest.mark.parametrize("shape", [1.0, 2.0])
 def test_times_follow_proportional_hazards(shape):
     options = {"sizes": [3000] * 2, "s_a": 0.5, "seed": 3}
-    table = synthetic_survival(2, censoring=0.6, shape=shape, **options)
-    data = synthetic_ehr(2, prevalence=0.4, **options)
-    np.testing.assert_array_equal(table[list(data.features)].to_numpy(), data.x)
-    np.testing.assert_array_equal(table["event"], data.y)
+    data = synthetic_survival(2, censoring=0.6, shape=shape, **options)
+    binary = synthetic_ehr(2, prevalence=0.4, **options)
+    (time, event), hazard = data.y.T.astype(float), np.exp(data.truth["eta"])
+    np.testing.assert_array_equal(data.x, binary.x)
+    np.testing.assert_array_equal(event, binary.y)
+    np.testing.assert_array_equal(data.split, binary.split)
     # Both hazards together turn the time into a standard exponential variable, independent of the event.
     scale = 365 / np.log(2) ** (1 / shape)
-    total = (table["time"] / scale) ** shape * (1 + np.exp(data.truth["eta"]))
-    for rows in (data.y == 0, data.y == 1):
+    total = (time / scale) ** shape * (1 + hazard)
+    for rows in (event == 0, event == 1):
         assert stats.kstest(total[rows], "expon").pvalue > 1e-3
-    assert (table["time"] > 0).all()
+    assert (time > 0).all()
+    # The hazard of the event alone does so with the time had nobody been censored.
+    whole = data.truth["time"]
+    assert stats.kstest((whole / scale) ** shape * hazard, "expon").pvalue > 1e-3
+    np.testing.assert_allclose(whole[event == 1], time[event == 1], rtol=1e-6)
+    assert (whole[event == 0] > time[event == 0] * (1 - 1e-6)).all()
 
 
 def test_median_follow_up_is_that_of_the_censoring():
     # Events that hardly occur leave the censoring times alone.
-    table = synthetic_survival(1, preset="iid", sizes=[20_000], censoring=0.999, follow_up=100, shape=1.5)
-    assert table["time"].median() == pytest.approx(100, rel=0.04)
+    data = synthetic_survival(1, preset="iid", sizes=[20_000], censoring=0.999, follow_up=100, shape=1.5)
+    assert np.median(data.y[:, 0]) == pytest.approx(100, rel=0.04)
+
+
+def test_a_hospital_has_the_same_times_however_many_there_are():
+    few, many = (synthetic_survival(n, n_max=100, shape=2) for n in (2, 4))
+    np.testing.assert_array_equal(few.y, many.y[: len(few.y)])
 
 
 def test_a_cox_model_recovers_the_log_hazard_ratios():
     from sksurv.linear_model import CoxPHSurvivalAnalysis
 
-    options = {"preset": "iid", "sizes": [4000], "features": 4}
-    table = synthetic_survival(1, censoring=0.5, **options)
-    data = synthetic_ehr(1, prevalence=0.5, **options)
-    y = np.array(
-        list(zip(table["event"] == 1, table["time"], strict=True)), dtype=[("e", bool), ("t", float)]
-    )
+    data = synthetic_survival(1, preset="iid", sizes=[4000], features=4, censoring=0.5)
+    y = np.array([(event == 1, time) for time, event in data.y], dtype=[("e", bool), ("t", float)])
     fitted = CoxPHSurvivalAnalysis().fit(data.x, y).coef_
     truth = np.linalg.lstsq(np.c_[data.x, np.ones(4000)], data.truth["eta"], rcond=None)[0][:-1]
     np.testing.assert_allclose(fitted, truth, atol=0.12)
@@ -155,11 +161,19 @@ def test_expected_concordance_is_the_double_sum_and_that_of_the_data():
                         concordant += first * ((eta[i] > eta[j]) + 0.5 * (eta[i] == eta[j]))
             assert oracle_concordance(eta, censored) == pytest.approx(concordant / comparable)
     assert np.isnan(oracle_concordance(np.ones(1)))
-    options = {"sizes": [1500], "seed": 1}
-    table = synthetic_survival(1, censoring=0.6, **options)
-    eta = synthetic_ehr(1, prevalence=0.4, **options).truth["eta"]
-    measured = concordance_index_censored(table["event"] == 1, table["time"], eta)[0]
+    data = synthetic_survival(1, censoring=0.6, sizes=[1500], seed=1)
+    eta, (time, event) = data.truth["eta"], data.y.T
+    measured = concordance_index_censored(event == 1, time, eta)[0]
     assert measured == pytest.approx(oracle_concordance(eta), abs=0.03)
+    table = truth_table(data)
+    assert list(table) == ["n", "events", "concordance"]
+    assert table.loc["(pooled)"].tolist() == [1500, event.sum(), oracle_concordance(eta)]
+
+
+def test_quantiles_stand_for_many_patients():
+    eta = np.random.default_rng(0).normal(size=8000)
+    whole = np.mean([oracle_concordance(part) for part in eta.reshape(40, 200)])
+    assert oracle_concordance(eta) == pytest.approx(whole, abs=0.003)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +184,7 @@ def test_expected_concordance_is_the_double_sum_and_that_of_the_data():
         ({"shape": 0}, "shape=0"),
         ({"follow_up": -5}, "follow_up=-5"),
         ({"prevalence": 0.3}, "here censoring=0.7"),
+        ({"task": "binary"}, "task='binary': give a task of time and event"),
         ({"hospitals": 0}, "hospitals=0"),
         ({"s_c": 0.3}, "no argument 's_c'"),
     ],

@@ -54,7 +54,7 @@ def test_columns_can_be_chosen():
     assert data.x.dtype == np.float32
     message = _error(df)
     assert "columns 'ward' are not numbers" in message
-    assert "get_dummies" in message
+    assert "jaxfed.data.prepare" in message
 
 
 def test_columns_that_are_absent():
@@ -250,11 +250,11 @@ def test_codes_for_missing_values():
         (["1,234", "12,345"] * 20, "(thousands, as '1,234', '12,345'); take the commas away"),
         (["1,5", "2,75"] * 20, "(decimal commas, as '1,5', '2,75'); pass decimal=','"),
         (["95%", "7.5 %"] * 20, "(percentages, as '95%', '7.5 %'); take the % away"),
-        (["2020-01-01", "2021-12-31"] * 20, "dates, as '2020-01-01', '2021-12-31'); turn them into numbers"),
+        (["2020-01-01", "2021-12-31"] * 20, "dates, as '2020-01-01', '2021-12-31'); turn them into days"),
         (pd.to_datetime(["2020-01-01", "2021-12-31"] * 20), "(dates, as '2020-01-01"),
         (["5", "6"] * 20, "(numbers as text, as '5', '6'); turn them into numbers, df[column] ="),
         (["icu", "er"] * 20,
-         "(text, as 'icu', 'er'); one-hot them (pd.get_dummies), or leave them out with drop="),
+         "(text, as 'icu', 'er'); one-hot them, which jaxfed.data.prepare does, or leave"),
     ],
 )  # fmt: skip
 def test_columns_that_are_no_numbers_are_shown_with_a_remedy(values, words):

@@ -207,6 +207,8 @@ def test_whole_ids_are_shared_out_evenly(hospitals):
     rows = np.random.default_rng(hospitals).integers(1, 40, 8)
     size = np.bincount(by_id(np.repeat(np.arange(8), rows), hospitals))
     assert len(size) == hospitals
+    # In the order of their sizes these fit exactly; from the smallest they would not.
+    assert np.bincount(by_id([*"abcde", *"fffff"], 2)).tolist() == [5, 5]
     if hospitals == 8:
         assert sorted(size) == sorted(rows)
         return

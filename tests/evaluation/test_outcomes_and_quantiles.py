@@ -2,6 +2,8 @@
 
 import jax.numpy as jnp
 import numpy as np
+import optax
+import pandas as pd
 import pytest
 from sklearn.metrics import (
     accuracy_score,
@@ -12,6 +14,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )  # fmt: skip
 
+import jaxfed
 from jaxfed import InvalidInput
 from jaxfed.core.task import Measure
 from jaxfed.evaluation import multilabel, quantiles
@@ -120,3 +123,59 @@ def test_the_least_pinball_loss_is_at_the_quantile():
 def test_wrong_arguments(make, message):
     with pytest.raises(InvalidInput, match=message):
         make()
+
+
+def federation(task, y):
+    x = rng.normal(size=(80, 2)).astype(np.float32)
+    parts = {h: (x[h::2], y(x[h::2])) for h in (0, 1)}
+    return jaxfed.data.from_arrays({f"h{h}": pair for h, pair in parts.items()}, task=task)
+
+
+@pytest.mark.parametrize(
+    ("task", "y", "columns", "first"),
+    [
+        (multilabel(["a", "b"]), lambda x: (x > 0).astype(np.float32), ["a", "b"], "auroc"),
+        (
+            quantiles([0.25, 0.75]), lambda x: x.sum(1), ["0.25 quantile", "0.75 quantile"], "pinball",
+        ),
+    ],
+    ids=["outcomes", "quantiles"],
+)  # fmt: skip
+def test_a_run_from_data_to_files(task, y, columns, first, tmp_path):
+    data = federation(task, y)
+    model = jaxfed.models.logistic()
+    step = jaxfed.optimizer(optax.sgd, learning_rate=0.5)
+    run = jaxfed.Simulation(data, model, client_optimizer=step, epochs=3).run(3, progress=False)
+    assert run.history.primary == first
+    before, after = (run.history.pooled[first][e, -1] for e in (0, -1))
+    assert after > before if first == "auroc" else after < before
+    run.save(tmp_path, predictions=True)
+    again = jaxfed.Run.load(tmp_path)
+    table = again.predict(data.x[:5], model)
+    assert [*table] == columns
+    assert table.equals(run.predict(data.x[:5], model))
+    if first == "auroc":
+        assert ((table > 0) & (table < 1)).all(axis=None)
+    else:
+        assert (table[columns[0]] <= table[columns[1]]).all()
+    p = again.performance()
+    assert p.first == first
+    assert p.pooled[first].iloc[0] == pytest.approx(
+        run.history.pooled[first][run.history.chosen(), -1], rel=1e-5
+    )
+    assert again.predictions.to_frame()[columns].shape == (len(again.predictions), 2)
+
+
+def test_several_labels_of_a_table():
+    df = pd.DataFrame(
+        {"site": ["n", "s"] * 6, "age": range(12), "died": [0, 1] * 6, "icu stay": [True, None] * 6}
+    )
+    data = jaxfed.data.from_frame(df, label=["died", "icu stay"], split=None)
+    assert data.task == multilabel(["died", "icu_stay"])
+    assert data.rows("n")[1].tolist() == [[0, 1]] * 6
+    assert data.rows("s")[1].tolist() == [[1, -1]] * 6
+    assert data.features == ("age",)
+    with pytest.raises(InvalidInput, match="give one column as text"):
+        jaxfed.data.from_frame(df, label=["died"])
+    with pytest.raises(InvalidInput, match="label column 'icu stay' holds 'maybe'"):
+        jaxfed.data.from_frame(df.replace({"icu stay": {True: "maybe"}}), label=["died", "icu stay"])

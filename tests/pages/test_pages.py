@@ -9,6 +9,7 @@ import jaxfed.core.optional
 from jaxfed.core.errors import InvalidInput
 from jaxfed.pages import Page
 from jaxfed.pages.axes import subplots
+from jaxfed.pages.tables import LONG, table_html
 
 NAME = "<script>alert('مستشفى 😀')</script> & \"co\""
 VOID = {"meta", "path", "use", "line", "rect", "br", "circle"}
@@ -122,3 +123,18 @@ def test_without_the_library_of_tables_the_command_that_installs_it_is_named(mon
     monkeypatch.setattr(jaxfed.core.optional.importlib, "import_module", absent)
     with pytest.raises(ImportError, match=r"pip install 'jaxfed\[report\]'"):
         Page("t").table(pd.DataFrame({"n": [1]}))
+
+
+def test_rows_of_a_long_table_are_written_as_those_of_a_short_one():
+    table = pd.DataFrame({"n": range(LONG + 2), "name": NAME})
+    short, long = (
+        [
+            re.sub(r' (id|headers)="[^"]*"', "", row)
+            for row in re.findall(r"<tr>\s*(.*?)\s*</tr>", html, re.DOTALL)
+        ]
+        for html in (table_html(table[:2], "a", {}), table_html(table, "a", {}))
+    )
+    tidy = [re.sub(r">\s+<", "><", row) for row in long]
+    assert len(tidy) == LONG + 2
+    assert tidy[:2] == [re.sub(r">\s+<", "><", row) for row in short]
+    assert tidy[-1] == tidy[1].replace(">1<", f">{LONG + 1}<")

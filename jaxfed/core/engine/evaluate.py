@@ -55,22 +55,21 @@ def evaluate_on_device(
         ``name: [C, splits]`` per evaluated hospital, and ``name: [splits]`` over all rows; the same on every
         device.
     """
-    recipe = hyperparameters.after_rounds(recipe, state.round)
+    recipe, data = hyperparameters.after_rounds(recipe, state.round), recipe.training(data)
     single: Metrics = {}
     rows = []
     for g, (plan, local, held) in enumerate(zip(plans, recipe.locals, evaluation, strict=True)):
         predicted = _outputs(recipe, g, plan, local, data[g], held, state)
         segments = plan.slots * splits
         segment = _counted(recipe, g, plan, data[g], held, state, splits)
-        inside = segment < segments
         # the loss of the task, even if training has another one
-        losses = local.problem.task.losses(predicted, held.rows.y, inside)
+        losses = local.problem.task.losses_within(predicted, held.rows.y, segment, segments)
         values = measure(predicted, losses, held.rows.y, segment, segments)
         for name, value in values.items():
             scattered = jnp.zeros((plan.clients, splits), value.dtype)
             scattered = scattered.at[held.hospital].set(value.reshape(plan.slots, splits), mode="drop")
             single[name] = single.get(name, 0) + scattered
-        split = jnp.where(inside, segment % splits, splits)
+        split = jnp.where(segment < segments, segment % splits, splits)
         rows.append((predicted, losses, held.rows.y, split))
     together = jax.tree.map(lambda *parts: jnp.concatenate(parts), *rows)
     outputs, losses, y, split = jax.lax.all_gather(together, DEVICES, tiled=True)
@@ -90,7 +89,7 @@ def outputs_on_device(
 
     The arguments are those of :func:`evaluate_on_device`.
     """
-    recipe = hyperparameters.after_rounds(recipe, state.round)
+    recipe, data = hyperparameters.after_rounds(recipe, state.round), recipe.training(data)
     return [
         (
             _outputs(recipe, g, plan, local, data[g], held, state),

@@ -119,9 +119,9 @@ def exchange(
         upload_shapes(recipe, g.local, g.server, s, g.data, which)
         for g, s in zip(groups, clients, strict=True)
     ]
-    common = Channel(recipe.chain, shapes[0].received.common, states.common)
+    common = Channel(recipe.chain, shapes[0].received.common, states.common, recipe.diagnose)
     channels = [
-        Parts(common, Channel(recipe.chain, shape.received.group, state))
+        Parts(common, Channel(recipe.chain, shape.received.group, state, recipe.diagnose))
         for shape, state in zip(shapes, states.group, strict=True)
     ]
     visited = [

@@ -8,10 +8,12 @@ from typing import NamedTuple
 from jax import Array
 from jax.sharding import PartitionSpec
 
+from jaxfed.core import hyperparameters
 from jaxfed.core.aggregation import Chain
 from jaxfed.core.group_algorithm import GroupAlgorithm
 from jaxfed.core.hyperparameters import Number
 from jaxfed.core.layout.plan import DEVICES, Plan
+from jaxfed.core.layout.store import TrainingData
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.participation import Participation
 from jaxfed.core.pytree import pytree
@@ -34,6 +36,9 @@ class Recipe:
         chain: the parts that process uploads.
         participation: draws the hospitals that take part.
         weights: factors of the hospitals' weights that the algorithm gives; None for 1.
+        included: marks of the hospitals that train, above 0; to the engine the others have no training rows,
+            and are evaluated all the same. None for all.
+        diagnose: static; whether the observer gets norms and directions of the uploads.
     """
 
     algorithm: GroupAlgorithm
@@ -41,6 +46,13 @@ class Recipe:
     chain: Chain
     participation: Participation
     weights: Number | None = None
+    included: Number | None = None
+    diagnose: bool = dataclasses.field(default=False, metadata={"static": True})
+
+    def training(self, data: tuple[TrainingData, ...]) -> tuple[TrainingData, ...]:
+        """The data in which hospitals that are not included have no training rows."""
+        marks = hyperparameters.at_hospital(self.included, ...)
+        return tuple(rows.only(marks) for rows in data)
 
 
 class ClientState(NamedTuple):

@@ -17,6 +17,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxfed.core import hyperparameters
 from jaxfed.core.aggregation import INFLUENCE, Attack, Chain, ChainState, Rule, Sender, Streamed
+from jaxfed.core.diagnostics import diagnosed
 from jaxfed.core.layout.plan import DEVICES, Plan
 from jaxfed.core.types import Metrics, PyTree, Upload
 from jaxfed.core.uploads import Uploads
@@ -62,6 +63,13 @@ class Total(NamedTuple):
     weight: Array
 
 
+class Collected(NamedTuple):
+    """What a device has of the uploads: a :class:`Total` or ``()``, and stored rows with extras or ``()``."""
+
+    total: Any
+    stored: Any
+
+
 class Channel:
     """Collects the uploads of one channel on a device and aggregates them over devices.
 
@@ -69,9 +77,12 @@ class Channel:
         chain: the parts that process uploads.
         shape: shapes of an upload of this channel.
         state: the state of the chain for this channel.
+        diagnose: whether to store the uploads for :func:`jaxfed.core.diagnostics.diagnosed`, also if the
+            chain needs only their sum.
     """
 
-    def __init__(self, chain: Chain, shape: Upload, state: PyTree) -> None:
+    def __init__(self, chain: Chain, shape: Upload, state: PyTree, diagnose: bool = False) -> None:
+        self._diagnose = diagnose
         chain = hyperparameters.at_hospital(chain, ...)
         self._chain, self._shape, self._state = chain, shape._replace(each=()), state
         self.empty = is_empty(shape)
@@ -83,10 +94,19 @@ class Channel:
         """An empty collection, with rows for ``plan.slots`` uploads if they are stored."""
         if self.empty:
             return ()
+        total: Any = ()
         if self._sum is not None:
             lifted = jax.eval_shape(self._sum.lift, self._shape, self._state.rule)
             zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), lifted)
-            return Total(zeros, jnp.zeros((), jnp.result_type(float)))
+            total = Total(zeros, jnp.zeros((), jnp.result_type(float)))
+        return Collected(total, self._no_rows(plan) if self._stores else ())
+
+    @property
+    def _stores(self) -> bool:
+        return self._sum is None or self._diagnose
+
+    def _no_rows(self, plan: Plan) -> tuple[Array, Array]:
+        """Rows for ``plan.slots`` uploads."""
         update, aux = (jax.eval_shape(_flat, tree) for tree in (self._shape.update, self._shape.aux))
         share = -(-update.size // plan.devices_per_run)
         return (
@@ -100,20 +120,28 @@ class Channel:
             return ()
         uploads = uploads._replace(each=())
         alone = len(slots) == 1  # without a client axis
-        if self._sum is not None:
-            lift = self._sum.lift
-            lifted = (
-                _alone(lambda u: lift(u, self._state.rule), uploads)
-                if alone
-                else jax.vmap(lambda u: lift(u, self._state.rule))(uploads)
-            )
-            added = jax.tree.map(
-                lambda t, u: t + jnp.tensordot(weights.astype(t.dtype), u.astype(t.dtype), axes=1),
-                collected.sum,
-                lifted,
-            )
-            return Total(added, collected.weight + weights.sum())
-        rows, extras = collected
+        stored = self._row(collected.stored, uploads, slots, alone) if self._stores else ()
+        if self._sum is None:
+            return Collected((), stored)
+        return Collected(self._added(self._sum, collected.total, uploads, weights, alone), stored)
+
+    def _added(self, rule: Streamed, total: Total, uploads: Upload, weights: Array, alone: bool) -> Total:
+        """The total with a block added."""
+
+        def lift(upload: Upload) -> PyTree:
+            return rule.lift(upload, self._state.rule)
+
+        lifted = _alone(lift, uploads) if alone else jax.vmap(lift)(uploads)
+        added = jax.tree.map(
+            lambda t, u: t + jnp.tensordot(weights.astype(t.dtype), u.astype(t.dtype), axes=1),
+            total.sum,
+            lifted,
+        )
+        return Total(added, total.weight + weights.sum())
+
+    def _row(self, stored: tuple[Array, Array], uploads: Upload, slots: Array, alone: bool) -> Any:
+        """The stored rows with those of a block."""
+        rows, extras = stored
         update, aux = (
             _alone(_flat, tree) if alone else _flat_block(tree, len(slots))
             for tree in (uploads.update, uploads.aux)
@@ -136,35 +164,40 @@ class Channel:
         if self.empty:
             return self._shape, self._state, {}
         chain, state = self._chain, self._state
+        seen: Metrics = {}
+        if self._stores:
+            uploads = self._uploads(collected, hospitals, plan, weights)
+            seen = diagnosed(uploads) if self._diagnose else {}
         if self._sum is not None:
-            total = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *collected)
+            total = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *(c.total for c in collected))
             total = jax.lax.psum(total, DEVICES)
             update, new, metrics = self._sum.lower(
                 total.sum, total.weight, state.rule, _position(chain, key, 0)
             )
         else:
-            update, new, metrics = self._stored(collected, hospitals, plan, weights, key)
+            update, new, metrics = self._reduced(uploads, key)
         result, posts = update.update, []
         for i, (post, post_state) in enumerate(zip(chain.posts, state.posts, strict=True)):
             result, post_state = post.apply(result, post_state, _position(chain, key, 1 + i))
             posts.append(post_state)
-        return update._replace(update=result), ChainState(new, tuple(posts)), metrics
+        return update._replace(update=result), ChainState(new, tuple(posts)), {**metrics, **seen}
 
-    def _stored(
-        self, collected: list[PyTree], hospitals: list[Array], plan: Plan, weights: Array, key: Array
-    ) -> tuple[Upload, PyTree, Metrics]:
+    def _uploads(
+        self, collected: list[PyTree], hospitals: list[Array], plan: Plan, weights: Array
+    ) -> Uploads:
+        """The stored uploads of all devices as one matrix."""
         axis = DEVICES if plan.devices_per_run > 1 else None
         matrix: Any = 0
         extras: Any = 0
-        for (rows, aux), at in zip(collected, hospitals, strict=True):
+        for part, at in zip(collected, hospitals, strict=True):
+            rows, aux = part.stored
             if axis is not None:
                 rows = jax.lax.all_to_all(rows, DEVICES, split_axis=1, concat_axis=0, tiled=True)
                 aux, at = jax.lax.all_gather((aux, at), DEVICES, tiled=True)
             matrix += jnp.zeros((plan.clients, rows.shape[1]), rows.dtype).at[at].set(rows, mode="drop")
             extras += jnp.zeros((plan.clients, aux.shape[1]), aux.dtype).at[at].set(aux, mode="drop")
         size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self._shape.update))
-        uploads = Uploads(matrix, extras, weights, size, axis)
-        return self._reduced(uploads, key)
+        return Uploads(matrix, extras, weights, size, axis)
 
     def _reduced(self, uploads: Uploads, key: Array, first: int = 0) -> tuple[Upload, PyTree, Metrics]:
         """What the mixers from number ``first`` on and the rule make of the uploads."""

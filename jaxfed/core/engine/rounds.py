@@ -72,7 +72,7 @@ def start_on_device(recipe: Recipe, plans: Plans, data: Data, seed: Array | int)
 
 
 def _start(recipe: Recipe, plans: Plans, data: Data, variables: tuple[Variables, ...], key: Array) -> State:
-    recipe = hyperparameters.at_round(recipe, jnp.zeros((), jnp.int32))
+    recipe, data = hyperparameters.at_round(recipe, jnp.zeros((), jnp.int32)), recipe.training(data)
     algorithm = recipe.algorithm
     common = algorithm.begin(recipe.locals[0], variables[0], _sample(data[0]), keys.purpose(key, keys.INIT))
     exchanges = (MAIN, FIRST) if algorithm.asks else (MAIN,)
@@ -123,7 +123,7 @@ def round_on_device(recipe: Recipe, plans: Plans, data: Data, state: State) -> t
 
     Devices communicate only to aggregate uploads.
     """
-    recipe = hyperparameters.at_round(recipe, state.round)
+    recipe, data = hyperparameters.at_round(recipe, state.round), recipe.training(data)
     algorithm = recipe.algorithm
     sizes = sum((rows.sizes for rows in data[1:]), data[0].sizes)
     present, participation = presence(recipe, state, sizes, data[0].client_ids)
@@ -181,7 +181,7 @@ def _dealt(
     """For each group the places that this device trains, and their order; None if they train at home."""
     taking_part = [jnp.append(present, False)[rows.hospital] for rows in data]
     # client state and stored uploads live on the client's home device, so it must train there
-    at_home = bool(jax.tree.leaves(state.clients)) or recipe.chain.stores
+    at_home = bool(jax.tree.leaves(state.clients)) or recipe.chain.stores or recipe.diagnose
     device = jax.lax.axis_index(DEVICES)
     if at_home or plans[0].devices_per_run == 1:
         return [

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
@@ -59,6 +60,14 @@ class TrainingData:
     ranking: Array
     sizes: Array
     client_ids: Array
+
+    def only(self, marks: Array | None) -> TrainingData:
+        """The same layout, in which hospitals without a mark (``[C]``, above 0) have no training rows."""
+        if marks is None:
+            return self
+        places = jnp.append(marks > 0, False)[self.hospital]
+        train = dataclasses.replace(self.train, size=jnp.where(places, self.train.size, 0))
+        return dataclasses.replace(self, train=train, sizes=jnp.where(marks > 0, self.sizes, 0))
 
 
 @pytree

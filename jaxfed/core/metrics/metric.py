@@ -69,7 +69,7 @@ class Scoring:
         first: the metric that figures and tables show first.
         higher: the metrics of which more is better; of all others less is.
         labels: ``(metric, its label in figures)`` for metrics whose label is not their name.
-        prevalence: whether the labels have a share of positives.
+        prevalence: whether the labels have a share of positives, or of events.
     """
 
     loss: str

@@ -8,19 +8,24 @@ from jaxfed.core.errors import InvalidInput
 from jaxfed.core.metrics.metric import Scoring
 from jaxfed.core.task import Task
 from jaxfed.core.tasks.binary import BINARY
+from jaxfed.core.tasks.discrete_hazard import discrete_hazard
 from jaxfed.core.tasks.multiclass import MULTICLASS
 from jaxfed.core.tasks.multilabel import multilabel
 from jaxfed.core.tasks.quantiles import quantiles
 from jaxfed.core.tasks.regression import REGRESSION
+from jaxfed.core.tasks.survival import SURVIVAL, SURVIVAL_EFRON
 
-TASKS = {task.name: task for task in (BINARY, MULTICLASS, REGRESSION)}
+TASKS = {task.name: task for task in (BINARY, MULTICLASS, REGRESSION, SURVIVAL, SURVIVAL_EFRON)}
 
 __all__ = [
     "BINARY",
     "MULTICLASS",
     "REGRESSION",
+    "SURVIVAL",
+    "SURVIVAL_EFRON",
     "TASKS",
     "as_task",
+    "discrete_hazard",
     "known_scoring",
     "multilabel",
     "quantiles",

@@ -58,7 +58,7 @@ def quantiles(levels: Iterable[float] = (0.1, 0.5, 0.9)) -> Task:
         higher=(),
         labels=(("pinball", "pinball loss"), *((("mae", "MAE of the median"),) if median else ())),
         output="one number per quantile",
-        targets=tuple(f"{q:g} quantile" for q in given),
+        targets=tuple(f"{q!r} quantile" for q in given),
         link="sort",
     )
 

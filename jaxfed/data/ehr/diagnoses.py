@@ -3,8 +3,9 @@ r"""Several classes: hospitals see the same diseases, each with a mix of its own
     pi_h ~ Dirichlet(k pi),   y ~ pi_h,   z = s_x g_h + mu_y + L e,
     mu_k = signal L v_k / |v_k|,   e, g, v ~ N(0, I)
 
-so that, by Bayes, ``p(y = k | z) ~ pi_hk exp(signal c_k^T e' - signal^2 / 2)`` with ``c_k = v_k / |v_k|`` and
-``e' = L^-1 (z - s_x g_h)``: the exact risks of a linear model whose intercepts are the hospital's.
+so that, by Bayes, ``p(y = k | z) ~ pi_hk exp(signal c_k^T e')`` with ``c_k = v_k / |v_k|`` and
+``e' = L^-1 (z - s_x g_h)``: all means are equally far from the origin, and the exact risks are those of a
+linear model whose intercepts are the hospital's.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def synthetic_diagnoses(
         e = keyed(seed, PATIENTS, h).standard_normal((n, features)) + centre[y]
         xs.append(s_x * keyed(seed, CASE_MIX, h).standard_normal(features) + e @ L.T)
         ys.append(y)
-        ps.append(_posterior(e @ centre.T - signal**2 / 2, share))
+        ps.append(_posterior(e @ centre.T, share))
     names = tuple(f"h{h:04d}" for h in range(hospitals))
     parts = split_hospitals(dict(zip(names, ys, strict=True)), split, seed, True, problems)
     problems.raise_if_any()
@@ -112,6 +113,6 @@ def synthetic_diagnoses(
 
 
 def _posterior(log_likelihood: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """``[n, K]`` probabilities from ``[n, K]`` log likelihoods and ``[K]`` prior shares."""
+    """``[n, K]`` probabilities from log likelihoods, up to a constant of the row, and ``[K]`` shares."""
     weight = share * np.exp(log_likelihood - log_likelihood.max(1, keepdims=True))
     return weight / weight.sum(1, keepdims=True)

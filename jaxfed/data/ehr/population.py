@@ -41,18 +41,8 @@ class Population:
     def check(self, problems: Problems) -> None:
         """Record what cannot be used."""
         before = problems.count
-        for key in (
-            "signal",
-            "s_a",
-            "s_b",
-            "s_x",
-            "s_sc",
-            "interaction_signal",
-            "s_g",
-            "s_gb",
-            "s_t",
-            "s_bt",
-        ):
+        spreads = ("s_a", "s_b", "s_x", "s_sc", "s_g", "s_gb", "s_t", "s_bt")
+        for key in ("signal", "interaction_signal", *spreads):
             check_number(key, getattr(self, key), problems)
         check_real("drift", self.drift, problems)
         for key, example in (("label_shift", "0.05"), ("group_shift", "0.05")):
@@ -68,10 +58,12 @@ class Population:
             self.interactions <= pairs,
             f"interactions={self.interactions}: {self.features} features have {pairs} pairs",
         )
-        moving = [key for key in ("drift", "s_t", "s_bt") if getattr(self, key) and self.periods == 1]
-        problems.check(not moving, f"{', '.join(moving)}: there is one period; give periods=2 or more")
-        others = {"interactions": self.interactions, "groups": self.groups, "periods": self.periods > 1}
-        given = [key for key, value in others.items() if value]
+        moving = [key for key in ("drift", "s_t", "s_bt") if getattr(self, key)]
+        problems.check(
+            self.periods > 1 or not moving,
+            f"{', '.join(moving)}: there is one period; give periods=2 or more",
+        )
+        given = [key for key in ("interactions", "groups") if getattr(self, key)] + moving
         problems.check(
             not (self.label_shift and given),
             f"label_shift={self.label_shift} with {', '.join(given)}: patients given their label are known "

@@ -31,7 +31,7 @@ from jaxfed.data.ehr.draws import (
     beta_quantile,
     keyed,
     sigmoid,
-)  # fmt: skip
+)
 from jaxfed.data.ehr.drift import draw_periods, drift_effects
 from jaxfed.data.ehr.groups import draw_groups, group_effects, typical_groups
 from jaxfed.data.ehr.label_shift import RAREST, shift_labels
@@ -118,6 +118,7 @@ class Risk:
             eta = eta + _effect(self.groups, more["group"], z)
         if pop.periods > 1:
             more["period"] = draw_periods(n, pop.periods)
+        if pop.drift or pop.s_t or pop.s_bt:
             eta = eta + _effect(self.drift, more["period"], z)
         p = sigmoid(eta)
         y = y if pop.label_shift else uniform < p

@@ -236,7 +236,7 @@ def _missing(missingness: Missingness, h: int, patients: Patients, risk: Risk, s
 
 
 def _orientation(risk: Risk) -> np.ndarray:
-    """``[d]`` of 1 and -1: columns are turned round that would be lower where risk is high, or higher."""
+    """``[d]``: -1 where a column is turned round, so that patients at risk are on its dangerous side."""
     side = np.array([column.risk for column in columns_of(len(risk.b))])
     return np.where(side * (risk.R @ risk.b) < 0, -1.0, 1.0)
 

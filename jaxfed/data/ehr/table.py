@@ -13,6 +13,7 @@ from jaxfed.data.ehr.synthetic import synthetic_ehr
 LIKE_A_RECORD = {
     "units": True, "s_gain": 0.03, "s_offset": 0.1, "swap": 0.05, "coverage": 1.0, "periods": 4, "groups": 4,
 }  # fmt: skip
+DECIMALS = 3  # more than any value is recorded with
 FIRST_YEAR, DAYS = 2019, 365  # a period is a year
 
 
@@ -49,7 +50,7 @@ def synthetic_table(hospitals: int = 8, **options: Any) -> pd.DataFrame:
         year = (FIRST_YEAR + days // DAYS).astype(str).astype("datetime64[Y]")
         table["admitted"] = year.astype("datetime64[D]") + days % DAYS
     for j, feature in enumerate(dataset.features):
-        table[feature] = dataset.x[:, j].astype(float)
+        table[feature] = np.round(dataset.x[:, j].astype(float), DECIMALS)
     if len(dataset.features) > SEX:
         sex = dataset.features[SEX]
         table[sex] = np.where(dataset.x[:, SEX] > 0, "male", "female")

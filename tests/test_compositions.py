@@ -42,7 +42,7 @@ from jaxfed.core.engine import rounds
 from jaxfed.core.engine.recipe import COPIED, STATE
 from jaxfed.core.errors import InvalidInput, Problems
 from jaxfed.core.group_algorithm import GroupAlgorithm, Parts
-from jaxfed.privacy import SecureSum
+from jaxfed.privacy import BandMF, CorrelatedNoise, SecureSum
 from jaxfed.spec.road import check_road
 from jaxfed.spec.spec import Spec
 from jaxfed.transforms import Clip, Noise, TopK
@@ -74,6 +74,7 @@ ROADS = {
     "ARC": chain(ARC(1), Median()),
     "StaticClipping": chain(StaticClipping(1.0), Median()),
     "SecureSum": SecureSum(4.0, 12, masked=True),
+    "CorrelatedNoise": chain(WeightedMean(), CorrelatedNoise(1.0, 1.0, 5.0, BandMF(bands=3))),
 }
 PARTICIPATIONS = {
     "Everyone": participation.Everyone(),

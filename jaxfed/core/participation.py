@@ -32,6 +32,13 @@ class Participation(abc.ABC):
         """The largest number of the ``hospitals`` with training rows that take part in a round."""
         return hospitals
 
+    def cycle(self, hospitals: int) -> int | None:
+        """The rounds from a hospital's turn to its next, if turns are fixed before the first round.
+
+        None where hospitals are drawn in every round.
+        """
+        return None
+
     @abc.abstractmethod
     def problems(self, hospitals: int) -> list[str]:
         """Problems of its arguments for this number of hospitals, each with the remedy."""

@@ -21,6 +21,10 @@ class Everyone(Participation):
         """1 for everyone."""
         return jnp.ones(sizes.shape, jnp.int32), state
 
+    def cycle(self, hospitals: int) -> int:
+        """Every round is the turn of everyone."""
+        return 1
+
     def problems(self, hospitals: int) -> list[str]:
         """Nothing can be wrong."""
         return []

@@ -167,6 +167,23 @@ def curve(mechanism: Mechanism, steps: Any, delta: float, *, accountant: Account
     return np.vectorize(lambda n: known[int(n)], otypes=[float])(np.asarray(steps))
 
 
+def charged(
+    mechanism: Mechanism, charges: Any, delta: float, *, accountant: Accountant = "pld"
+) -> np.ndarray:
+    """As :func:`curve`, of squared sensitivities that need not be whole, for steps without sampling."""
+
+    def of(charge: float) -> float:
+        if charge == 0:
+            return 0.0
+        noise = mechanism.noise_multiplier / math.sqrt(charge)
+        return epsilon(
+            dataclasses.replace(mechanism, noise_multiplier=noise), 1, delta, accountant=accountant
+        )
+
+    known = {charge: of(float(charge)) for charge in np.unique(charges)}
+    return np.vectorize(lambda charge: known[charge], otypes=[float])(np.asarray(charges))
+
+
 def composed(parts: Sequence[tuple[Mechanism, int]], delta: float) -> float:
     """Epsilon of several mechanisms on the same contributor, ``(mechanism, steps)`` each, by ``"pld"``.
 

@@ -10,7 +10,8 @@ together, SCAFFOLD's controls included. An upload that is not finite counts as z
     b <- (sum_k 1[||u_k|| <= C] + N(0, sigma_b^2)) / m;    C <- C exp(-eta (b - gamma))
 
 and the uploads get the noise multiplier (z^-2 - (2 sigma_b)^-2)^(-1/2), so that both together cost as much as
-z alone. With local noise every hospital adds N(0, (z C)^2) itself, and no server has to be trusted.
+z alone. With local noise every hospital adds N(0, (z C)^2) itself, and no server has to be trusted. With a
+correlation the noise of a round cancels some of that of earlier rounds, for hospitals that take turns.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Metrics, PyTree, Upload
 from jaxfed.privacy import arguments
 from jaxfed.privacy.accounting import Accountant, Adjacency
+from jaxfed.privacy.correlated_noise import CorrelatedNoise
+from jaxfed.privacy.correlation import Correlation
 from jaxfed.privacy.noise import noisy
 from jaxfed.privacy.patient import budget_problems
 
@@ -80,6 +83,9 @@ class HospitalDP:
         where: static; ``"central"``, a trusted server adds the noise to the sum, or ``"local"``, each
             hospital to its upload.
         adaptive: None for a fixed bound.
+        correlation: static; of the noise of different rounds: :class:`BandMF` or :class:`Tree`, for hospitals
+            that take turns, ``participation=Cyclic(size)``; ``noise_multiplier`` is then that of a hospital's
+            first turn. None for independent noise.
         adjacency: static; what a neighbouring federation is: a hospital more or less, or another one.
         accountant: static; ``"pld"`` or ``"rdp"``.
     """
@@ -92,6 +98,7 @@ class HospitalDP:
     until_epsilon: Number | None = None
     where: Where = dataclasses.field(default="central", metadata={"static": True})
     adaptive: AdaptiveClip | None = None
+    correlation: Correlation | None = dataclasses.field(default=None, metadata={"static": True})
     adjacency: Adjacency = dataclasses.field(default="add-or-remove", metadata={"static": True})
     accountant: Accountant = dataclasses.field(default="pld", metadata={"static": True})
 
@@ -106,10 +113,36 @@ class HospitalDP:
             found += self.adaptive.problems()
             if self.where == "local":
                 found.append("adaptive: a bound for all needs a server that sees norms; give where='central'")
+        if self.correlation is not None:
+            found += self._correlation_problems()
         return found
 
-    def parts(self, noise_multiplier: Number, expected: float) -> list[Any]:
-        """The parts of the road, for a noise multiplier and the expected number of hospitals of a round."""
+    def _correlation_problems(self) -> list[str]:
+        if not isinstance(self.correlation, Correlation):
+            return [f"correlation={self.correlation!r}: give BandMF(), Tree(), or None for independent noise"]
+        found = [f"correlation: {problem}" for problem in self.correlation.problems()]
+        if self.where == "local":
+            found.append("correlation: the server's noise is correlated; give where='central'")
+        if self.adaptive is not None:
+            found.append(
+                "correlation: the noise of an adaptive bound is accounted where it is independent; leave "
+                "adaptive out, or a schedule for clip"
+            )
+        return found
+
+    def parts(
+        self, noise_multiplier: Number, expected: float, correlation: Correlation | None = None
+    ) -> list[Any]:
+        """The parts of the road.
+
+        Args:
+            noise_multiplier: of the noise.
+            expected: the expected number of hospitals of a round.
+            correlation: with all that depends on the cycle of turns; None for independent noise.
+        """
+        if correlation is not None:
+            noise = CorrelatedNoise(noise_multiplier, self.clip, expected, correlation)
+            return [PrivateMean(self.clip, None, expected), noise]
         if self.where == "local":
             return [LocalNoise(self.clip, noise_multiplier), PrivateMean(jnp.inf, 0.0, expected)]
         return [PrivateMean(self.clip, noise_multiplier, expected, self.adaptive)]
@@ -128,13 +161,14 @@ class PrivateMean(Streamed):
 
     Attributes:
         clip: the largest norm of an upload; with ``adaptive`` in the first round.
-        noise_multiplier: standard deviation of the noise, in units of the bound.
+        noise_multiplier: standard deviation of the noise, in units of the bound; None if a later part adds
+            it, for a fixed bound.
         expected: what the sum is divided by.
         adaptive: None for a fixed bound.
     """
 
     clip: Number
-    noise_multiplier: Number
+    noise_multiplier: Number | None
     expected: Number
     adaptive: AdaptiveClip | None = None
     averages: ClassVar[bool] = True
@@ -177,9 +211,9 @@ class PrivateMean(Streamed):
             )
             share = count / self.expected + 0.5
             new = Bound(bound * jnp.exp(-adaptive.learning_rate * (share - adaptive.quantile)))
-        deviation = jnp.where(jnp.asarray(z) > 0, z * bound, 0)
-        update = jax.tree.map(lambda leaf: leaf / self.expected, noisy(summed, deviation, key))
-        return Upload(update), new, {}
+        if z is not None:
+            summed = noisy(summed, jnp.where(jnp.asarray(z) > 0, z * bound, 0), key)
+        return Upload(jax.tree.map(lambda leaf: leaf / self.expected, summed)), new, {}
 
 
 @pytree

@@ -13,6 +13,7 @@ import numpy as np
 from jaxfed.core.errors import Problems
 from jaxfed.privacy import accounting
 from jaxfed.privacy.accounting import Accountant, Mechanism
+from jaxfed.privacy.correlation import Correlation
 
 FINE = 1.1  # many hospitals share noise: rates and steps are rounded up to powers of this number
 MANY = 32
@@ -30,6 +31,7 @@ class Ledger:
         always: whether rounds without a hospital cost it too, as where it is drawn by chance.
         delta, accountant: of the guarantee.
         limit: ``[C]`` the rounds in which each may take part; None for no limit.
+        correlation: of the noise of different rounds; None for independent noise.
     """
 
     unit: str
@@ -39,10 +41,17 @@ class Ledger:
     accountant: Accountant
     always: bool = False
     limit: np.ndarray | None = None
+    correlation: Correlation | None = None
 
-    def spent(self, rounds: np.ndarray) -> np.ndarray:
-        """``[C]`` epsilon of each hospital after so many rounds ``[C]`` in which it took part."""
-        return self._epsilons(rounds[None], self.accountant)[0]
+    def spent(self, present: np.ndarray) -> np.ndarray:
+        """``[C]`` epsilon of each hospital after rounds ``[R, C]`` in which it was present or not."""
+        return self._epsilons(self.charges(present)[-1:], self.accountant)[0]
+
+    def charges(self, present: np.ndarray) -> np.ndarray:
+        """``[R, C]`` what each has spent after each round, in steps with independent noise."""
+        if self.correlation is not None:
+            return self.correlation.charges(present)
+        return self.rounds(present) * self.steps
 
     def rounds(self, present: np.ndarray) -> np.ndarray:
         """``[R, C]`` the rounds that count for each hospital, of those in which it was present."""
@@ -53,15 +62,13 @@ class Ledger:
 
     def curve(self, present: np.ndarray) -> tuple[np.ndarray, Accountant]:
         """``[R, C]`` epsilon of each hospital after each round, and the accountant of the curve."""
-        rounds = self.rounds(present)
+        charges = self.charges(present)
         pairs = {
-            (mechanism, n)
-            for c, mechanism in enumerate(self.mechanisms)
-            for n in np.unique(rounds[:, c] * self.steps[c])
+            (mechanism, n) for c, mechanism in enumerate(self.mechanisms) for n in np.unique(charges[:, c])
         }
         cheap = len(pairs) > CURVE and all(m is None or m.adjacency != "replace-one" for m in self.mechanisms)
         accountant: Accountant = "rdp" if cheap else self.accountant
-        return self._epsilons(rounds, accountant), accountant
+        return self._epsilons(charges, accountant), accountant
 
     def shared(self, groups: Sequence[Sequence[int]], rounds: np.ndarray) -> float:
         """The largest epsilon of a patient who is in several hospitals, for the given sets of hospitals."""
@@ -73,13 +80,13 @@ class Ledger:
             ))  # fmt: skip
         return worst
 
-    def _epsilons(self, rounds: np.ndarray, accountant: Accountant) -> np.ndarray:
+    def _epsilons(self, charges: np.ndarray, accountant: Accountant) -> np.ndarray:
         """``[R, C]``."""
-        result = np.zeros(rounds.shape)
+        result = np.zeros(charges.shape)
+        curve = accounting.curve if self.correlation is None else accounting.charged
         for c, mechanism in enumerate(self.mechanisms):
             if mechanism is not None:
-                counts = rounds[:, c] * int(self.steps[c])
-                result[:, c] = accounting.curve(mechanism, counts, self.delta, accountant=accountant)
+                result[:, c] = curve(mechanism, charges[:, c], self.delta, accountant=accountant)
         return result
 
 

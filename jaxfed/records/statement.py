@@ -31,6 +31,7 @@ class PrivacyStatement:
         shared_patients: patients who are in several hospitals; epsilons of hospitals do not hold for them.
         shared_epsilon: the largest epsilon of those; None if there are none.
         rows_per_patient: the most rows of a patient in a hospital; the guarantee is for a row.
+        noise: how the noise of different steps depends on each other.
         outside: what leaves a hospital beside its uploads, for which nothing is guaranteed.
     """
 
@@ -48,6 +49,7 @@ class PrivacyStatement:
     shared_patients: int = 0
     shared_epsilon: float | None = None
     rows_per_patient: int = 1
+    noise: str = "independent in every step"
     outside: tuple[str, ...] = ()
 
     @property
@@ -68,6 +70,7 @@ class PrivacyStatement:
             f"delta {self.delta:g}",
             f"  accounting: {self.accountant}, {self.sampling}, {_span(self.compositions)} compositions",
             f"  noise multiplier {_span(self.noise_multiplier)}, rate {_span(self.rate)}, clip {self.clip}",
+            f"  noise: {self.noise}",
         ]
         if self.shared_patients:
             lines.append(

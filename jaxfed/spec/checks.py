@@ -24,7 +24,7 @@ from jaxfed.data.notices import warn_scales
 from jaxfed.privacy import HospitalDP, PatientDP
 from jaxfed.spec.groups import check_algorithm, check_groups
 from jaxfed.spec.metrics import check_metrics
-from jaxfed.spec.notices import warn_few, warn_restarts, warn_untested
+from jaxfed.spec.notices import warn_few, warn_restarts, warn_uncorrelated, warn_untested
 from jaxfed.spec.road import check_road, check_single_uploads
 from jaxfed.spec.shapes import batch_of, outline
 from jaxfed.spec.spec import Spec
@@ -260,6 +260,7 @@ def _check_privacy(spec: Spec, problems: Problems) -> None:
         problems.add(str(error))
         return
     warn_few(spec)
+    warn_uncorrelated(spec)
 
 
 def _check_optimizers(spec: Spec, params: Any, problems: Problems) -> None:

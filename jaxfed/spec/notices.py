@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxfed.core.dataset import SPLITS, TRAIN
 from jaxfed.core.errors import warn
 from jaxfed.core.optimizer import Optimizer
-from jaxfed.privacy import HospitalDP
+from jaxfed.privacy import BandMF, HospitalDP
 from jaxfed.privacy.hospital import FEW
 from jaxfed.spec.spec import Spec
 
@@ -27,6 +27,24 @@ def warn_few(spec: Spec) -> None:
         warn(
             f"HospitalDP with {hospitals} hospitals: noise that hides a whole hospital among so few hides "
             "what they have learnt as well; PatientDP protects each patient"
+        )
+
+
+def warn_uncorrelated(spec: Spec) -> None:
+    """Warn of correlated noise that is no better than independent noise."""
+    if not isinstance(spec.privacy, HospitalDP) or spec.private is None:
+        return
+    given, correlation, cycle = spec.privacy.correlation, spec.private.ledger.correlation, spec.private.cycle
+    if given is None or correlation is None or given == BandMF(bands=1):
+        return
+    rounds = int(spec.privacy.rounds or 100)
+    error = correlation.relative_error(cycle, rounds)
+    if error > 0.999:
+        turns = "every round" if cycle == 1 else f"one of {cycle} rounds"
+        warn(
+            f"correlation={given!r}: where a hospital takes part in {turns}, sums of updates over "
+            f"{rounds} rounds have {error:.3g} of the mean squared error of independent noise at the same "
+            "epsilon; leave correlation out, or give Cyclic(size) with fewer hospitals in a round"
         )
 
 

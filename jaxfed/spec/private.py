@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 from typing import Any
 
@@ -16,10 +17,11 @@ from jaxfed.core.group_algorithm import ByGroup, GroupAlgorithm
 from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.participation import Participation
-from jaxfed.participation import Everyone, FixedCohort, Poisson
-from jaxfed.privacy import HospitalDP, PatientDP
-from jaxfed.privacy.accounting import Mechanism, noise_for, steps_for
+from jaxfed.participation import FixedCohort, Poisson
+from jaxfed.privacy import BandMF, HospitalDP, PatientDP
+from jaxfed.privacy.accounting import LARGEST_STEPS, Mechanism, charged, noise_for, steps_for
 from jaxfed.privacy.budget import Budgeted
+from jaxfed.privacy.correlation import Correlation
 from jaxfed.privacy.coverage import Uncovered, trainings_of, uncovered_upload
 from jaxfed.privacy.ledger import Ledger, limits, noise_of
 
@@ -38,6 +40,7 @@ class Private:
         ledger: what is spent.
         noise: ``[C]`` the noise multiplier of each hospital.
         lasts: rounds after which the whole run ends; None if hospitals stop one by one, or never.
+        cycle: the rounds from a hospital's turn to its next, where the hospitals' privacy is by turns.
     """
 
     trainings: tuple[LocalTraining, ...]
@@ -46,6 +49,7 @@ class Private:
     ledger: Ledger
     noise: np.ndarray
     lasts: int | None = None
+    cycle: int = 1
 
 
 def private_of(
@@ -183,26 +187,32 @@ def _hospitals(
     problems.check(not reason, f"HospitalDP does not cover {type(inner).__name__}: it {reason}")
     expected, mechanism = _participation(privacy, participation, hospitals, problems)
     problems.raise_if_any()
+    cycle = 1 if privacy.where == "local" else participation.cycle(hospitals) or 1
+    correlation = privacy.correlation
+    if correlation is None and cycle > 1:
+        correlation = BandMF(bands=1)
+    if correlation is not None:
+        correlation = correlation.for_cycle(cycle)
     noise: Any = privacy.noise_multiplier
     lasts = None
     if privacy.epsilon is not None:
         lasts = int(privacy.rounds or 1)
         noise = noise_for(
             float(privacy.epsilon),
-            lasts,
+            lasts if correlation is None else 1,
             privacy.delta,
             rate=mechanism.rate,
             adjacency=mechanism.adjacency,
             accountant=privacy.accountant,
         )
+        if correlation is not None:
+            noise *= float(correlation.largest_charges(cycle, lasts)[-1]) ** 0.5
     mechanism = dataclasses.replace(mechanism, noise_multiplier=float(noise))
     _check_adaptive(privacy, float(noise), expected, problems)
     every = tuple(mechanism if n else None for n in sizes)
     limit = None
     if privacy.until_epsilon is not None:
-        lasts = steps_for(
-            float(privacy.until_epsilon), mechanism, privacy.delta, accountant=privacy.accountant
-        )
+        lasts = _rounds_until(privacy, mechanism, correlation, cycle)
         problems.check(
             lasts > 0,
             f"until_epsilon={privacy.until_epsilon}: the first round alone costs more; give more "
@@ -211,35 +221,73 @@ def _hospitals(
     problems.raise_if_any()
     if lasts is not None:
         limit = np.full(len(sizes), lasts)
-    always = privacy.where == "central"
+    always = privacy.where == "central" and correlation is None
     steps = np.ones(len(sizes), np.int64)
-    ledger = Ledger("hospital", every, steps, privacy.delta, privacy.accountant, always, limit)
+    ledger = Ledger("hospital", every, steps, privacy.delta, privacy.accountant, always, limit, correlation)
     given = privacy.noise_multiplier if privacy.epsilon is None else float(noise)
-    road = tuple(privacy.parts(given, expected))
-    return Private(trainings, road, participation, ledger, np.full(len(sizes), float(noise)), lasts)
+    road = tuple(privacy.parts(given, expected, correlation))
+    return Private(trainings, road, participation, ledger, np.full(len(sizes), float(noise)), lasts, cycle)
+
+
+def _rounds_until(
+    privacy: HospitalDP, mechanism: Mechanism, correlation: Correlation | None, cycle: int
+) -> int:
+    """The most rounds whose epsilon is at most ``until_epsilon``; at most 2**24 turns of all hospitals."""
+    budget = float(privacy.until_epsilon or 0)
+    if correlation is None:
+        return steps_for(budget, mechanism, privacy.delta, accountant=privacy.accountant)
+    rounds = cycle
+    charges = correlation.largest_charges(cycle, rounds)
+
+    def fits(charge: Any) -> bool:
+        return bool(charged(mechanism, charge, privacy.delta, accountant=privacy.accountant) <= budget)
+
+    while fits(charges[-1]) and 2 * rounds * cycle <= LARGEST_STEPS:
+        rounds *= 2
+        charges = correlation.largest_charges(cycle, rounds)
+    return bisect.bisect_left(range(rounds), True, key=lambda r: not fits(charges[r]))
 
 
 def _participation(
     privacy: HospitalDP, participation: Participation, hospitals: int, problems: Problems
 ) -> tuple[float, Mechanism]:
     """The expected number of hospitals of a round, and the mechanism without its noise."""
+    if privacy.correlation is not None:
+        _check_turns(privacy.correlation, participation, hospitals, problems)
     local = privacy.where == "local"
     if local:  # the server sees who sends what, so that sampling hides nobody
         expected = float(participation.at_most(hospitals))
         if isinstance(participation, Poisson):
             expected = float(participation.rate) * hospitals
         return float(expected), Mechanism(1.0, adjacency="replace-one")
-    if isinstance(participation, Everyone):
-        return float(hospitals), Mechanism(1.0, adjacency=privacy.adjacency)
+    if participation.cycle(hospitals) is not None:
+        return float(participation.at_most(hospitals)), Mechanism(1.0, adjacency=privacy.adjacency)
     if isinstance(participation, Poisson) and isinstance(participation.rate, (int, float)):
         rate = float(participation.rate)
         return rate * hospitals, Mechanism(1.0, rate, adjacency=privacy.adjacency)
     name = type(participation).__name__
-    remedy = "give Everyone(), or Poisson(rate) with a number"
+    remedy = "give Everyone(), Cyclic(size), or Poisson(rate) with a number"
     if isinstance(participation, FixedCohort):
         remedy = f"give Poisson({participation.size / max(hospitals, 1):.3g}), as many hospitals in the mean"
     problems.add(f"{name} has no accounting for hospitals; {remedy}")
     return 1.0, Mechanism(1.0)
+
+
+def _check_turns(
+    correlation: Correlation, participation: Participation, hospitals: int, problems: Problems
+) -> None:
+    """Record if hospitals are drawn anew in every round: nothing then bounds how their turns overlap."""
+    if participation.cycle(hospitals) is not None:
+        return
+    name, kind, size = type(participation).__name__, type(correlation).__name__, 1
+    if isinstance(participation, FixedCohort):
+        size = participation.size
+    elif isinstance(participation, Poisson) and isinstance(participation.rate, (int, float)):
+        size = max(1, round(participation.rate * hospitals))
+    problems.add(
+        f"correlation={kind}(): with {name} any round may be a hospital's turn, and the accounting of drawn "
+        f"hospitals is for independent noise; give participation=Cyclic({size}), or leave correlation out"
+    )
 
 
 def _check_adaptive(privacy: HospitalDP, noise: float, expected: float, problems: Problems) -> None:

@@ -12,6 +12,7 @@ from reported import NAMES, private, run_of
 
 import jaxfed.core.optional
 from jaxfed.core.errors import InvalidInput
+from jaxfed.core.meaning import Meaning
 from jaxfed.records.statement import PrivacyStatement
 from jaxfed.results.report import material as materials
 from jaxfed.results.report.checklist import NOTHING, checklist
@@ -175,8 +176,8 @@ def test_privacy_and_what_the_rule_leaves_out(tmp_path):
 
 
 def test_a_task_of_the_user_says_what_it_lacks():
-    assert "give report(path, metrics=" in absent(SimpleNamespace(task="odd"), None)
-    assert absent(SimpleNamespace(task="odd"), {"mine": abs}) == ""
+    assert "give report(path, metrics=" in absent(SimpleNamespace(task="odd", meaning=Meaning()), None)
+    assert absent(SimpleNamespace(task="odd", meaning=Meaning()), {"mine": abs}) == ""
 
 
 def test_without_great_tables_the_remedy_is_named(tmp_path, monkeypatch):

@@ -179,7 +179,7 @@ FILES = {
 
 LINES = [
     # what is read
-    ("an unknown name", "run --data eicu", ["--data eicu: give synthetic, heart, breast-cancer, digits, or a table"]),
+    ("an unknown name", "run --data eicu", ["--data eicu: give synthetic, heart, tcga-brca, breast-cancer, digits, or a table"]),
     ("no such file", "run --data nowhere.csv", ["nowhere.csv: there is no such file"]),
     ("a folder", "run --data text", ["text is a folder; give a file in it"]),
     ("another kind of file", "run --data text/a.doc", ["give a table, one of .csv, .tsv"]),

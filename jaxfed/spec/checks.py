@@ -55,6 +55,7 @@ def check_spec(spec: Spec, like: Spec | None = None) -> None:
         problems.check(
             isinstance(part, kinds), f"{name}={part!r}: give one of jaxfed's or your own, such as {example}"
         )
+    problems.raise_if_any()
     for name, value in vars(spec.algorithm).items():
         if name.endswith("optimizer") and not isinstance(value, Optimizer | None):
             problems.add(

@@ -43,8 +43,9 @@ def performance(count=4, few=1, **across):
         "worst_hospital": "hospital 1",
     }
     return SimpleNamespace(
-        name="FedAvg", task="binary", split="test", level=0.95, minimum_events=5, positive="ill",
-        threshold=0.2, threshold_from="given", metrics=("auroc", "brier"), first="auroc", higher={"auroc"},
+        name="FedAvg", task="binary", two_classes=True, split="test", level=0.95, minimum_events=5,
+        positive="ill", threshold=0.2, threshold_from="given", metrics=("auroc", "brier"), first="auroc",
+        higher={"auroc"},
         labels={"auroc": "AUROC", "brier": "Brier"}, hospitals=table,
         pooled=table.iloc[:1].rename(index={"hospital 0": "(pooled)"}),
         across=pd.DataFrame({"auroc": {**performances.across(), **numbers, **across}}).T,

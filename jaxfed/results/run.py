@@ -53,6 +53,10 @@ class Selected:
         """Outputs for the validation and test rows, computed when first asked for."""
         return None if self.outputs is None else self.outputs()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has predictions that were computed already, and not the devices on which others would be."""
+        return {**self.__dict__, "outputs": None}
+
     def __repr__(self) -> str:
         return f"Selected(round={self.round})"
 
@@ -135,11 +139,11 @@ class Run:
         """Outputs of the best round's models for the evaluated rows, computed when first asked for.
 
         Raises:
-            InvalidInput: the run was saved without them.
+            InvalidInput: the run was saved or copied without them.
         """
         if self.best.predictions is None:
             raise InvalidInput(
-                "predictions: the run was saved without them; run it anew, or save it with "
+                "predictions: the run was saved or copied without them; run it anew, or save it with "
                 "run.save(folder, predictions=True)"
             )
         return self.best.predictions

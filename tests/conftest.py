@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from jaxfed.runtime import cache
 
@@ -17,6 +18,18 @@ if jax.__version_info__ < (0, 11):  # a flag that XLA does not know ends the pro
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}".strip()
 
 HEART = "processed.cleveland.data"
+
+
+class Scheduling(LoadScopeScheduling):
+    """Tests of a file run in one process, which has their programs; notebooks, which share none, do not."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if "test_notebooks" in nodeid else nodeid.split("::", 1)[0]
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Deal files and notebooks to the processes."""
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")

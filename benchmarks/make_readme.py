@@ -45,6 +45,7 @@ Made by `python benchmarks/make_readme.py` from `results/*.json`; edit that.
 | `python benchmarks/coverage.py` | how often do intervals contain the generator's truth? | `coverage.json` |
 | `python benchmarks/privacy.py` | what do private rounds cost? | `privacy.json` |
 | `python benchmarks/privacy_utility.py` | what does an epsilon cost in AUROC? | `privacy_utility.json`, `privacy_utility_*.png` |
+| `python benchmarks/correlated_noise.py` | what is correlated noise worth at equal epsilon? | `correlated_noise.json` |
 | `python benchmarks/first_run.py` | the picture in the README, made by the README's code | `first_run.png` |
 """
 
@@ -105,6 +106,8 @@ def main() -> None:
         parts.append(robust_peers_page.section(json.loads((RESULTS / "robust_peers.json").read_text())))
     cost, utility = (json.loads((RESULTS / f"{name}.json").read_text()) for name in PRIVACY)
     parts.append(privacy_page.section(cost, utility, _machine))
+    record = json.loads((RESULTS / "correlated_noise.json").read_text())
+    parts.append(privacy_page.correlated(record, _machine))
     record = json.loads((RESULTS / "coverage.json").read_text())
     parts.append(coverage_page.section(record, _machine(record["provenance"])))
     (HERE / "README.md").write_text("\n".join(parts))

@@ -26,6 +26,28 @@ us to compare with.
 ![AUROC over epsilon, heart disease](results/privacy_utility_heart.png)
 """
 
+CORRELATED = """### Noise that is correlated over rounds
+
+Whole hospitals, which take turns ({size} of {hospitals} in a round, {rounds} rounds), at epsilon {epsilon:g}
+and delta {delta:g}, clip {clip:g}: `error` is the mean squared error of sums of updates relative to
+independent noise, in closed form; then test AUROC for several step sizes of the hospitals, means of {seeds} seeds, which
+cannot separate differences of some thousandths. The step sizes were chosen after others had shown no gain.
+{machine}
+"""
+
+
+def correlated(record: dict[str, Any], machine: Any) -> str:
+    """Markdown; a row for each kind of noise."""
+    lines = [CORRELATED.format(**record["settings"], machine=machine(record["provenance"]))]
+    steps = [*record["rows"][0]["auroc"]]
+    lines += ["| noise | error | " + " | ".join(f"step {step}" for step in steps) + " |"]
+    lines += ["| --- | --- |" + " --- |" * len(steps)]
+    for row in record["rows"]:
+        error = f"{row['error']:.3f}" if row["noise"] != "none" else "-"
+        areas = " | ".join(f"{row['auroc'][step]:.3f}" for step in steps)
+        lines.append(f"| {row['noise']} | {error} | {areas} |")
+    return "\n".join(lines) + "\n"
+
 
 def section(cost: dict[str, Any], utility: dict[str, Any], machine: Any) -> str:
     """Markdown; a row for each data set and arm."""

@@ -30,8 +30,9 @@ CORRELATED = """### Noise that is correlated over rounds
 
 Whole hospitals, which take turns ({size} of {hospitals} in a round, {rounds} rounds), at epsilon {epsilon:g}
 and delta {delta:g}, clip {clip:g}: `error` is the mean squared error of sums of updates relative to
-independent noise, in closed form; then test AUROC for several step sizes of the hospitals, means of {seeds} seeds, which
-cannot separate differences of some thousandths. The step sizes were chosen after others had shown no gain.
+independent noise, in closed form; then test AUROC for several step sizes of the hospitals, means of {seeds}
+seeds, which cannot separate differences of some thousandths. The step sizes were chosen after others had
+shown no gain.
 {machine}
 """
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
 from jaxfed.core.metrics.metric import Metric, as_metric
-from jaxfed.evaluation.tables import estimates_of, table_of
+from jaxfed.evaluation.tables import Table, estimates_of, table_of
 from jaxfed.evaluation.thresholds import RULES, choose_threshold, histogram
 from jaxfed.records.predictions import Predictions, with_model
 from jaxfed.results.performance import Performance
@@ -34,7 +34,7 @@ def performance_of(
     """See :meth:`jaxfed.Run.performance`."""
     users = {name: as_metric(metric) for name, metric in (metrics or {}).items()}
     table = table_of(predictions.task, predictions.meaning)
-    _check(predictions, history, split, threshold, minimum_events, level, users)
+    _check(table, predictions, history, split, threshold, minimum_events, level, users)
     p = predictions.of(split)
     chosen, source = float("nan"), ""
     if table.two_classes:
@@ -61,6 +61,7 @@ def performance_of(
 
 
 def _check(
+    table: Table,
     predictions: Predictions,
     history: History,
     split: Any,
@@ -70,7 +71,6 @@ def _check(
     users: Mapping[str, Metric],
 ) -> None:
     problems = Problems("performance")
-    table = table_of(predictions.task, predictions.meaning)
     splits = [s for s in history.splits if s != "train"]
     problems.check(split in splits, f"split={split!r}: {did_you_mean(split, splits)}")
     number = isinstance(level, float | np.floating) and bool(0 < level < 1)

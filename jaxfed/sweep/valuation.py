@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from jaxfed.core.dataset import TRAIN
+from jaxfed.core.dataset import SPLITS, TRAIN
 from jaxfed.core.errors import Problems, did_you_mean
 from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.data.heterogeneity import heterogeneity
@@ -98,10 +98,10 @@ def _by_round(
 ) -> np.ndarray:
     """``[S, R, M]``: the metric of the model that each coalition's uploads of a round make."""
     s = spec.splits.index(split)
-    weight = spec.evaluation_hospitals.counts[:, ["train", "validation", "test"].index(split)]
+    weight = spec.evaluation_hospitals.counts[:, SPLITS.index(split)]
     rarer = None
     if spec.hospitals.task.two_classes:
-        rarer = spec.evaluation_hospitals.counts_of_rarer[:, ["train", "validation", "test"].index(split)]
+        rarer = spec.evaluation_hospitals.counts_of_rarer[:, SPLITS.index(split)]
     utility = np.zeros((seeds, rounds, len(masks)))
     for seed in range(seeds):
         single, pooled = round_utilities(spec, masks, rounds, seed, progress)

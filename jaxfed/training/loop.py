@@ -74,7 +74,7 @@ def train(
         config={**spec.describe(), "seed": seed, "rounds": now.done, "eval_every": eval_every},
         provenance={**provenance(), **now.trainer.layout(), **now.timings.report()},
         state=now.slot.state,
-        best=now.trainer.best(now.slot, seed, now.earlier),
+        best=now.trainer.best(now.slot, now.given, now.earlier),
         inputs=_inputs(spec),
         privacy=statement,
     )

@@ -181,20 +181,20 @@ class Trainer:
             info.refused[0, :count]
         )
 
-    def best(self, slot: slots.Slot, seed: int, earlier: Selected | None = None) -> Selected:
+    def best(self, slot: slots.Slot, given: slots.RunInput, earlier: Selected | None = None) -> Selected:
         """The model of the best evaluation; of the last round if no validation loss was finite.
 
-        ``seed`` is that of the run, and ``earlier`` the best model of the run that this run continues.
+        ``given`` are the inputs of the run; ``earlier`` is the best model of the run that it continues.
         """
         best = slot.best
         if best is not None and int(best.round[0]) >= 0:
             clients = slot.state.clients if best.clients == () else best.clients
             state = slot.state._replace(round=best.round, server=best.server, clients=clients)
-            return self._selected(state, seed)
-        return earlier or self._selected(slot.state, seed)
+            return self._selected(state, given)
+        return earlier or self._selected(slot.state, given)
 
-    def _selected(self, state: State, seed: int) -> Selected:
-        predictions = partial(predicted, self.placed, self.spec, self.input(seed), state)
+    def _selected(self, state: State, given: slots.RunInput) -> Selected:
+        predictions = partial(predicted, self.placed, self.spec, given, state)
         return Selected(int(state.round[0]), self.variables(state), predictions)
 
     def variables(self, state: State) -> Variables:

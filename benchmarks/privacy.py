@@ -1,25 +1,31 @@
-"""How long a round takes with DP-SGD of each patient, beside the same round without.
+"""How long a round takes with DP-SGD of each patient, beside the same round without, and beside Opacus.
 
     python benchmarks/privacy.py
 
 W2: 100 ragged hospitals, 64 features, MLP 64-128-1, batch 64, 5 epochs, all CPU cores. Calls of the same
-number of rounds alternate between the arms; the ratio is that of medians. Bytes are those of the temporaries
-of the compiled step, for microbatches of several sizes.
+number of rounds alternate between the arms; ratios are those of medians. Opacus trains one hospital after
+another in an environment that is made beside it, with one thread or all, whichever is faster; before it is
+timed, clipped steps on all rows must lead both to the same model. Bytes are those of the temporaries of the
+compiled step, for microbatches of several sizes.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
+import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import optax
+from peers import process
 
 jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
@@ -32,6 +38,10 @@ from jaxfed.training.stretch import SEGMENTS, Stretch  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "privacy.json"
 ROUNDS, REPEATS, MICROBATCHES = 2, 9, (8, 32, 128)
+LEAVES = [("hidden_0", "kernel"), ("hidden_0", "bias"), ("head", "kernel"), ("head", "bias")]
+GATE = {"hospitals": 8, "steps": 3, "rate": 1.0, "clip": 0.2, "noise": 0.0, "learning_rate": 0.5}
+TIMED = {"hospitals": 100, "steps": None, "rate": None, "clip": 1.0, "noise": 1.0, "learning_rate": 0.05}
+APART = 1e-4  # what the two models of the gate may differ by, relative to how far they moved
 
 
 def hospitals() -> Dataset:
@@ -52,6 +62,9 @@ def hospitals() -> Dataset:
 
 def main() -> None:
     """Measure, print and save."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--venvs", type=Path, default=Path("~/.cache/jaxfed/peers"))
+    given = parser.parse_args()
     warnings.simplefilter("ignore")
     data = hospitals()
     plain = jaxfed.Simulation(
@@ -59,33 +72,89 @@ def main() -> None:
         model=jaxfed.models.mlp(64, 128),
         batch_size=64,
         epochs=5,
-        client_optimizer=jaxfed.optimizer(optax.sgd, learning_rate=0.05),
+        client_optimizer=jaxfed.optimizer(optax.sgd, learning_rate=TIMED["learning_rate"]),
         splits=("train",),
     )
-    private = plain.replace(privacy=PatientDP(clip=1.0, noise_multiplier=1.0))
-    arms = {"plain": _runner(plain), "private": _runner(private)}
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for _ in range(REPEATS):
-        for name, run in arms.items():
-            seconds[name].append(run())
+    private = plain.replace(privacy=PatientDP(clip=TIMED["clip"], noise_multiplier=TIMED["noise"]))
+    with tempfile.TemporaryDirectory() as scratch:
+        opacus = Opacus(Path(scratch), given.venvs.expanduser(), plain)
+        arms = {"plain": _runner(plain), "private": _runner(private), "opacus": opacus.round}
+        seconds: dict[str, list[float]] = {name: [] for name in arms}
+        for _ in range(REPEATS):
+            for name, run in arms.items():
+                seconds[name].append(run())
     median = {name: statistics.median(times) for name, times in seconds.items()}
     record = {
         "provenance": provenance(),
-        "seconds_per_round": {name: value / ROUNDS for name, value in median.items()},
+        "opacus": {"version": opacus.version, "threads": opacus.threads, "apart": opacus.apart},
+        "seconds_per_round": median,
         "every": seconds,
         "ratio": median["private"] / median["plain"],
         "least_ratio": min(seconds["private"]) / min(seconds["plain"]),
+        "ratio_of_opacus": median["opacus"] / median["private"],
         "temporary_bytes_of_training": {str(m): _bytes(private, m) for m in MICROBATCHES},
     }
     RESULT.write_text(json.dumps(record, indent=1) + "\n")
-    print(
-        json.dumps({name: record[name] for name in ("seconds_per_round", "ratio", "least_ratio")}, indent=1)
+    print(json.dumps({name: value for name, value in record.items() if name != "every"}, indent=1))
+
+
+class Opacus:
+    """The peer: its process, which is checked to reach the same model before it is timed.
+
+    Attributes:
+        apart: the distance of both models of the gate, relative to how far they moved.
+        threads: of its operations; the faster number.
+        version: of Opacus.
+    """
+
+    def __init__(self, folder: Path, venvs: Path, plain: Any) -> None:
+        params = jax.tree.map(np.asarray, plain.run(0, progress=False).variables.params)
+        start = [params[layer][name] for layer, name in LEAVES]
+        arrays = {name: getattr(plain.hospitals, name) for name in ("x", "y", "size")}
+        for name, array in (arrays | {f"leaf{i}": leaf for i, leaf in enumerate(start)}).items():
+            np.save(folder / f"{name}.npy", array)
+        self.peer = process.Process(
+            "peers.opacus_loop", process.interpreter("opacus", venvs), folder / "opacus.log"
+        )
+        self.peer.ask(folder=str(folder))
+        self.version = self.peer.ask(threads=1, out=str(folder / "gate.npz"), **GATE)["version"]
+        self.apart = _apart(plain, start, [*np.load(folder / "gate.npz").values()])
+        if not self.apart < APART:
+            raise SystemExit(f"jaxfed's and Opacus' private steps lead to models {self.apart:.1e} apart")
+        tried = {threads: self._seconds(threads) for threads in {1, os.cpu_count() or 1}}
+        self.threads = min(tried, key=lambda threads: tried[threads])
+
+    def _seconds(self, threads: int) -> float:
+        return float(self.peer.ask(patience=900, threads=threads, out=None, **TIMED)["seconds"])
+
+    def round(self) -> float:
+        """The seconds of a round."""
+        return self._seconds(self.threads)
+
+
+def _apart(plain: Any, start: list[np.ndarray], theirs: list[np.ndarray]) -> float:
+    """The distance of jaxfed's model of the gate from another one, relative to how far they moved."""
+    gate = plain.replace(
+        hospitals=plain.hospitals.select(plain.hospitals.hospitals[: GATE["hospitals"]]),
+        client_optimizer=jaxfed.optimizer(optax.sgd, learning_rate=GATE["learning_rate"]),
+        epochs=None,
+        steps=GATE["steps"],
+        privacy=PatientDP(clip=GATE["clip"], noise_multiplier=GATE["noise"], rate=GATE["rate"]),
     )
-    print(record["temporary_bytes_of_training"])
+    begin: dict[str, Any] = {}
+    for (layer, name), leaf in zip(LEAVES, start, strict=True):
+        begin.setdefault(layer, {})[name] = leaf
+    run = gate.run(1, initial=jaxfed.Variables(begin, {}), progress=False)
+    ours = [np.asarray(run.variables.params[layer][name]) for layer, name in LEAVES]
+
+    def norm(pairs: Any) -> float:
+        return float(np.sqrt(sum(((a - b) ** 2).sum() for a, b in pairs)))
+
+    return norm(zip(ours, theirs, strict=True)) / norm(zip(ours, start, strict=True))
 
 
-def _runner(sim: Any) -> Any:
-    """A function that trains some rounds and gives the seconds."""
+def _runner(sim: Any) -> Callable[[], float]:
+    """A function that trains some rounds and gives the seconds of each."""
     trainer = sim.trainer
     given, slot = trainer.input(0), trainer.slot(0)
     rounds = np.zeros(SEGMENTS, np.int32)
@@ -98,7 +167,7 @@ def _runner(sim: Any) -> Any:
         began = time.perf_counter()
         state[0] = trainer.advance(given, state[0], stretch, fresh=False)[0]
         jax.block_until_ready(state[0])
-        return time.perf_counter() - began
+        return (time.perf_counter() - began) / ROUNDS
 
     return run
 

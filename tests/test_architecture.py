@@ -12,7 +12,11 @@ from jaxfed import algorithms
 
 HERE = Path(jaxfed.__file__).parent
 TESTS = Path(__file__).resolve().parent
-CODE = [HERE, TESTS, TESTS.parent / "benchmarks"]  # the package may be installed, tests and benchmarks never are
+CODE = [
+    HERE,
+    TESTS,
+    TESTS.parent / "benchmarks",
+]  # the package may be installed, tests and benchmarks never are
 FOUNDATIONS = {"jax", "flax", "optax", "numpy", *sys.stdlib_module_names}
 
 # Who may import whom: by folder, or module where it lies in none; "" is what `import jaxfed` gives.

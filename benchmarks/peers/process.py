@@ -23,6 +23,7 @@ ENVIRONMENTS = {
     "fedjax": ["fedjax==0.0.17", "jax=={jax}"],
     "pfl": ["torch==2.13.0", "pfl==0.6.0"],
     "flower": ["torch==2.13.0", "flwr[simulation]==1.41.0"],
+    "opacus": ["torch==2.13.0", "opacus==1.6.0"],
     # without torchvision, which its rules do not need and which brings gigabytes
     "byzfl": [
         *("--no-deps", "byzfl==0.0.11", "torch==2.13.0", "numpy", "scipy", "filelock", "typing-extensions"),

@@ -1,8 +1,10 @@
 """Bounds on epsilon from guesses: formulas, coverage, right and broken methods."""
 
 import math
+from typing import ClassVar
 
 import numpy as np
+import optax
 import pytest
 from federations import hospitals
 from noisy import BROKEN, gaussian_epsilon, noisy_sgd, noisy_sums
@@ -15,6 +17,8 @@ from jaxfed.audits.one_run import coin_flips
 from jaxfed.core.dataset import TEST, TRAIN
 from jaxfed.core.errors import InvalidInput
 from jaxfed.models import logistic
+from jaxfed.privacy import HospitalDP
+from jaxfed.privacy.hospital import PrivateMean
 
 DELTA = 1e-5
 
@@ -121,6 +125,63 @@ def test_simulations_with_noise():
         assert broken.bound > 3.5
 
 
+class Broken(HospitalDP):
+    """Hospital-level privacy whose noise is not what it says."""
+
+    fault: ClassVar[str]
+
+    def parts(self, noise_multiplier, expected, correlation=None):
+        """Ends with a part that is broken."""
+        return {
+            "no noise": [PrivateMean(1.0, 0.0, expected)],
+            "no clip": [PrivateMean(1e6, noise_multiplier / 1e6, expected)],
+            "wrong denominator": [PrivateMean(1.0, noise_multiplier / expected, expected)],
+        }[self.fault]
+
+
+@pytest.mark.filterwarnings("ignore:HospitalDP with 3 hospitals")
+def test_canaries_that_are_hospitals():
+    """Of hospital-level privacy as it says, in one round and in several; and of three that are broken."""
+    data, multiplier = hospitals((60, 40, 50), test=5), 2.0
+    sim = jaxfed.Simulation(
+        data,
+        logistic(),
+        jaxfed.algorithms.FedAvg(weighting="uniform"),
+        batch_size=None,
+        client_optimizer=jaxfed.optimizer(optax.sgd, learning_rate=1.0),
+        splits=("test",),
+        devices=1,
+        privacy=HospitalDP(clip=1.0, noise_multiplier=multiplier),
+    )
+    ask = {"delta": DELTA, "canaries": 400}
+    same_count = [seed for seed in range(400) if coin_flips(400, seed).sum() == 200][:3]
+    for rounds in (1, 4):
+        epsilon = gaussian_epsilon(multiplier, DELTA, rounds)
+        for seed in same_count:
+            right = audit(sim, rounds, epsilon=epsilon, seed=seed, **ask)
+            assert 0 < right.bound < 0.6 * epsilon
+            assert right.roc.auroc > (0.6 if rounds == 1 else 0.7)
+    for fault in BROKEN:
+        kind = type(fault, (Broken,), {"fault": fault})
+        broken = sim.replace(privacy=kind(clip=1.0, noise_multiplier=multiplier))
+        assert audit(
+            broken, 1, epsilon=gaussian_epsilon(multiplier, DELTA), seed=same_count[0], **ask
+        ).refuted, fault
+    patients = audit(sim, 1, epsilon=1.0, unit="patient", **ask)
+    assert not patients.refuted
+    for changes, says in (
+        ({"participation": jaxfed.FixedCohort(2)}, r"FixedCohort the epsilon depends .* Poisson\(rate\)"),
+        ({"participation": jaxfed.Cyclic(2)}, "Cyclic the epsilon depends"),
+        ({"steps": jaxfed.per_hospital([1, 2, 3]), "epochs": None}, "numbers of single hospitals"),
+    ):
+        with pytest.raises(InvalidInput, match=says):
+            audit(sim.replace(privacy=None, **changes), 1, epsilon=1.0, unit="hospital", **ask)
+    with pytest.raises(InvalidInput, match="hospital='hospital 1': each canary is a hospital of its own"):
+        audit(sim, 1, epsilon=1.0, hospital="hospital 1", **ask)
+    with pytest.raises(InvalidInput, match="unit='row': give 'patient' or 'hospital'"):
+        audit(sim, 1, epsilon=1.0, unit="row", **ask)
+
+
 def test_canaries_stand_among_the_patients():
     data = hospitals((6, 0, 4), test=1)
     included, where = np.array([1, 0, 0, 1, 1], bool), np.array([2, 0, 2, 0, 2])
@@ -130,6 +191,10 @@ def test_canaries_stand_among_the_patients():
     assert np.array_equal(mixed.split[rows], np.where(included, TRAIN, TEST))
     assert np.array_equal(mixed.x[rows][:, 3:], 7 * np.eye(5))
     assert not mixed.x[rows][:, :3].any()
+    apart, of_apart = with_canaries(data, included, np.arange(3, 8), 7.0)
+    assert apart.hospitals[3:] == tuple(f"canary {i}" for i in range(5))
+    assert np.array_equal(apart.size, [*data.size, 1, 1, 1, 1, 1])
+    assert np.array_equal(apart.owner[of_apart], np.arange(3, 8))
     patients = np.setdiff1d(np.arange(len(mixed.y)), rows)
     np.testing.assert_allclose(mixed.x[patients][:, :3], data.x, rtol=1e-6)
     assert not mixed.x[patients][:, 3:].any()

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.core.hyperparameters import Number
-from jaxfed.core.nn.flax_models import LinenModel, NnxModel
+from jaxfed.core.nn.flax_models import FlaxModel
 from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.pytree import pytree
 from jaxfed.core.task import Task
@@ -58,7 +58,7 @@ class Problem:
     """
 
     l2: Number | None
-    model: LinenModel | NnxModel = dataclasses.field(metadata={"static": True})
+    model: FlaxModel = dataclasses.field(metadata={"static": True})
     task: Task = dataclasses.field(metadata={"static": True})
     loss: Loss | None = dataclasses.field(default=None, metadata={"static": True})
     chunk: int = dataclasses.field(default=128, metadata={"static": True})

@@ -11,7 +11,8 @@ from federations import same
 from flax import nnx
 from jax import lax
 
-from jaxfed.core.nn.flax_models import LinenModel, NnxModel
+from jaxfed.core.nn.linen_model import LinenModel
+from jaxfed.core.nn.nnx_model import NnxModel
 from jaxfed.core.nn.rewrite import routed
 
 KEY = jax.random.key(0)

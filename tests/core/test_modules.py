@@ -9,7 +9,9 @@ import pytest
 from federations import Lab, hospitals, recipe, same
 from flax import nnx
 
-from jaxfed.core.nn.flax_models import LinenModel, NnxModel, as_model
+from jaxfed.core.nn.flax_models import as_model
+from jaxfed.core.nn.linen_model import LinenModel
+from jaxfed.core.nn.nnx_model import NnxModel
 from jaxfed.core.optimizer import optimizer
 from jaxfed.models import MLP, cnn, mlp
 

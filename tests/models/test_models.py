@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from federations import Lab, hospitals, recipe
 
-from jaxfed.core.nn.flax_models import LinenModel
+from jaxfed.core.nn.linen_model import LinenModel
 from jaxfed.models import cnn, lenet, logistic, mlp, reddi_cnn, resnet
 
 KEY = jax.random.key(0)

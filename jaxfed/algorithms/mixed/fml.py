@@ -32,7 +32,7 @@ from jaxfed.core import tree
 from jaxfed.core.group_algorithm import GroupAlgorithm, Parts
 from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
-from jaxfed.core.nn.flax_models import LinenModel, NnxModel, as_model
+from jaxfed.core.nn.flax_models import FlaxModel, as_model
 from jaxfed.core.problem import Batch, Problem
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Cohort, Metrics, PyTree, Shard, Upload, Variables
@@ -48,7 +48,7 @@ class Mutual(Problem):
         alpha, beta: weights of the private model's and of the meme's own loss.
     """
 
-    meme: LinenModel | NnxModel = dataclasses.field(metadata={"static": True})
+    meme: FlaxModel = dataclasses.field(metadata={"static": True})
     alpha: Number
     beta: Number
 
@@ -137,7 +137,7 @@ class FML(GroupAlgorithm):
             found.append(f"model={self.model!r}: {type(error).__name__}: {error}")
         return found
 
-    def _meme(self, local: LocalTraining, variables: Variables, x: PyTree) -> LinenModel | NnxModel:
+    def _meme(self, local: LocalTraining, variables: Variables, x: PyTree) -> FlaxModel:
         """The meme, as wide as the private models."""
         model = self.model
         if isinstance(model, nn.Module) and getattr(model, "outputs", 0) is None:

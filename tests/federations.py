@@ -223,7 +223,7 @@ def repeated(recipe: Recipe, plans: Any, data: Any, state: State, count: Any, ca
     """``count`` rounds, and what is seen of them, with room for ``capacity``."""
 
     def on_device(recipe: Recipe, data: Any, state: State) -> Any:
-        step = partial(rounds.round_on_device, recipe, plans, data)
+        step = jax.jit(partial(rounds.round_on_device, recipe, plans, data))  # traced once
         shapes = jax.eval_shape(step, state)[1]
         seen = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), shapes)
 

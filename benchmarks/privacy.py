@@ -2,7 +2,7 @@
 
     python benchmarks/privacy.py
 
-W2: 100 ragged hospitals, 64 features, MLP 64-128-1, batch 64, 5 epochs, all CPU cores. Calls of the same
+W2: 100 ragged hospitals, 64 features, MLP 64-64-128-1, batch 64, 5 epochs, all CPU cores. Calls of the same
 number of rounds alternate between the arms; ratios are those of medians. Opacus trains one hospital after
 another in an environment that is made beside it, with one thread or all, whichever is faster; before it is
 timed, clipped steps on all rows must lead both to the same model. Bytes are those of the temporaries of the
@@ -37,8 +37,8 @@ from jaxfed.runtime.provenance import provenance  # noqa: E402
 from jaxfed.training.stretch import SEGMENTS, Stretch  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "privacy.json"
-ROUNDS, REPEATS, MICROBATCHES = 2, 9, (8, 32, 128)
-LEAVES = [("hidden_0", "kernel"), ("hidden_0", "bias"), ("head", "kernel"), ("head", "bias")]
+ROUNDS, REPEATS, MICROBATCHES = 2, 15, (8, 40, 128)
+LEAVES = [(layer, name) for layer in ("hidden_0", "hidden_1", "head") for name in ("kernel", "bias")]
 GATE = {"hospitals": 8, "steps": 3, "rate": 1.0, "clip": 0.2, "noise": 0.0, "learning_rate": 0.5}
 TIMED = {"hospitals": 100, "steps": None, "rate": None, "clip": 1.0, "noise": 1.0, "learning_rate": 0.05}
 APART = 1e-4  # what the two models of the gate may differ by, relative to how far they moved

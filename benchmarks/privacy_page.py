@@ -8,7 +8,7 @@ import pandas as pd
 
 COST = """## Privacy
 
-A round with DP-SGD of every patient (100 ragged hospitals, MLP 64-128-1, batches of 64, five epochs)
+A round with DP-SGD of every patient (100 ragged hospitals, MLP 64-64-128-1, batches of 64, five epochs)
 takes {ratio:.2f} times as long as the same round without, and Opacus {opacus:.1f} times as long as that
 ({version}, one hospital after another, rows drawn from tensors; from the same model both reach models that
 are {apart:.0e} apart, by clipped steps on all rows): medians of {calls} calls in turn, {private:.0f},

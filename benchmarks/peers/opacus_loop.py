@@ -2,11 +2,11 @@
 
     python -m peers.opacus_loop
 
-The first line on stdin names a folder of arrays (``x``, ``y``, ``size``, ``leaf0`` to ``leaf3``: kernels and
-biases of two dense layers); every other one is ``{"threads": T, "steps": N or null, "rate": q or null,
-"clip": C, "noise": z, "hospitals": K, "learning_rate": r, "out": PATH or null}`` for a round of FedAvg over the
-first K hospitals. Rows are drawn from tensors, each with the probability ``rate``, which costs less than
-Opacus' data loader.
+The first line on stdin names a folder of arrays (``x``, ``y``, ``size``, and ``leaf0``, ``leaf1``, ...:
+kernel and bias of each dense layer); every other one asks for a round of FedAvg over the first K hospitals:
+``{"threads": T, "steps": N or null, "rate": q or null, "clip": C, "noise": z, "hospitals": K,
+"learning_rate": r, "out": PATH or null}``. Rows are drawn from tensors, each with the probability ``rate``,
+which costs less than Opacus' data loader.
 """
 
 from __future__ import annotations
@@ -39,12 +39,11 @@ class Loop:
             (torch.from_numpy(x[end - n : end]), torch.from_numpy(y[end - n : end]).float())
             for n, end in zip(size, ends, strict=True)
         ]
-        leaves = [np.load(folder / f"leaf{i}.npy") for i in range(4)]
-        network = torch.nn.Sequential(
-            torch.nn.Linear(leaves[0].shape[0], leaves[0].shape[1]),
-            torch.nn.ReLU(),
-            torch.nn.Linear(leaves[2].shape[0], leaves[2].shape[1]),
-        )
+        leaves = [np.load(folder / f"leaf{i}.npy") for i in range(len([*folder.glob("leaf*.npy")]))]
+        layers: list[Any] = []
+        for kernel in leaves[::2]:
+            layers += [torch.nn.Linear(*kernel.shape), torch.nn.ReLU()]
+        network = torch.nn.Sequential(*layers[:-1])
         self.start = [torch.from_numpy(np.ascontiguousarray(leaf.T)) for leaf in leaves]
         self.model = GradSampleModule(network)
         self.loss = torch.nn.BCEWithLogitsLoss()

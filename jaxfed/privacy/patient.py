@@ -43,7 +43,8 @@ class PatientDP:
         until_epsilon: each hospital takes part until the next round would exceed this; None for no end.
         layers: static; ``"flat"`` clips the whole gradient of a row, ``"equal"`` each of the L arrays of
             parameters to ``clip / sqrt(L)``.
-        microbatch: static; rows that pass through the model side by side; bounds the memory.
+        microbatch: static; rows that pass through the model side by side; bounds the memory. The default
+            takes most samples of 32 or of 64 expected rows in one or two.
         adjacency: static; what a neighbouring data set is: a patient more or less, or another one in place.
         accountant: static; ``"pld"``, the tightest, or ``"rdp"``.
         sampling: static; ``"poisson"``. Shuffled batches have no accounting here.
@@ -57,7 +58,7 @@ class PatientDP:
     rounds: int | None = dataclasses.field(default=None, metadata={"static": True})
     until_epsilon: Number | None = None
     layers: Layers = dataclasses.field(default="flat", metadata={"static": True})
-    microbatch: int = dataclasses.field(default=32, metadata={"static": True})
+    microbatch: int = dataclasses.field(default=40, metadata={"static": True})
     adjacency: Adjacency = dataclasses.field(default="add-or-remove", metadata={"static": True})
     accountant: Accountant = dataclasses.field(default="pld", metadata={"static": True})
     sampling: str = dataclasses.field(default="poisson", metadata={"static": True})

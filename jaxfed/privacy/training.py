@@ -58,7 +58,7 @@ class PrivateTraining(LocalTraining):
     clip: Number = 1.0
     noise_multiplier: Number = 1.0
     rate: Number | None = None
-    microbatch: int = dataclasses.field(default=32, metadata={"static": True})
+    microbatch: int = dataclasses.field(default=40, metadata={"static": True})
     flat: bool = dataclasses.field(default=True, metadata={"static": True})
 
     def sampling_rate(self, size: Any) -> Any:

@@ -25,7 +25,7 @@ def impute(dataset: Dataset, how: str = "median") -> Dataset:
             have to find it by secure bisection; here it is exact); ``"most_frequent"`` value of them;
             ``"zero"``, the mean of standardised data; ``"flag"``, the mean, and beside the features a
             column that is 1 where a value was missing and else 0, for each feature of which some
-            hospital lacks some. Pixels of an image share one value per channel.
+            hospital's training rows lack some. Pixels of an image share one value per channel.
 
     With ``"flag"`` a hospital that does not measure a feature at all takes part. Its patients count as
     average ones (0 once standardised, federated), and its flag is the same for all of them: the first
@@ -49,7 +49,8 @@ def impute(dataset: Dataset, how: str = "median") -> Dataset:
         if leaf.dtype.kind != "f":
             continue
         name = leaf_name(path)
-        bad = (~np.isfinite(leaf.reshape(-1, _width(leaf)))).any(0)
+        missing = ~np.isfinite(leaf.reshape(len(leaf), -1, _width(leaf))).all(1)
+        bad = missing.any(0)
         value = _values(dataset, leaf, how)
         numbers[name] = (value,)
         for j in np.flatnonzero(np.isnan(value) & bad):
@@ -57,7 +58,8 @@ def impute(dataset: Dataset, how: str = "median") -> Dataset:
             problems.add(
                 f"feature {label!r} has no value in any hospital's training rows; drop it, or use how='zero'"
             )
-        some = tuple(np.flatnonzero(bad).tolist()) if how == "flag" else ()
+        if how == "flag":
+            some = tuple(np.flatnonzero(missing[dataset.split == TRAIN].any(0)).tolist())
     problems.raise_if_any()
     step = Step("impute", numbers, flagged=some, how=("mean" if how == "flag" else how,))
     return apply_step(dataset, step).replace(steps=(*dataset.steps, step))

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from jaxfed.core.dataset import SPLITS, TRAIN, Dataset
-from jaxfed.core.errors import Problems, listed
+from jaxfed.core.errors import Problems, listed, warn
+from jaxfed.data.notices import DataWarning
 
 Split = Sequence[float] | Mapping[Any, Any] | None
 
@@ -28,6 +29,9 @@ def resplit(dataset: Dataset, split: Split = (0.7, 0.1, 0.2), seed: int = 0) -> 
             of 0/1/2 or part names; or None for training rows only.
         seed: of the draws, together with the hospital's name.
 
+    Numbers of a preparation (standardised, imputed) stay those of the old training rows. There is a warning
+    where some of these are no training rows any more: split first, then prepare.
+
     Raises:
         InvalidInput: fractions or parts that cannot be used, all of them listed.
     """
@@ -40,6 +44,14 @@ def resplit(dataset: Dataset, split: Split = (0.7, 0.1, 0.2), seed: int = 0) -> 
         patients = {h: dataset.patients[a:b] for h, a, b in zip(labels, dataset.start, stop, strict=True)}
     parts = split_hospitals(labels, split, seed, dataset.task.stratified, problems, patients)
     problems.raise_if_any()
+    left = int(((dataset.split == TRAIN) & (parts != TRAIN)).sum())
+    if dataset.steps and left:
+        steps = " and ".join(dict.fromkeys(step.kind for step in dataset.steps))
+        warn(
+            f"resplit: the numbers of {steps} come from the old training rows, of which {left} are for "
+            "validation or test now, so that metrics are too good; resplit before you prepare the data",
+            DataWarning,
+        )
     return dataset.replace(split=parts)
 
 

@@ -58,6 +58,15 @@ def test_a_table_with_a_column_that_a_hospital_does_not_fill():
         np.testing.assert_array_equal(frame.x, from_arrays(tables(), impute="flag").x)
 
 
+def test_values_that_only_test_rows_lack_get_no_flag():
+    """What training rows do not show is not known before test rows are looked at."""
+    x = np.arange(8.0).reshape(4, 2)
+    x[3, 0], x[0, 1] = np.nan, np.nan
+    data = from_arrays({"a": (x, [0, 1, 0, 1])}, split={"a": [0, 0, 0, 2]}, impute="flag")
+    np.testing.assert_array_equal(data.x[:, 2:], [[1], [0], [0], [0]])
+    assert data.x[3, 0] == 2  # the mean of the training rows
+
+
 def test_single_values_are_flagged_too():
     x = np.array([[1.0, 2.0], [np.nan, 4.0], [5.0, np.inf], [3.0, 6.0]])
     data = from_arrays({"a": (x, [0, 1, 0, 1])}, split=None, impute="flag")

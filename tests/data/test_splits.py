@@ -3,7 +3,7 @@ import pytest
 
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput
-from jaxfed.data import resplit
+from jaxfed.data import DataWarning, resplit, standardize
 from jaxfed.data.splits import split_rows
 
 FRACTIONS = (0.7, 0.1, 0.2)
@@ -114,3 +114,13 @@ def test_a_mapping_of_the_wrong_length_and_a_wrong_seed_are_refused():
         resplit(data, {"a": [0, 1, 2]})
     with pytest.raises(InvalidInput, match=r"seed=1\.5"):
         resplit(data, FRACTIONS, 1.5)
+
+
+def test_new_parts_of_prepared_data_are_warned_of():
+    """Where training rows, from which the numbers come, are measured on now."""
+    data = standardize(_dataset({"a": np.array([0.0, 1, 0, 1])}))
+    parts = {"a": [0, 0, 2, 2]}
+    with pytest.warns(DataWarning, match=r"numbers of standardize .* of which 2 are for .* resplit before"):
+        resplit(data, parts)
+    resplit(resplit(_dataset({"a": np.zeros(4)}), parts), {"a": [2, 2, 0, 0]})
+    resplit(standardize(resplit(_dataset({"a": np.array([0.0, 1, 0, 1])}), parts)), None)

@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 
@@ -133,12 +131,6 @@ def test_labels_follow_the_risks():
         inside = (p >= low) & (p < high)
         error = 4 * np.sqrt((p * (1 - p))[inside].sum()) / inside.sum()
         assert y[inside].mean() == pytest.approx(p[inside].mean(), abs=error)
-
-
-def test_two_hundred_hospitals_in_two_seconds():
-    start = time.process_time()
-    synthetic_ehr()
-    assert time.process_time() - start < 2
 
 
 def test_sizes_can_be_zipf_equal_or_listed():

@@ -116,7 +116,7 @@ class Benchmark:
             "provenance": self.provenance,
             "metric": self.metric,
             "measured": {
-                name: dataclasses.asdict(d) | {"bound": d.bound} for name, d in self.measured.items()
+                name: dataclasses.asdict(d) | {"bound": d.share} for name, d in self.measured.items()
             },
             "impossible": self.impossible,
             "summary": self.summary,

@@ -32,20 +32,25 @@ STEPS, RATE = 60, 0.5  # of gradient descent
 
 @dataclasses.dataclass(frozen=True)
 class Dissimilarity:
-    """The measured constants.
+    """The measured constants of gradients, or of updates.
 
     Attributes:
         b_squared: B^2, without unit.
-        g_squared: G^2, in squared units of a gradient.
+        g_squared: G^2, in squared units of a gradient or an update.
     """
 
     b_squared: float
     g_squared: float
 
     @property
-    def bound(self) -> float:
-        """The share of attackers from which on no rule is guaranteed to learn."""
+    def share(self) -> float:
+        """1 / (2 + B^2): the share of attackers from which on no rule is guaranteed to learn."""
         return 1 / (2 + self.b_squared)
+
+    def bound(self, n: int, f: int) -> float:
+        """f / (n - (2 + B^2) f), or infinite from that share on; times G^2 a rule's error at the best."""
+        left = n - (2 + self.b_squared) * f
+        return f / left if left > 0 else np.inf
 
 
 def dissimilarity(spec: Spec, honest: np.ndarray, seed: int = 0) -> Dissimilarity:

@@ -101,7 +101,7 @@ def _page(contents: Contents, pictures: dict[str, bytes]) -> str:
             "metric": contents.metric[name],
             "B^2": f"{size.b_squared:.3f}",
             "G^2": f"{size.g_squared:.3g}",
-            "bound 1 / (2 + B^2)": f"{size.bound:.3f}",
+            "bound 1 / (2 + B^2)": f"{size.share:.3f}",
             "malicious": f"{grid.malicious:.2f}",
         }
         for name, size in contents.measured.items()

@@ -166,7 +166,7 @@ def summary(worst: pd.DataFrame, measured: dict[str, Dissimilarity], grid: Grid,
         text += f"{within:g} of the mean without attackers under every attack"
         text += f": {_listed(holding['defence'].tolist())}. " if len(holding) else ". "
         text += f"Measured B^2 is {size.b_squared:.2f}: no rule has a guarantee from a share of attackers of "
-        text += f"{size.bound:.0%} on, and here {grid.malicious:.0%} are malicious."
+        text += f"{size.share:.0%} on, and here {grid.malicious:.0%} are malicious."
         sentences.append(text)
     return sentences
 

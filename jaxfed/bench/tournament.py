@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 import pandas as pd
 
 from jaxfed import aggregators as rules_of
-from jaxfed.bench.dissimilarity import line
+from jaxfed.bench.dissimilarity import Dissimilarity, line
 from jaxfed.bench.matches import Attack, program_of
 from jaxfed.core.aggregation import Chain, Part, Rule
 from jaxfed.core.errors import InvalidInput
@@ -56,28 +56,6 @@ RULES: dict[str, Callable[[int, int], Part | Chain]] = {
 NO_ATTACK = "none"
 
 
-class Heterogeneity(NamedTuple):
-    """(G, B)-dissimilarity of honest uploads: mean_i ||u_i - mean||^2 <= G^2 + B^2 ||mean||^2.
-
-    Attributes:
-        g_squared: G^2, in squared units of an update.
-        b_squared: B^2.
-    """
-
-    g_squared: float
-    b_squared: float
-
-    @property
-    def share(self) -> float:
-        """1 / (2 + B^2): the share of attackers from which on no rule can guarantee learning."""
-        return 1 / (2 + self.b_squared)
-
-    def bound(self, n: int, f: int) -> float:
-        """f / (n - (2 + B^2) f), or infinite from that share on; times G^2 a rule's error at the best."""
-        left = n - (2 + self.b_squared) * f
-        return f / left if left > 0 else np.inf
-
-
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Tournament:
     """The results.
@@ -94,7 +72,7 @@ class Tournament:
 
     table: pd.DataFrame
     breakdown: pd.DataFrame
-    heterogeneity: Heterogeneity
+    heterogeneity: Dissimilarity
     n: int
     impossible: dict[tuple[str, int], str]
 
@@ -132,7 +110,7 @@ class Tournament:
         return self.breakdown.to_html(border=0)
 
 
-def heterogeneity(updates: np.ndarray) -> Heterogeneity:
+def heterogeneity(updates: np.ndarray) -> Dissimilarity:
     """The constants of ``updates [T, n, N]``: of one round B^2 with G = 0, of several from a line.
 
     The line is that of :func:`jaxfed.bench.dissimilarity.line`.
@@ -142,9 +120,8 @@ def heterogeneity(updates: np.ndarray) -> Heterogeneity:
     norm = np.square(mean).sum(1)
     away = norm - norm.mean()
     if not (away**2).sum() > 1e-12 * (norm**2).sum():
-        return Heterogeneity(0.0, float((spread / norm).max()))
-    slope, g_squared = line(spread, norm)
-    return Heterogeneity(g_squared, slope)
+        return Dissimilarity(float((spread / norm).max()), 0.0)
+    return Dissimilarity(*line(spread, norm))
 
 
 def tournament(

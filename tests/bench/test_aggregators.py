@@ -183,8 +183,8 @@ def test_worst_cases_and_what_is_said_of_them(handmade):
 
 
 def test_the_bound_of_the_paper():
-    assert Dissimilarity(0.0, 1.0).bound == 0.5
-    assert Dissimilarity(2.0, 1.0).bound == 0.25
+    assert Dissimilarity(0.0, 1.0).share == 0.5
+    assert Dissimilarity(2.0, 1.0).share == 0.25
 
 
 def test_hospitals_with_the_same_rows_do_not_differ():

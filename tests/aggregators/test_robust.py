@@ -2,11 +2,14 @@
 
 import itertools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import roads
 from roads import aggregate
 
+from jaxfed import aggregators
 from jaxfed.aggregators import (
     NNM,
     Bucketing,
@@ -16,6 +19,8 @@ from jaxfed.aggregators import (
     Median,
     TrimmedMean,
 )
+from jaxfed.core.aggregation import Rule
+from jaxfed.core.uploads import Uploads
 
 RULES = {
     "median": (Median(),),
@@ -33,6 +38,36 @@ EVERY = pytest.mark.parametrize("parts", [*RULES.values(), (CentredClipping(3.0)
 
 def updates(seed=0, clients=9, size=7):
     return np.random.default_rng(seed).normal(size=(clients, size)).astype(np.float32)
+
+
+def test_every_rule_and_mixer_side_by_side():
+    """As trials of a sweep: under vmap each answers as alone."""
+    classes = [getattr(aggregators, name) for name in aggregators.__all__]
+    parts = {
+        c.__name__: c(**{"Bulyan": {"f": 1}}.get(c.__name__, {})) for c in classes if isinstance(c, type)
+    }
+    chains = {name: aggregators.as_chain(part) for name, part in parts.items()}
+    chains = {name: chain for name, chain in chains.items() if chain.stores}
+    assert len(chains) > 15
+
+    @jax.jit
+    def answers(x, key):
+        found = {}
+        for name, chain in chains.items():
+            uploads = Uploads(x, x[:, :0], jnp.ones(len(x)), x.shape[1], None)
+            for mixer in chain.mixers:
+                uploads = mixer.apply(uploads, key)
+            if isinstance(chain.rule, Rule):
+                found[name] = chain.rule.reduce(uploads, chain.rule.init(x[0]), key)[0].update
+            else:
+                found[name] = uploads.update
+        return found
+
+    x, keys = jnp.stack([updates(0), updates(1)]), jax.random.split(jax.random.key(0))
+    together = jax.jit(jax.vmap(answers))(x, keys)
+    for i in range(2):
+        for name, alone in answers(x[i], keys[i]).items():
+            np.testing.assert_allclose(together[name][i], alone, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 @EVERY

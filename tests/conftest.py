@@ -27,11 +27,6 @@ class Scheduling(LoadScopeScheduling):
         return nodeid if "test_notebooks" in nodeid else nodeid.split("::", 1)[0]
 
 
-def pytest_xdist_auto_num_workers(config):
-    """One process more than cores: some wait, for those that they have started."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_xdist_make_scheduler(config, log):
     """Deal files and notebooks to the processes."""
     return Scheduling(config, log)
@@ -55,9 +50,7 @@ def shared_programs(tmp_path_factory):
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "programs"
     os.environ["JAXFED_CACHE"] = str(folder)
     cache.keep_compiled_programs()
-    jax.config.update(
-        "jax_persistent_cache_min_compile_time_secs", 0.1
-    )  # smaller ones recur here than in runs
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # small programs recur in tests
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -78,8 +78,7 @@ def test_random_orders_estimate_the_exact_values():
 @pytest.fixture(scope="module")
 def heart(heart_folder):
     """The four hospitals, and 2 rounds on data of every subset of them, one data set each."""
-    data = jaxfed.data.impute(jaxfed.data.heart_disease(heart_folder), "mean")
-    data = jaxfed.data.standardize(jaxfed.data.resplit(data, (0.6, 0.1, 0.3)), "federated")
+    data = jaxfed.data.heart_disease(heart_folder, standardize="federated", split=(0.6, 0.1, 0.3))
     subsets = [s for n in range(1, 5) for s in itertools.combinations(data.hospitals, n)]
     sets = {"+".join(s): data.select(s) for s in subsets}
     sim = Simulation(next(iter(sets.values())), evaluate_on=data, **SMALL)

@@ -7,11 +7,10 @@ X' diag(sqrt c) a.
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-SQUARINGS = 14  # a power of 2^14 of the matrix: eigenvalues 0.1 % apart are told apart
+from jaxfed.core.eigenvector import first_eigenvector
 
 
 def covariance(gram: Array, weights: Array) -> tuple[Array, Array, Array]:
@@ -36,20 +35,7 @@ def largest_variance(gram: Array, weights: Array) -> Array:
 def main_direction(gram: Array, weights: Array) -> tuple[Array, Array]:
     """The largest eigenvalue of the covariance, and ``[M]`` squares along its eigenvector from the mean."""
     centred, matrix, root = covariance(gram, weights)
-    tiny = jnp.finfo(gram.dtype).tiny
-
-    def squared(_: Array, power: Array) -> Array:
-        power = power / jnp.maximum(jnp.abs(power).max(), tiny)
-        return jnp.matmul(power, power, precision="highest")
-
-    # LAPACK's eigenvectors of a thousand uploads overflow the stack of the thread of a second device
-    power = jax.lax.fori_loop(0, SQUARINGS, squared, matrix)
-    vector = power[:, jnp.argmax(jnp.square(power).sum(0))]
-    for _ in range(3):
-        vector = vector / jnp.maximum(jnp.abs(vector).max(), tiny)
-        vector = vector / jnp.maximum(jnp.sqrt(vector @ vector), tiny)
-        top, vector = vector @ matrix @ vector, matrix @ vector
-    vector = vector / jnp.maximum(jnp.abs(vector).max(), tiny)
-    vector = vector / jnp.maximum(jnp.sqrt(vector @ vector), tiny)
+    vector = first_eigenvector(matrix)
+    top = vector @ matrix @ vector
     along = centred @ (root * vector)  # its eigenvector has the length sqrt(top)
-    return top, jnp.square(along / jnp.sqrt(jnp.maximum(top, tiny)))
+    return top, jnp.square(along / jnp.sqrt(jnp.maximum(top, jnp.finfo(gram.dtype).tiny)))

@@ -21,6 +21,7 @@ from jax import Array
 
 from jaxfed.attacks.who import check_malicious
 from jaxfed.core.aggregation import Attack
+from jaxfed.core.eigenvector import first_eigenvector
 from jaxfed.core.errors import Problems
 from jaxfed.core.pytree import pytree
 from jaxfed.core.uploads import Uploads
@@ -61,4 +62,4 @@ def _first_component(uploads: Uploads, honest: Array) -> Array:
     inside = honest.astype(gram.dtype)
     centring = jnp.diag(inside) - jnp.outer(inside, inside) / jnp.maximum(inside.sum(), 1)
     product = jnp.matmul(centring, jnp.matmul(gram, centring, precision="highest"), precision="highest")
-    return jnp.linalg.eigh(product)[1][:, -1]
+    return first_eigenvector(product)

@@ -228,3 +228,8 @@ def test_the_share_of_attackers_that_no_rule_survives(b, least):
         x = np.array([high] * f + [low] * rest + [-1e30] * f, np.float32)[:, None]
         found = aggregate(x, TrimmedMean((f + 0.1) / n)).update
         assert (found[0] > 0) == descends
+
+
+def test_directions_of_a_thousand_uploads_on_two_devices():
+    """LAPACK's eigenvectors ended the process here."""
+    assert np.isfinite(aggregate(updates(clients=1000, size=64), aggregators.DnC(10), devices=2).update).all()

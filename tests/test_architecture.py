@@ -12,11 +12,7 @@ from jaxfed import algorithms
 
 HERE = Path(jaxfed.__file__).parent
 TESTS = Path(__file__).resolve().parent
-CODE = [
-    HERE,
-    TESTS,
-    TESTS.parent / "benchmarks",
-]  # the package may be installed, tests and benchmarks never are
+CODE = [HERE, TESTS, TESTS.parent / "benchmarks"]  # of these, only the package may be installed
 FOUNDATIONS = {"jax", "flax", "optax", "numpy", *sys.stdlib_module_names}
 
 # Who may import whom: by folder, or module where it lies in none; "" is what `import jaxfed` gives.

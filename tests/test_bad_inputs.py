@@ -408,7 +408,7 @@ def test_a_hospital_without_training_rows_has_no_model_of_its_own():
     assert alone.replace(hospitals=two).run(1, progress=False).summary()["log_loss_pooled"] == pytest.approx(
         alone.run(1, progress=False).summary()["log_loss_pooled"], rel=1e-5
     )
-    for algorithm in (jaxfed.FedAvg(), jaxfed.algorithms.FineTuned()):
+    for algorithm in (jaxfed.FedAvg(), jaxfed.algorithms.FineTuned(), jaxfed.algorithms.IFCA()):
         done = shared.replace(algorithm=algorithm).run(1, progress=False)
         assert done.hospitals()["log_loss"].notna().all()
         assert "no training rows" not in repr(done)

@@ -54,6 +54,12 @@ def shared_programs(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def four_devices():
+    """The devices are made before a test of the command line can ask for another number."""
+    assert jax.device_count() == 4
+
+
+@pytest.fixture(scope="session", autouse=True)
 def interrupts_are_heard():
     """A background job is started with interrupts ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

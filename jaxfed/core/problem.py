@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.core.hyperparameters import Number
-from jaxfed.core.nn.flax_models import FlaxModel
+from jaxfed.core.nn.base import FlaxModel
 from jaxfed.core.nn.rewrite import Form
 from jaxfed.core.pytree import pytree
 from jaxfed.core.task import Task

@@ -32,7 +32,8 @@ from jaxfed.core import tree
 from jaxfed.core.group_algorithm import GroupAlgorithm, Parts
 from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
-from jaxfed.core.nn.flax_models import FlaxModel, as_model
+from jaxfed.core.nn.base import FlaxModel
+from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.problem import Batch, Problem
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Cohort, Metrics, PyTree, Shard, Upload, Variables

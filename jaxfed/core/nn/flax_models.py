@@ -10,16 +10,12 @@ row mask without any change to the user's model. Convolutions and pooling are pu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import flax.linen as nn
 
+from jaxfed.core.nn.base import FlaxModel
 from jaxfed.core.nn.linen_model import LinenModel
-
-if TYPE_CHECKING:
-    from jaxfed.core.nn.nnx_model import NnxModel
-
-FlaxModel: TypeAlias = "LinenModel | NnxModel"
 
 
 def as_model(model: Any) -> FlaxModel:
@@ -30,12 +26,7 @@ def as_model(model: Any) -> FlaxModel:
     """
     if isinstance(model, nn.Module):
         return LinenModel(model)
-    if not callable(model):
-        raise TypeError(
-            f"model={model!r} is no flax model; give a linen module such as jaxfed.models.mlp(64, 32), "
-            "or a function of nnx rngs"
-        )
-    from flax import nnx
+    from flax import nnx  # takes a while to import
 
     from jaxfed.core.nn.nnx_model import NnxModel
 
@@ -45,4 +36,9 @@ def as_model(model: Any) -> FlaxModel:
             "of its rngs instead, model=lambda rngs: Net(..., rngs=rngs), so that every seed has its own "
             "initial values"
         )
-    return NnxModel(model)
+    if callable(model):
+        return NnxModel(model)
+    raise TypeError(
+        f"model={model!r} is no flax model; give a linen module such as jaxfed.models.mlp(64, 32), "
+        "or a function of nnx rngs"
+    )

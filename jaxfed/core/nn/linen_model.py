@@ -5,28 +5,25 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 from jax import Array
 
-from jaxfed.core.nn.rewrite import Form, routed
+from jaxfed.core.nn.base import FlaxModel
 from jaxfed.core.types import PyTree, Variables
 
 
 @dataclasses.dataclass(frozen=True)
-class LinenModel:
+class LinenModel(FlaxModel):
     """A flax linen module; ``train`` / ``training`` / ``deterministic`` arguments are filled in.
 
     Attributes:
         module: the module.
-        form: of the operations in it, see :func:`jaxfed.core.nn.rewrite.routed`.
     """
 
     module: nn.Module
-    form: Form | None = None
 
     def init(self, key: Array, x: PyTree) -> Variables:
         """Fresh variables; ``x`` is a batch, of which only shapes and dtypes matter."""
@@ -35,12 +32,6 @@ class LinenModel:
         collections = dict(module.init(keys, x, **self._mode(False)))
         params = collections.pop("params", {})
         return Variables(params, collections)
-
-    def apply(
-        self, variables: Variables, x: PyTree, *, train: bool, key: Array | None, mask: Array | None
-    ) -> tuple[Array, PyTree]:
-        """Outputs ``[B, ...]`` and, in training, the new ``stats``; ``mask`` ``[B]`` marks real rows."""
-        return routed(partial(self._apply, train), variables, x, key, mask, form=self.form)
 
     def _apply(
         self, train: bool, variables: Variables, x: PyTree, key: Array | None, mask: Array | None
@@ -62,14 +53,9 @@ class LinenModel:
         """Whether the module has a method ``features(x)``."""
         return callable(getattr(type(self.module), "features", None))
 
-    def features(self, variables: Variables, x: PyTree) -> Array:
-        """The result of the module's method ``features(x)`` in evaluation mode."""
-
-        def features(variables: Variables, x: PyTree) -> Any:
-            collections = {"params": variables.params, **variables.stats}
-            return self.module.apply(collections, x, method="features")
-
-        return routed(features, variables, x, form=self.form)
+    def _features(self, variables: Variables, x: PyTree) -> Any:
+        collections = {"params": variables.params, **variables.stats}
+        return self.module.apply(collections, x, method="features")
 
     def _mode(self, train: bool) -> dict[str, bool]:
         names = inspect.signature(type(self.module).__call__).parameters

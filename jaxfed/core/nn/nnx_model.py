@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -15,34 +14,26 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from jaxfed.core.nn.base import FlaxModel
 from jaxfed.core.nn.linen_model import row_mask
-from jaxfed.core.nn.rewrite import Form, routed
 from jaxfed.core.types import PyTree, Variables
 
 
 @dataclasses.dataclass(frozen=True)
-class NnxModel:
+class NnxModel(FlaxModel):
     """A flax nnx model, given as a function from ``nnx.Rngs`` to the module.
 
     Attributes:
         make: the function.
-        form: as in :class:`~jaxfed.core.nn.linen_model.LinenModel`.
     """
 
     make: Callable[[nnx.Rngs], nnx.Module]
-    form: Form | None = None
 
     def init(self, key: Array, x: PyTree) -> Variables:
         """Initial variables, which depend on the key."""
         del x  # nnx models know their shapes
         _, params, _, stats = _split(self.make(nnx.Rngs(key)))
         return Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(stats))
-
-    def apply(
-        self, variables: Variables, x: PyTree, *, train: bool, key: Array | None, mask: Array | None
-    ) -> tuple[Array, PyTree]:
-        """As :meth:`~jaxfed.core.nn.linen_model.LinenModel.apply`."""
-        return routed(partial(self._apply, train), variables, x, key, mask, form=self.form)
 
     def _apply(
         self, train: bool, variables: Variables, x: PyTree, key: Array | None, mask: Array | None
@@ -64,15 +55,10 @@ class NnxModel:
         model = nnx.eval_shape(lambda: self.make(nnx.Rngs(0)))
         return callable(getattr(type(model), "features", None))
 
-    def features(self, variables: Variables, x: PyTree) -> Array:
-        """The result of the module's method ``features(x)`` in evaluation mode."""
-
-        def features(variables: Variables, x: PyTree) -> Any:
-            model = self._merge(variables, None)
-            model.eval()
-            return model.features(x)
-
-        return routed(features, variables, x, form=self.form)
+    def _features(self, variables: Variables, x: PyTree) -> Any:
+        model = self._merge(variables, None)
+        model.eval()
+        return model.features(x)
 
     def _merge(self, variables: Variables, key: Array | None) -> Any:
         graph, params, rngs, stats = _split(nnx.eval_shape(lambda: self.make(nnx.Rngs(0))))

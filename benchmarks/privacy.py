@@ -39,8 +39,8 @@ from jaxfed.training.stretch import SEGMENTS, Stretch  # noqa: E402
 RESULT = Path(__file__).parent / "results" / "privacy.json"
 ROUNDS, REPEATS, MICROBATCHES = 2, 15, (8, 40, 128)
 LEAVES = [(layer, name) for layer in ("hidden_0", "hidden_1", "head") for name in ("kernel", "bias")]
-GATE = {"hospitals": 8, "steps": 3, "rate": 1.0, "clip": 0.2, "noise": 0.0, "learning_rate": 0.5}
-TIMED = {"hospitals": 100, "steps": None, "rate": None, "clip": 1.0, "noise": 1.0, "learning_rate": 0.05}
+TIMED = {"hospitals": 100, "batch": 64, "epochs": 5, "clip": 1.0, "noise": 1.0, "learning_rate": 0.05}
+GATE = {"hospitals": 8, "batch": 20_000, "epochs": 3, "clip": 0.2, "noise": 0.0, "learning_rate": 0.5}
 APART = 1e-4  # what the two models of the gate may differ by, relative to how far they moved
 
 
@@ -67,14 +67,7 @@ def main() -> None:
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     data = hospitals()
-    plain = jaxfed.Simulation(
-        data,
-        model=jaxfed.models.mlp(64, 128),
-        batch_size=64,
-        epochs=5,
-        client_optimizer=jaxfed.optimizer(optax.sgd, learning_rate=TIMED["learning_rate"]),
-        splits=("train",),
-    )
+    plain = _simulation(data, **TIMED)
     private = plain.replace(privacy=PatientDP(clip=TIMED["clip"], noise_multiplier=TIMED["noise"]))
     with tempfile.TemporaryDirectory() as scratch:
         opacus = Opacus(Path(scratch), given.venvs.expanduser(), plain)
@@ -98,6 +91,20 @@ def main() -> None:
     print(json.dumps({name: value for name, value in record.items() if name != "every"}, indent=1))
 
 
+def _simulation(
+    data: Dataset, hospitals: int, batch: int, epochs: int, learning_rate: float, **_: Any
+) -> Any:
+    """FedAvg without privacy."""
+    return jaxfed.Simulation(
+        data.select(data.hospitals[:hospitals]),
+        model=jaxfed.models.mlp(64, 128),
+        batch_size=batch,
+        epochs=epochs,
+        client_optimizer=jaxfed.optimizer(optax.sgd, learning_rate=learning_rate),
+        splits=("train",),
+    )
+
+
 class Opacus:
     """The peer: its process, which is checked to reach the same model before it is timed.
 
@@ -118,7 +125,7 @@ class Opacus:
         )
         self.peer.ask(folder=str(folder))
         self.version = self.peer.ask(threads=1, out=str(folder / "gate.npz"), **GATE)["version"]
-        self.apart = _apart(plain, start, [*np.load(folder / "gate.npz").values()])
+        self.apart = _apart(plain.hospitals, start, [*np.load(folder / "gate.npz").values()])
         if not self.apart < APART:
             raise SystemExit(f"jaxfed's and Opacus' private steps lead to models {self.apart:.1e} apart")
         tried = {threads: self._seconds(threads) for threads in {1, os.cpu_count() or 1}}
@@ -132,14 +139,10 @@ class Opacus:
         return self._seconds(self.threads)
 
 
-def _apart(plain: Any, start: list[np.ndarray], theirs: list[np.ndarray]) -> float:
+def _apart(data: Dataset, start: list[np.ndarray], theirs: list[np.ndarray]) -> float:
     """The distance of jaxfed's model of the gate from another one, relative to how far they moved."""
-    gate = plain.replace(
-        hospitals=plain.hospitals.select(plain.hospitals.hospitals[: GATE["hospitals"]]),
-        client_optimizer=jaxfed.optimizer(optax.sgd, learning_rate=GATE["learning_rate"]),
-        epochs=None,
-        steps=GATE["steps"],
-        privacy=PatientDP(clip=GATE["clip"], noise_multiplier=GATE["noise"], rate=GATE["rate"]),
+    gate = _simulation(data, **GATE).replace(
+        privacy=PatientDP(clip=GATE["clip"], noise_multiplier=GATE["noise"])
     )
     begin: dict[str, Any] = {}
     for (layer, name), leaf in zip(LEAVES, start, strict=True):

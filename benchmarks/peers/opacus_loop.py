@@ -4,9 +4,9 @@
 
 The first line on stdin names a folder of arrays (``x``, ``y``, ``size``, and ``leaf0``, ``leaf1``, ...:
 kernel and bias of each dense layer); every other one asks for a round of FedAvg over the first K hospitals:
-``{"threads": T, "steps": N or null, "rate": q or null, "clip": C, "noise": z, "hospitals": K,
-"learning_rate": r, "out": PATH or null}``. Rows are drawn from tensors, each with the probability ``rate``,
-which costs less than Opacus' data loader.
+``{"threads": T, "batch": B, "epochs": E, "clip": C, "noise": z, "hospitals": K, "learning_rate": r,
+"out": PATH or null}``. Rows are drawn from tensors, B of a hospital in the mean, which costs less than
+Opacus' data loader.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-BATCH, EPOCHS = 64, 5
 
 
 class Loop:
@@ -51,25 +49,25 @@ class Loop:
     def round(
         self,
         threads: int,
-        steps: int | None,
-        rate: float | None,
+        batch: int,
+        epochs: int,
         clip: float,
         noise: float,
         hospitals: int,
         learning_rate: float,
         out: str | None,
     ) -> dict[str, Any]:
-        """One round from the initial parameters; its seconds and the number of its steps."""
+        """One round from the initial parameters; and its seconds."""
         from opacus.optimizers import DPOptimizer
 
         torch = self.torch
         torch.set_num_threads(threads)
         parameters = [*self.model.parameters()]
-        total, rows, done = [torch.zeros_like(leaf) for leaf in self.start], 0, 0
+        total, rows = [torch.zeros_like(leaf) for leaf in self.start], 0
         began = time.perf_counter()
         for x, y in self.data[:hospitals]:
             n = len(y)
-            q = min(1.0, BATCH / n) if rate is None else rate
+            q = min(1.0, batch / n)
             with torch.no_grad():
                 torch._foreach_copy_(parameters, self.start)
             optimizer = DPOptimizer(
@@ -78,20 +76,19 @@ class Loop:
                 max_grad_norm=clip,
                 expected_batch_size=q * n,
             )
-            count = EPOCHS * math.ceil(n / BATCH) if steps is None else steps
-            for _ in range(count):
+            for _ in range(epochs * math.ceil(n / batch)):
                 drawn = torch.nonzero(torch.rand(n) < q)[:, 0] if q < 1 else slice(None)
                 optimizer.zero_grad(set_to_none=True)
                 self.loss(self.model(x[drawn])[:, 0], y[drawn]).backward()
                 optimizer.step()
             with torch.no_grad():
                 torch._foreach_add_(total, parameters, alpha=n)
-            rows, done = rows + n, done + count
+            rows += n
         server = [leaf / rows for leaf in total]
         seconds = time.perf_counter() - began
         if out is not None:
             np.savez(out, *[leaf.detach().numpy().T for leaf in server])
-        return {"seconds": seconds, "steps": done, "version": importlib.metadata.version("opacus")}
+        return {"seconds": seconds, "version": importlib.metadata.version("opacus")}
 
 
 def main() -> None:

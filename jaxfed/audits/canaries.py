@@ -128,9 +128,8 @@ def _check_hospitals(sim: Spec, hospital: str | None, problems: Problems) -> Non
     problems.check(
         hospital is None, f"hospital={hospital!r}: each canary is a hospital of its own; leave it out"
     )
-    whole = isinstance(sim.participation, (Everyone, Poisson))
     problems.check(
-        whole,
+        isinstance(sim.participation, (Everyone, Poisson)),
         f"sim: with {type(sim.participation).__name__} the epsilon depends on the number of hospitals, which "
         "canaries change; give participation=Everyone() or Poisson(rate)",
     )
@@ -142,6 +141,7 @@ def _check_hospitals(sim: Spec, hospital: str | None, problems: Problems) -> Non
         sim.weights,
         sim.algorithm,
         sim.participation,
+        sim.privacy,
     )
     problems.check(
         not values.differs(numbers) and sim.included is None,

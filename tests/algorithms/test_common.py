@@ -23,21 +23,6 @@ ROUNDS = 3
 SGD = optimizer(optax.sgd, learning_rate=0.1)
 # of the scope of the module, so that all tests of an algorithm follow each other and share its programs
 algorithms = pytest.mark.parametrize("name", CATALOGUE, scope="module")
-# One of each kind: with states on the server and in hospitals, two exchanges, stored or adapted models.
-kinds = pytest.mark.parametrize(
-    "name",
-    [
-        "FedAvg",
-        "Scaffold, option II",
-        "FedDyn",
-        "Mime",
-        "ClusteredFL",
-        "PerFedAvg",
-        "FedRep",
-        "APFL, adaptive",
-    ],
-    scope="module",
-)
 
 
 def with_empty():
@@ -161,7 +146,7 @@ def test_order_of_hospitals(name):
     same(found, expected, rtol=1e-3, atol=1e-5)
 
 
-@kinds
+@algorithms
 def test_a_hospital_without_rows_has_the_place_of_one_that_is_absent(name):
     """Bit for bit."""
     data = hospitals()
@@ -186,7 +171,7 @@ def spread(outputs, losses, y, segment, segments):
     return {"spread": jnp.broadcast_to(jnp.nanmax(losses) - jnp.nanmin(losses), (segments,))}
 
 
-@kinds
+@algorithms
 def test_an_entry_of_a_sweep_is_bitwise_the_single_run(name):
     """In a slot, and after another run in the same one."""
     one = lab(name)

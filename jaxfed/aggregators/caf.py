@@ -67,8 +67,9 @@ class CAF(Rule):
             variance, square = spectral.main_direction(gram, weights)
             best = jnp.where(variance < least, weights, best)
             top = jnp.where(weights > 0, square, 0).max()
-            lower = weights * jnp.maximum(1 - square / jnp.where(top > 0, top, 1), 0)
-            return jnp.where(top > 0, lower, 0), best, jnp.minimum(variance, least)  # 0: they are all alike
+            lower = weights * (1 - square / jnp.where(top > 0, top, 1))
+            # compared, because 1 - top / top is not 0 where XLA multiplies by the reciprocal
+            return jnp.where(square < top, lower, 0), best, jnp.minimum(variance, least)
 
         start = (everyone, everyone, jnp.asarray(jnp.inf, gram.dtype))
         _, best, _ = jax.lax.while_loop(lambda carry: carry[0].sum() > enough, step, start)

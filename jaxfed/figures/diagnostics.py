@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FEW = 6  # hospitals with a line each; of more, a median and a band
+WIDE = 100  # times the least B^2, from which on the scale is logarithmic
 NAMED = 30  # hospitals whose names there is room for
 ABSENT, REJECTED = "#e6e6e6", COLOURS[1]
 
@@ -32,6 +33,9 @@ def diagnostics_figure(table: pd.DataFrame, rounds: pd.DataFrame) -> Figure:
     cosines.axhline(0, color="#808080", lw=0.9, ls=(0, (5, 4)))
     spread.plot(rounds.index, rounds["b_squared"], color=COLOURS[0], lw=1.8)
     spread.set_ylabel("B² (0: all updates are equal)")
+    known = rounds["b_squared"].dropna()
+    if len(known) and 0 < WIDE * known.min() < known.max():
+        spread.set_yscale("log")
     for axes in (norms, cosines, spread):
         whole_rounds(axes)
     _states(states, table)

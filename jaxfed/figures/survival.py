@@ -62,7 +62,7 @@ def _numbers_at_risk(
     axes: Axes, curves: Mapping[str, pd.DataFrame], colours: Sequence[str], ticks: Sequence[float]
 ) -> None:
     axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labelbottom=False)
+    axes.tick_params(length=0, pad=8, labelbottom=False)
     axes.set(ylim=(len(curves) - 0.5, -0.5))
     axes.set_title("patients at risk", fontsize=8, loc="left")
     axes.set_yticks(range(len(curves)), [*curves], fontsize=8)

@@ -163,15 +163,13 @@ class Run:
         Args:
             split: which rows, ``"test"`` or ``"validation"``.
             threshold: a probability from which a row is called positive; ``"youden"`` or ``"f1"`` for the
-            best
-                on validation rows, found from hospitals' counts alone; None for ``"youden"``, or .5 if there
-                are no validation rows.
+                best on validation rows, which hospitals' counts alone tell; None for ``"youden"``, or .5 if
+                there are no validation rows.
             minimum_events: events and non-events that a hospital needs to count in the worst, the range and
-            the
-                random-effects mean.
+                the random-effects mean.
             level: of the intervals.
             metrics: users' metrics, as ``Simulation(metrics=...)`` takes them; their intervals are
-            bootstrapped.
+                bootstrapped.
 
         Raises:
             InvalidInput: lists what is wrong with the arguments; or the run was saved without predictions.
@@ -231,8 +229,9 @@ class Run:
         """Write one HTML file that needs nothing else: results with intervals in words, tables and figures.
 
         It has a summary, the data, convergence, every hospital with the prediction interval, calibration and
-        decision curves, subgroups, privacy, settings and the TRIPOD-Cluster checklist. A run that was saved
-        without its predictions has a report without intervals, which says so.
+        decision curves or Kaplan-Meier curves, subgroups, privacy, diagnostics if they were recorded,
+        settings and the TRIPOD-Cluster checklist. A run that was saved without its predictions has a report
+        without intervals, which says so.
 
         Args:
             path: of the file.

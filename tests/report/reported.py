@@ -13,7 +13,7 @@ from jaxfed.results.run import Run, Selected
 
 SIZES = (60, 48, 36, 30)
 NAMES = ("north", "south <b>", "single", "west")
-CLASSES = {"binary": ("well", "ill"), "multiclass": ("a", "b", "c"), "regression": ()}
+CLASSES = {"binary": ("well", "ill"), "multiclass": ("a", "b", "c"), "regression": (), "survival": ()}
 PROVENANCE = {
     "jaxfed": "0",
     "created": "2026-01-02T03:04:05",
@@ -40,6 +40,8 @@ def run_of(task="binary", *, outputs=True, training=None):
         guess = -np.abs(guess - [-1.5, 0.0, 1.5])
     if task == "regression":
         y = score
+    if task == "survival":  # a larger score is an earlier event
+        y = np.stack([np.exp(-score / 4), rng.integers(0, 4, N) > 0], axis=1)
     data = Dataset(
         x,
         y,

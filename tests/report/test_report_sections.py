@@ -13,6 +13,7 @@ from reported import NAMES, private, run_of
 import jaxfed.core.optional
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.meaning import Meaning
+from jaxfed.evaluation import count_life_table
 from jaxfed.records.statement import PrivacyStatement
 from jaxfed.results.report import material as materials
 from jaxfed.results.report.checklist import NOTHING, checklist
@@ -28,6 +29,11 @@ def text_of(html):
     """The words of a page, with one space between them."""
     words = re.sub(r"<[^>]*>", " ", re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL))
     return " ".join(unescape(words).split())
+
+
+def alts(file):
+    """The alternative texts of a page's figures."""
+    return unescape(" ".join(re.findall('(?:alt|aria-label)="([^"]*)"', file.read_text())))
 
 
 def performance(count=4, few=1, **across):
@@ -140,6 +146,33 @@ def test_a_run_without_outputs_has_a_report_that_says_so(tmp_path):
     assert files == {f"{name}.{end}" for name in ("hospitals", "convergence") for end in ("png", "svg")}
     with pytest.raises(InvalidInput, match="subgroups: the run was saved without"):
         run.report(tmp_path / "report.html", subgroups={"sex": [1]})
+
+
+def test_survival_is_shown_by_predicted_risk_and_by_hospital(tmp_path):
+    run = run_of("survival")
+    said = text_of(run.report(tmp_path / "report.html", figures=tmp_path / "figures").read_text())
+    assert "C-index in every hospital" in said
+    assert "by thirds of the predicted risk" in said
+    assert "Log-rank test of all groups: p < 0.001" in said  # thirds differ, and hospitals do not
+    assert re.search("test rows of north, south <b>, single and west.*?: p = 0", said)
+    known = run.predictions.of("test")
+    risk, (time, event) = known.outputs[:, 0], known.y.T
+    low = risk <= np.quantile(risk, 1 / 3)
+    curve = count_life_table(time[low], event[low], intervals=10_000).curve()["kaplan_meier"]
+    assert f"lowest risk {curve.dropna().iloc[-1]:.2f}" in alts(tmp_path / "report.html")
+    names = {file.stem for file in (tmp_path / "figures").iterdir()}
+    assert {"survival_by_risk", "survival_by_hospital"} <= names
+
+
+def test_diagnostics_are_shown_where_they_were_recorded(tmp_path):
+    ones = np.ones((2, 4))
+    seen = {
+        "update_norm": ones, "update_cosine": ones * [0.5, 0.9, 0.1, -0.2], "update_share": ones / 4,
+        "mean_norm": ones * [[0.5], [0.1]],
+    }  # fmt: skip
+    said = text_of(run_of(outputs=False, training=seen).report(tmp_path / "report.html").read_text())
+    assert "It was 3.00 in the first round and 99.0 in the last" in said  # 1 / .25 - 1, 1 / .01 - 1
+    assert "the updates of west point away from the mean" in said
 
 
 @pytest.mark.parametrize(("task", "label"), [("multiclass", "Accuracy"), ("regression", "R²")])

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from jaxfed.core.diagnostics import COSINE, NORM
 from jaxfed.figures.privacy import epsilon_figure
 from jaxfed.figures.runs import convergence_figure
 from jaxfed.pages.text import capital, count, number, span, together
 from jaxfed.records.history import History
 from jaxfed.results.detection import detect
+from jaxfed.results.diagnostics import diagnose
 from jaxfed.results.report.material import Material, Report
 
 NONE = (
@@ -38,6 +40,32 @@ def add_training(page: Report, material: Material) -> None:
         part, "convergence", convergence_figure({material.name: history}, split=material.split),
         f"{capital(label)} over rounds: the mean of {whose} {path} at the round shown.",
         f"{capital(label)} over rounds, of {whose}: mean, 10th to 90th percentile, worst hospital.",
+    )  # fmt: skip
+
+
+def add_diagnostics(page: Report, material: Material) -> None:
+    """How far the hospitals' updates differ, if the run has recorded it."""
+    if NORM not in material.history.training:
+        return
+    part = page.section("Updates of the hospitals")
+    shown = diagnose(material.history)
+    spread = shown.rounds["b_squared"]
+    part.text(
+        "B² is the mean squared distance of the hospitals' updates from their weighted mean, over the "
+        f"squared norm of that mean: 0 if all are equal. It was {number(spread.iloc[0])} in the first round "
+        f"and {number(spread.iloc[-1])} in the last. An update with a cosine below 0 points away from the "
+        "mean."
+    )
+    away = shown.hospitals[COSINE]
+    against = [str(name) for name in away.index[away < 0]]
+    if against:
+        part.text(f"On average over the rounds, the updates of {together(against)} point away from the mean.")
+    page.draw(
+        part, "diagnostics", shown.plot(),
+        f"Norms and cosines of updates over rounds; B² from {number(spread.iloc[0])} to "
+        f"{number(spread.iloc[-1])}; {count(int(shown.table['rejected'].sum()), 'update')} rejected.",
+        "Norm of each hospital's update, its cosine to the weighted mean, B² over rounds, and who was absent "
+        "or rejected.",
     )  # fmt: skip
 
 

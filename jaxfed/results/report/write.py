@@ -15,7 +15,14 @@ from jaxfed.results.report.results import (
     tables_of_hospitals,
 )
 from jaxfed.results.report.summary import add_summary
-from jaxfed.results.report.training import add_detection, add_privacy, add_settings, add_training
+from jaxfed.results.report.survival import add_survival
+from jaxfed.results.report.training import (
+    add_detection,
+    add_diagnostics,
+    add_privacy,
+    add_settings,
+    add_training,
+)
 
 SIZE, LARGE = "hospital size", "large"  # thirds of the hospitals, and the one that others are compared with
 
@@ -46,11 +53,13 @@ def run_report(material: Material, title: str | None = None) -> Report:
     add_training(page, material)
     if p is not None:
         add_performance(page, p, material.many)
+        add_survival(page, p)
         if material.two_classes:
             add_calibration(page, material, p)
             add_decisions(page, p)
         add_subgroups(page, p, groups)
     add_privacy(page, material)
+    add_diagnostics(page, material)
     add_detection(page, material)
     add_settings(page, material)
     add_checklist(page, material)

@@ -15,8 +15,9 @@ from survival_oracles import draw, hospitals, naive_cindex, naive_cox
 import jaxfed
 from jaxfed.core.problem import Batch
 from jaxfed.data import from_arrays
-from jaxfed.evaluation import discrete_hazard
+from jaxfed.evaluation import baseline_hazard, discrete_hazard, life_table
 from jaxfed.results.prediction import Inputs
+from jaxfed.results.run import Selected
 
 MODEL = nn.Dense(1, use_bias=False)
 CUTS = (0.2, 0.5, 1.0)
@@ -121,6 +122,44 @@ def test_predictions_are_risks_also_in_files(run, tmp_path):
     found = jaxfed.Run.load(run.save(tmp_path / "run")).predict(x, MODEL)
     assert list(found) == ["risk"]
     np.testing.assert_allclose(found["risk"], x @ trained(run), atol=1e-6)
+
+
+@pytest.mark.parametrize("personal", [False, True])
+def test_survival_is_predicted_with_the_baseline_of_the_training_rows(run, personal, tmp_path):
+    data, model, times = hospitals(), MODEL, [0.1, 0.5, 1e6]
+    if personal:
+        model = jaxfed.models.logistic()
+        run = simulation(data, model=model).local_only().run(1, progress=False)
+    names = np.array(data.hospitals)[data.owner]
+    risk = run.predict(data.x, model, names)["risk"]
+    train = data.split == 0
+    ends = life_table(data, split="train", intervals=200).ends
+    expected = baseline_hazard(risk[train], *data.y[train].T, ends).survival(risk, times)
+    for of in (run, jaxfed.Run.load(run.save(tmp_path / "run"))):
+        found = of.predict(data.x, model, names, times=times)
+        assert [*found] == ["risk", "survival at 0.1", "survival at 0.5", "survival at 1000000"]
+        np.testing.assert_allclose(found.iloc[:, 1:], expected, rtol=1e-5)
+    assert found["survival at 1000000"].isna().all()
+    assert (found["survival at 0.1"] > found["survival at 0.5"]).all()
+
+
+def test_times_that_no_survival_can_be_predicted_at(run):
+    x = hospitals().x[:5]
+    for times in (0.5, [], [-1.0], [np.nan]):
+        with pytest.raises(jaxfed.InvalidInput, match=r"predict: times=.*; give one or more times >= 0"):
+            run.predict(x, MODEL, times=times)
+    copied = dataclasses.replace(run, best=Selected(2, run.variables))
+    with pytest.raises(jaxfed.InvalidInput, match=r"has no baseline hazard.*leave times= out"):
+        copied.predict(x, MODEL, times=[1.0])
+    privacy = jaxfed.privacy.HospitalDP(noise_multiplier=1.0, clip=1.0)
+    with pytest.warns(UserWarning, match="hospitals"):
+        private = simulation(hospitals(), privacy=privacy, algorithm=jaxfed.FedAvg(weighting="uniform"))
+    private = private.run(1, initial=START, progress=False)
+    with pytest.raises(jaxfed.InvalidInput, match=r"trained with differential privacy"):
+        private.predict(x, MODEL, times=[1.0])
+    inputs = dataclasses.replace(run.inputs, meaning=discrete_hazard(CUTS).meaning((), 3))
+    with pytest.raises(jaxfed.InvalidInput, match=r"survival at 0\.2, .* without times=; leave it out"):
+        dataclasses.replace(run, inputs=inputs).predict(x, MODEL, times=[1.0])
 
 
 def test_a_discrete_hazard_is_the_logistic_regression_of_person_periods():

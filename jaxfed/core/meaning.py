@@ -50,6 +50,11 @@ class Meaning:
         return dict(zip(names, values.T, strict=True))
 
 
+def survival_at(time: float) -> str:
+    """The column with the probability to have had no event up to a time."""
+    return f"survival at {np.format_float_positional(np.float32(time), trim='-')}"
+
+
 def of_classes(classes: tuple[str, ...], outputs: int) -> Meaning:
     """The meaning of ``outputs`` outputs for these classes, or of numbers without classes."""
     if len(classes) == 2 and outputs == 1:

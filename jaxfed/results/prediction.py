@@ -165,23 +165,47 @@ def _of_hospital(
 
 def _outputs(inputs: Inputs, variables: Variables, model: Any, x: Any, name: str) -> np.ndarray:
     """``[n, outputs]`` outputs of a model for rows as measured."""
-    if getattr(model, "outputs", 0) is None:
-        model = model.clone(outputs=inputs.outputs)
     count = len(jax.tree.leaves(x)[0])
     zeros = np.zeros(count, np.int8)
     features = measured(inputs.features, inputs.steps)
     data = Dataset(x, zeros, np.array([count]), zeros, (name,), as_task("regression"), (), features)
     prepared = prepare_like("predict", data, inputs.features, inputs.steps).x
-    adapter = as_model(model)
-    apply = jax.jit(lambda x: adapter.apply(variables, x, train=False, key=None, mask=None)[0])
     try:
-        parts = [
-            np.asarray(apply(jax.tree.map(lambda leaf: leaf[first : first + ROWS], prepared)))  # noqa: B023
-            for first in range(0, count, ROWS)
-        ]
+        return apply_model(inputs, variables, model, prepared)
     except Exception as error:  # whatever a model of the user raises
         raise InvalidInput(
             f"predict: the model fails on these rows or with the run's parameters: {type(error).__name__}: "
             f"{str(error).splitlines()[0]}; give the model of the run"
         ) from error
+
+
+def apply_model(inputs: Inputs, variables: Variables, model: Any, x: Any) -> np.ndarray:
+    """``[n, outputs]`` outputs of a model for prepared rows."""
+    if getattr(model, "outputs", 0) is None:
+        model = model.clone(outputs=inputs.outputs)
+    adapter = as_model(model)
+    apply = jax.jit(lambda x: adapter.apply(variables, x, train=False, key=None, mask=None)[0])
+    count = len(jax.tree.leaves(x)[0])
+    parts = [
+        np.asarray(apply(jax.tree.map(lambda leaf: leaf[first : first + ROWS], x)))  # noqa: B023
+        for first in range(0, count, ROWS)
+    ]
     return np.concatenate(parts).reshape(count, -1)
+
+
+def apply_by_hospital(
+    inputs: Inputs, variables: Variables, owners: Sequence[str] | None, model: Any, x: Any, names: np.ndarray
+) -> np.ndarray:
+    """``[n, outputs]`` for prepared rows of the hospitals ``names [n]``, each with the model it uses.
+
+    ``owners`` are the hospitals that have models of their own, None if they share one.
+    """
+    if owners is None and not inputs.groups:
+        return apply_model(inputs, variables, model, x)
+    outputs = np.zeros((len(names), inputs.outputs), np.float64)
+    for name in np.unique(names):
+        at = np.flatnonzero(names == name)
+        deployed, of_hospital = _of_hospital(inputs, variables, owners, model, str(name))
+        part = jax.tree.map(lambda leaf: leaf[at], x)  # noqa: B023
+        outputs[at] = apply_model(inputs, deployed, of_hospital, part)
+    return outputs

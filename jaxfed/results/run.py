@@ -16,12 +16,14 @@ from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.core.metrics.metric import Metric, Scoring
 from jaxfed.core.tasks import as_task
 from jaxfed.core.types import State, Variables
+from jaxfed.evaluation.baseline import BaselineHazard
 from jaxfed.records.history import At, History
 from jaxfed.records.predictions import Predictions
 from jaxfed.records.statement import PrivacyStatement
 from jaxfed.results.detection import Detection, detect
 from jaxfed.results.diagnostics import Diagnostics, diagnose
 from jaxfed.results.prediction import Inputs, predict
+from jaxfed.results.survival import baseline_at, with_survival
 from jaxfed.storage.npz import load_arrays, load_tree, save_arrays, save_tree
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from jaxfed.results.performance import Performance
 
 FORMAT = 1
-PREDICTIONS = "predictions.npz"
+PREDICTIONS, BASELINE = "predictions.npz", "baseline.npz"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,20 +44,31 @@ class Selected:
             validation rows were evaluated.
         variables: the model then, as in ``Run.variables``.
         outputs: makes :attr:`predictions`; None in files without them.
+        hazard: makes :attr:`baseline`; None if there is none.
     """
 
     round: int
     variables: Variables
     outputs: Callable[[], Predictions] | None = None
+    hazard: Callable[[], BaselineHazard] | None = None
 
     @cached_property
     def predictions(self) -> Predictions | None:
         """Outputs for the validation and test rows, computed when first asked for."""
         return None if self.outputs is None else self.outputs()
 
+    @cached_property
+    def baseline(self) -> BaselineHazard | None:
+        """The baseline hazard of a Cox model on the training rows, computed when first asked for.
+
+        None for other models, for algorithms that adapt the model before use, and with differential privacy,
+        whose guarantee it would not have.
+        """
+        return None if self.hazard is None else self.hazard()
+
     def __getstate__(self) -> dict[str, Any]:
-        """A copy has predictions that were computed already, and not the devices on which others would be."""
-        return {**self.__dict__, "outputs": None}
+        """A copy has what was computed already, and neither the devices nor the rows for the rest."""
+        return {**self.__dict__, "outputs": None, "hazard": None}
 
     def __repr__(self) -> str:
         return f"Selected(round={self.round})"
@@ -106,7 +119,14 @@ class Run:
         """
         return self.history.hospitals_frame(split, at)
 
-    def predict(self, rows: Any, model: Any, hospital: str | Sequence[str] | None = None) -> pd.DataFrame:
+    def predict(
+        self,
+        rows: Any,
+        model: Any,
+        hospital: str | Sequence[str] | None = None,
+        *,
+        times: Sequence[float] | None = None,
+    ) -> pd.DataFrame:
         """Predictions of the best round's model for new patients, also by a run that was loaded from files.
 
         Rows are imputed and standardised with the numbers of the training data.
@@ -118,21 +138,28 @@ class Run:
                 hospitals have different ones.
             hospital: the rows' hospital, or a name for each row: needed if hospitals have models of their own
                 or were standardised by themselves.
+            times: of a Cox model, at which the probability to have had no event is wanted, in the unit of the
+                labels.
 
         Raises:
             InvalidInput: a column is missing, the hospital is unknown, or the algorithm adapts the model to a
-                hospital's rows before use.
+                hospital's rows before use; or ``times`` without a Cox model and its baseline.
 
         Returns:
             A row per patient: a probability for each class, or ``prediction``. With time and event:
-            ``risk``, where larger means an earlier event: the log relative hazard, from which
-            :func:`jaxfed.evaluation.baseline_hazard` makes the probability to survive; or, with a discrete
-            hazard, the cumulative hazard up to the last cut, and the probability to survive up to each.
+            ``risk``, where larger means an earlier event: the log relative hazard, with ``survival at 365``
+            for each of the ``times``, by the baseline hazard of all hospitals' training rows (NaN after the
+            last of them); or, with a discrete hazard, the cumulative hazard up to the last cut, and the
+            probability to survive up to each.
         """
         if self.inputs is None:
             raise InvalidInput("predict: the run was saved by an earlier version; run and save it anew")
         owners = self.history.trainees if self.personal else None
-        return predict(self.inputs, self.best.variables, owners, rows, model, hospital)
+        if times is None:
+            return predict(self.inputs, self.best.variables, owners, rows, model, hospital)
+        baseline = baseline_at(times, self.inputs.meaning, self.best.baseline)
+        table = predict(self.inputs, self.best.variables, owners, rows, model, hospital)
+        return with_survival(table, times, baseline)
 
     @property
     def predictions(self) -> Predictions:
@@ -295,6 +322,9 @@ class Run:
         save_tree(folder / "parameters_last.npz", self.variables._asdict())
         about = {"rows": self.history.rows, "rate": self.history.rate}
         save_arrays(folder / "history.npz", {**about, **self.history.arrays()})
+        if self.best.baseline is not None:
+            base = self.best.baseline
+            save_arrays(folder / BASELINE, {"ends": base.ends, "hazard": base.hazard})
         if predictions:
             save_arrays(folder / PREDICTIONS, self.predictions.arrays())
         record = {
@@ -362,6 +392,9 @@ class Run:
                 hospitals=history.hospitals, task=history.task, classes=inputs.classes,
                 meaning=inputs.meaning,
             )  # fmt: skip
+        hazard = None
+        if (folder / BASELINE).exists():
+            hazard = partial(BaselineHazard, ("",), **load_arrays(folder / BASELINE))
         return cls(
             name=record["name"],
             history=history,
@@ -370,7 +403,7 @@ class Run:
             config=record["config"],
             provenance=record["provenance"],
             inputs=inputs,
-            best=Selected(record.get("round", int(history.evaluated[-1])), best, outputs),
+            best=Selected(record.get("round", int(history.evaluated[-1])), best, outputs, hazard),
             privacy=PrivacyStatement.from_json(record["privacy"]) if record.get("privacy") else None,
         )
 

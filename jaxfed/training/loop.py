@@ -10,15 +10,14 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxfed.core.errors import InvalidInput
-from jaxfed.results.prediction import Inputs
 from jaxfed.results.run import Run
 from jaxfed.runtime import interrupt
 from jaxfed.runtime.provenance import provenance
-from jaxfed.spec.spec import Spec
 from jaxfed.storage.fingerprint import canonical_text, settings
 from jaxfed.storage.folder import Checkpoints, Saver
 from jaxfed.training.privacy import accounted
 from jaxfed.training.progress import Progress
+from jaxfed.training.scored import inputs_of
 from jaxfed.training.trainer import Trainer
 
 
@@ -75,24 +74,8 @@ def train(
         provenance={**provenance(), **now.trainer.layout(), **now.timings.report()},
         state=now.slot.state,
         best=now.trainer.best(now.slot, now.given, now.earlier),
-        inputs=_inputs(spec),
+        inputs=inputs_of(spec),
         privacy=statement,
-    )
-
-
-def _inputs(spec: Spec) -> Inputs:
-    """What the models expect and what their outputs mean."""
-    data = spec.hospitals
-    groups = {} if spec.models is None else dict(zip(data.hospitals, spec.group_of, strict=True))
-    return Inputs(
-        features=data.features,
-        classes=data.classes,
-        task=data.task.name,
-        outputs=data.outputs,
-        steps=data.steps,
-        groups=groups,
-        adapts=spec.algorithm.adapts,
-        meaning=data.task.meaning(data.classes, data.outputs),
     )
 
 

@@ -27,6 +27,7 @@ from jaxfed.spec.spec import ALL, Spec
 from jaxfed.training.judgement import judged_blocks, traced_step
 from jaxfed.training.placed import Placed, lay_out, members_of
 from jaxfed.training.predicted import predicted
+from jaxfed.training.scored import fitted_baseline, has_baseline
 from jaxfed.training.stretch import SEGMENTS, Stretch
 
 LOG = 64  # the metrics of at most this number of rounds are returned by a call
@@ -194,8 +195,10 @@ class Trainer:
         return earlier or self._selected(slot.state, given)
 
     def _selected(self, state: State, given: slots.RunInput) -> Selected:
+        variables = self.variables(state)
         predictions = partial(predicted, self.placed, self.spec, given, state)
-        return Selected(int(state.round[0]), self.variables(state), predictions)
+        hazard = partial(fitted_baseline, self.spec, variables) if has_baseline(self.spec) else None
+        return Selected(int(state.round[0]), variables, predictions, hazard)
 
     def variables(self, state: State) -> Variables:
         """The model of a state ``[1, ...]``; see :func:`deployed`."""

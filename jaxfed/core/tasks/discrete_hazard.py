@@ -26,6 +26,7 @@ import numpy as np
 from jax import Array
 
 from jaxfed.core.errors import InvalidInput
+from jaxfed.core.meaning import survival_at
 from jaxfed.core.metrics.concordance import cindex_by_segment
 from jaxfed.core.metrics.segments import named_means
 from jaxfed.core.task import Task
@@ -70,7 +71,7 @@ def discrete_hazard(cuts: Sequence[float]) -> Task:
         check=check,
         output="one logit per interval of time",
         survival=True,
-        targets=tuple(f"survival at {np.format_float_positional(np.float32(end), trim='-')}" for end in ends),
+        targets=tuple(survival_at(end) for end in ends),
         link="hazard",
     )
 

@@ -12,7 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 import jaxfed
 from jaxfed import InvalidInput
-from jaxfed.core.tasks import REGRESSION, SURVIVAL
+from jaxfed.core.meaning import Meaning
+from jaxfed.core.tasks import MULTICLASS, REGRESSION, SURVIVAL
 from jaxfed.models import logistic
 from jaxfed.records.history import History
 from jaxfed.records.predictions import Predictions
@@ -228,6 +229,30 @@ def test_numbers_and_a_hospital_without_a_model():
         p.calibration()
     with pytest.raises(InvalidInput, match="which has none"):
         performance_of("name", history, predictions, threshold=0.5)
+
+
+def test_hospitals_whose_area_is_1_are_pooled_with_several_classes():
+    """30 hospitals of 15 rows, of which most order all rows rightly."""
+    rng, names = np.random.default_rng(3), tuple(map(str, range(30)))
+    y, owner = np.tile(np.repeat([0, 1, 2], 5), 30), np.repeat(np.arange(30), 15)
+    outputs = (3 * np.eye(3)[y] + rng.normal(size=(450, 3))).astype(np.float32)
+    rows = np.tile([0, 0, 15], (30, 1))
+    history = History(
+        names, "multiclass", MULTICLASS.scoring, ("test",), rows, np.full((30, 1), np.nan),
+        evaluated=np.array([1]),
+    )  # fmt: skip
+    split = np.full(450, 2, np.int8)
+    predictions = Predictions(
+        outputs, y, owner, split, np.arange(450), names, "multiclass", ("x", "y", "z"),
+        Meaning("softmax", ("x", "y", "z")),
+    )  # fmt: skip
+    p = performance_of("name", history, predictions)
+    a = p.across.loc["auroc"]
+    assert (p.hospitals["auroc"] == 1).sum() > 5
+    assert (a["hospitals"], a["pooled"]) == (30, 30)
+    truth = 0.983  # of one class against the rest, Phi(3 / sqrt 2)
+    assert a["mean_low"] < truth < a["mean_high"]
+    assert a["mean"] == pytest.approx(a["macro"], abs=0.004)
 
 
 def test_a_users_task_has_users_metrics():

@@ -75,6 +75,7 @@ def across(
     back, least, most = SCALES[scale]
     return {
         "hospitals": k,
+        "pooled": int(pooled.hospitals),
         "left_out": count - k,
         "undefined": len(value) - count,
         "macro": macro,

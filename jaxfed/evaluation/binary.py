@@ -114,7 +114,7 @@ def binary_estimates(
         "oe": calibration.observed_to_expected(prevalence, risk, rows, level),
         "ece": Estimate(ece, none, none, ece, none),
         **thresholds.decisions(thresholds.counts_at(probability, y, segment, segments, threshold), level),
-        "net_benefit": mean(2),
+        "net_benefit": thresholds.net_benefit(means[:, 2], variances[:, 2], rows, threshold, level),
     }
     estimates = jax.tree.map(lambda x: jnp.where(ranks.broken, jnp.nan, x), estimates)
     return estimates, {"separated": separated & ~ranks.broken, "broken": ranks.broken}

@@ -20,9 +20,9 @@ from jax import Array
 
 from jaxfed.core.metrics.segments import segment_means
 from jaxfed.core.tasks.multiclass import MULTICLASS, losses
+from jaxfed.evaluation.auroc import ENOUGH, newcombe_variance
 from jaxfed.evaluation.intervals import (
     Estimate,
-    around,
     logit,
     mean_of,
     normal_quantile,
@@ -87,8 +87,10 @@ def _balanced(right: Array, rows: Array, level: float) -> Estimate:
 def _one_against_rest(outputs: Array, y: Array, segment: Array, segments: int, level: float) -> Estimate:
     """The mean over the classes of the AUROC of one against the rest."""
 
-    def influence(k: Array) -> tuple[Array, Array]:
-        """The AUROC of a class, and what each row adds to its error."""
+    def influence(k: Array) -> tuple[Array, ...]:
+        """The AUROC of a class; pulled inside, with its variance there; rows of the rarer side; what each
+        row adds to the error.
+        """
         ranks = rank_rows(outputs[:, k], y == k, segment, segments)
         positive = ranks.in_rows(ranks.positive)
         below, above = ranks.in_rows(ranks.below), ranks.in_rows(ranks.above)
@@ -96,21 +98,39 @@ def _one_against_rest(outputs: Array, y: Array, segment: Array, segments: int, l
         area = segment_means(below[:, None], mine, segments)[:, 0]
         both = (ranks.positives > 0) & (ranks.negatives > 0)
         area = jnp.where(both, area, jnp.nan)
-        inside = jnp.clip(segment, 0, segments - 1)
+        place = jnp.clip(segment, 0, segments - 1)
         m, n = ranks.positives, ranks.negatives  # sample variances, as DeLong's
-        weight = jnp.where(positive, (m * jnp.maximum(m - 1, 1))[inside], (n * jnp.maximum(n - 1, 1))[inside])
-        part = jnp.where(positive, below, above) - area[inside]
-        return area, part / jnp.sqrt(jnp.maximum(weight, 1).astype(part.dtype))
+        weight = jnp.where(positive, (m * jnp.maximum(m - 1, 1))[place], (n * jnp.maximum(n - 1, 1))[place])
+        part = jnp.where(positive, below, above) - area[place]
+        pairs = m.astype(area.dtype) * n
+        inside = (pairs * area + 0.5) / (pairs + 1)
+        spread = newcombe_variance(inside, m, n)
+        return (
+            area,
+            inside,
+            spread,
+            jnp.minimum(m, n),
+            part / jnp.sqrt(jnp.maximum(weight, 1).astype(part.dtype)),
+        )
 
-    areas, parts = jax.lax.map(influence, jnp.arange(outputs.shape[1]))  # [K, segments], [K, N]
+    areas, inside, spreads, fewest, parts = jax.lax.map(
+        influence, jnp.arange(outputs.shape[1])
+    )  # [K, segments], parts [K, N]
     there = ~jnp.isnan(areas)
     classes = jnp.where(there.any(0), there.sum(0), jnp.nan)
     area = jnp.where(there, areas, 0).sum(0) / classes
     place = jnp.where((segment >= 0) & (segment < segments), segment, segments)
     total = jax.ops.segment_sum(jnp.square(jnp.nan_to_num(parts).sum(0)), place, segments + 1)[:segments]
-    se = jnp.sqrt(total) / classes
-    inner = jnp.where((area > 0) & (area < 1), area, jnp.nan)
-    on_logit = se / (inner * (1 - inner))
-    many = jnp.full(area.shape, jnp.inf)
-    found = around(logit(inner), on_logit, many, level)
-    return Estimate(area, jax.nn.sigmoid(found.low), jax.nn.sigmoid(found.high), found.value, on_logit)
+    # As with two classes: half a pair is added to each side; with few rows, or where all pairs are ordered
+    # alike, the error is that of the numbers of rows, of classes that err independently.
+    edge = (area <= 0) | (area >= 1)
+    few = edge | (jnp.where(there, fewest, ENOUGH).min(0) < ENOUGH)
+    inside = jnp.where(there, inside, 0).sum(0) / classes
+    by_counts = jnp.where(there, spreads, 0).sum(0)
+    se = jnp.sqrt(jnp.where(few, by_counts, total)) / classes
+    on_logit = se / (inside * (1 - inside))
+    middle = jnp.where(edge, inside, area)
+    half = normal_quantile(level) * se / (middle * (1 - middle))
+    low = jnp.where(area <= 0, 0, jax.nn.sigmoid(logit(middle) - half))
+    high = jnp.where(area >= 1, 1, jax.nn.sigmoid(logit(middle) + half))
+    return Estimate(area, low, high, logit(inside), on_logit)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxfed.evaluation.intervals import Estimate, proportion
+from jaxfed.evaluation.intervals import Estimate, around, proportion, standard_error
 
 EDGES = 400  # thresholds that hospitals count for, evenly on the logit's scale
 WIDEST = 10.0  # logits beyond are counted at the ends
@@ -56,6 +56,21 @@ def benefit(probability: Array, y: Array, threshold: Array | float) -> Array:
     odds = threshold / (1 - threshold)
     of_called = jnp.where(y > 0, 1.0, -odds).astype(probability.dtype)
     return jnp.where(probability >= threshold, of_called, 0)
+
+
+def net_benefit(
+    mean: Array, variance: Array, rows: Array, threshold: Array | float, level: float
+) -> Estimate:
+    """From moments of :func:`benefit`.
+
+    Where every row adds the same, as where no row is called positive, the error is that with half a true and
+    half a false positive more: a hospital without an error would be missing among those that are pooled.
+    """
+    odds = threshold / (1 - threshold)
+    middle = (rows * mean + (1 - odds) / 2) / (rows + 1)
+    spread = (rows * jnp.square(mean) + (1 + odds**2) / 2) / (rows + 1) - jnp.square(middle)
+    se = standard_error(jnp.where(variance > 0, variance, spread), rows)
+    return around(mean, se, rows - 1, level)
 
 
 @partial(jax.jit, static_argnames="segments")

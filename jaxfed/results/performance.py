@@ -127,7 +127,8 @@ class Performance:
 
         ``hospitals`` counted, ``left_out`` with too few rows of a class, ``undefined``; ``macro``,
         ``macro_low``, ``macro_high`` over all hospitals that have the metric, ``macro_counted``; ``weighted``
-        by rows; of the counted ``sd``, ``worst``, ``worst_hospital``, ``worst_decile``, ``lowest``,
+        by rows; ``pooled``, how many of the counted have a standard error and are in the random-effects
+        mean; of the counted ``sd``, ``worst``, ``worst_hospital``, ``worst_decile``, ``lowest``,
         ``highest``; the random-effects ``mean``, ``mean_low``, ``mean_high``, ``tau`` on the ``scale`` of
         pooling, ``i2``, and ``prediction_low``, ``prediction_high`` for a new hospital.
         """
@@ -357,15 +358,23 @@ class Performance:
         frame["note"] = performance_text.notes(frame, few, model, self.marks, self.minimum_events)
         return frame
 
-    def _pooled_auroc(self, estimate: Estimate, counted: np.ndarray) -> RandomEffects | None:
-        if not self.table.two_classes:
-            return None
-        frame = self.hospitals
+    def _pooled_auroc(self, estimate: Estimate, counted: np.ndarray) -> RandomEffects:
         with jax.enable_x64(True):
             area = jnp.where(jnp.asarray(counted), jnp.asarray(estimate.value), jnp.nan)
-            counts = (jnp.asarray(frame[name].to_numpy(np.float64)) for name in ("events", "non_events"))
+            counts = map(jnp.asarray, self._positives_and_negatives())
             pooled = pool_auroc(area, *counts, jnp.asarray(estimate.se), level=self.level)
             return RandomEffects(*(np.asarray(x) for x in pooled))
+
+    def _positives_and_negatives(self) -> tuple[np.ndarray, np.ndarray]:
+        """``[H]`` rows of each class; of several classes those of an average one, and of the others."""
+        frame, known = self.hospitals, self.predictions
+        if self.table.two_classes:
+            return frame["events"].to_numpy(float), frame["non_events"].to_numpy(float)
+        rows = frame["rows"].to_numpy(float)
+        pairs = np.unique(np.stack([known.owner, known.y]), axis=1)
+        classes = np.bincount(pairs[0].astype(int), minlength=len(rows))
+        average = rows / np.maximum(classes, 1)
+        return average, rows - average
 
     def _chosen(
         self, who: str, hospitals: Sequence[str] | str | None

@@ -110,8 +110,9 @@ def _sentences(p: Performance) -> list[str]:
                 f"{_number(row['prediction_high'])}"
             )
         scale = "" if row["scale"] == "identity" else f" ({row['scale']})"
+        some = "" if row["pooled"] == row["hospitals"] else f" of {row['pooled']} hospitals with an error"
         lines.append(
-            f"Random-effects mean {_interval(row, 'mean')}, tau {_number(row['tau'])}{scale}, "
+            f"Random-effects mean{some} {_interval(row, 'mean')}, tau {_number(row['tau'])}{scale}, "
             f"I² {100 * row['i2']:.0f} %{new}"
         )
     aside = p.hospitals[~p.hospitals["counted"]]

@@ -40,6 +40,9 @@ def test_columns_of_a_metric():
     expected = 1 / (1 + np.exp(-float(pooled.mean)))
     assert found["mean"] == pytest.approx(expected, abs=1e-5)
     assert found["mean_low"] < expected < found["mean_high"]
+    assert found["pooled"] == 3
+    without = estimate()._replace(se=np.array([0.0, 0.3, 0.3, 0.3, 0.3]))
+    assert across(without, ROWS, COUNTED, NAMES, higher=True)["pooled"] == 2
 
 
 def test_the_bad_end():

@@ -185,3 +185,14 @@ def test_order_of_rows_and_of_hospitals_and_rows_outside(store, result):
     for name, values in result[0].items():
         moved = np.asarray(changed[name])[:, number]
         np.testing.assert_allclose(moved, values, rtol=2e-4, atol=2e-5, err_msg=name)
+
+
+def test_a_hospital_where_nobody_is_called_positive_has_an_error_of_its_net_benefit():
+    """As if half a patient more were called rightly and half a patient wrongly."""
+    y = jnp.asarray([1, 0, 0, 0] * 5)
+    found = binary_estimates(jnp.full(20, -3.0), y, jnp.zeros(20, jnp.int32), 1, 0.2)[0]["net_benefit"]
+    kinds, odds = np.array([0.0, 1.0, -0.25]), np.array([20.0, 0.5, 0.5]) / 21
+    se = np.sqrt(((odds @ kinds**2) - (odds @ kinds) ** 2) / 19)
+    assert found.value[0] == 0
+    assert float(found.se[0]) == pytest.approx(se, rel=1e-5)
+    assert float(found.high[0]) == pytest.approx(t.ppf(0.975, 19) * se, rel=1e-4)

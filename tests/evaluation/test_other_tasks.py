@@ -3,13 +3,15 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import expit
 from scipy.stats import t
 from sklearn import metrics as sk
 
 from jaxfed.evaluation import multiclass_estimates, regression_estimates
+from jaxfed.evaluation.auroc import newcombe_variance
 from jaxfed.evaluation.intervals import wilson
 
-SEGMENT = np.repeat([0, 1, 2, 3, -1], [60, 50, 1, 2, 7]).astype(np.int32)
+SEGMENT = np.repeat([0, 1, 2, 3, -1], [150, 50, 1, 2, 7]).astype(np.int32)
 N = len(SEGMENT)
 
 
@@ -71,8 +73,30 @@ def test_error_of_the_area_is_that_of_a_jackknife(classes):
     n = len(labels)
     without = np.array([area(np.delete(x, i, 0), np.delete(labels, i)) for i in range(n)])
     se = np.sqrt((n - 1) * without.var())
-    value = found["auroc"][0, 0]
-    assert found["auroc"][4, 0] * value * (1 - value) == pytest.approx(se, rel=0.03)
+    inside = expit(found["auroc"][3, 0])
+    assert found["auroc"][4, 0] * inside * (1 - inside) == pytest.approx(se, rel=0.03)
+
+
+def test_an_area_of_few_rows_has_the_error_of_independent_classes_also_at_1():
+    y, segment = np.tile([0, 1, 2], 10), np.repeat([0, 1], 15)
+    outputs = np.where(segment[:, None] == 0, 10, 1) * np.eye(3)[y] + np.random.default_rng(0).normal(
+        size=(30, 3)
+    )
+    found = multiclass_estimates(jnp.asarray(outputs), jnp.asarray(y), jnp.asarray(segment), 2)[0]["auroc"]
+    value, low, high, centre, se = (np.asarray(part, float) for part in found)
+    assert (value[0], high[0]) == (1, 1)
+    assert 0.5 < low[0] < 1
+    assert low[1] < value[1] < high[1] < 1
+    for s in (0, 1):
+        inside, parts = [], []
+        for k in range(3):
+            own = segment == s
+            area = sk.roc_auc_score(y[own] == k, outputs[own, k])
+            inside.append((50 * area + 0.5) / 51)
+            parts.append(float(newcombe_variance(jnp.asarray(inside[-1]), jnp.asarray(5), jnp.asarray(10))))
+        assert expit(centre[s]) == pytest.approx(np.mean(inside), abs=1e-6)
+        spread = np.sqrt(np.sum(parts)) / 3
+        assert se[s] * np.mean(inside) * (1 - np.mean(inside)) == pytest.approx(spread, rel=1e-4)
 
 
 def test_numbers():

@@ -45,8 +45,8 @@ def add_performance(page: Report, p: Performance, many: bool) -> None:
     part.text(
         "All rows: as if they were of one hospital. Mean: of every hospital that has the metric. Random "
         "effects: the mean with its interval, by REML with Hartung and Knapp's method, of the hospitals that "
-        "count. Prediction: where the value of a new hospital lies. Range and worst: of the hospitals that "
-        "count."
+        "count (fewer where some have no standard error). Prediction: where a new hospital lies. "
+        "Range and worst: of the hospitals that count."
     )
     if not many:
         for caption, table in tables_of_hospitals(p):
@@ -196,7 +196,8 @@ def _across(p: Performance) -> pd.DataFrame:
         rows[p.labels[name]] = {
             "all rows": _cell(every, name),
             "mean": number(a["macro"]),
-            "random effects": _cell(a, "mean"),
+            "random effects": _cell(a, "mean")
+            + (f" of {a['pooled']}" if a["pooled"] < a["hospitals"] else ""),
             "prediction": span(a["prediction_low"], a["prediction_high"])
             if np.isfinite(a["prediction_low"])
             else "–",

@@ -79,6 +79,38 @@ def test_predictions_are_those_that_were_measured(name, tmp_path):
     assert predicted.index.equals(raw.index)
 
 
+def test_codes_for_missing_values_are_missing_in_new_rows_too(tmp_path):
+    raw = table()
+    coded = raw.assign(age=raw["age"].where(raw.index % 7 > 0, -9))
+    coded["crp"] = coded["crp"].astype(object).where(coded.index % 5 > 0, "?")
+    data = from_frame(
+        coded, label="died", drop=["id"], missing=["?", -9, np.nan], impute="mean", classes=["no", "yes"]
+    )
+    run = simulation(standardize(data)).run(1, progress=False)
+    blank = coded.replace({"?": np.nan}).assign(age=raw["age"].where(raw.index % 7 > 0)).infer_objects()
+    expected = run.predict(blank, mlp(3))
+    for of in (run, Run.load(run.save(tmp_path / "run"))):
+        np.testing.assert_array_equal(of.predict(coded, mlp(3)), expected)
+
+
+def test_columns_whose_names_are_no_text():
+    rng = np.random.default_rng(0)
+    raw = pd.DataFrame(rng.normal(size=(60, 2))).assign(site=["a", "b"] * 30, died=[0, 1, 1] * 20)
+    for data in (from_frame(raw), prepare(raw)):
+        run = simulation(data).run(1, progress=False)
+        named = run.predict(raw.set_axis(map(str, raw.columns), axis=1), mlp(3))
+        np.testing.assert_array_equal(run.predict(raw, mlp(3)), named)
+    with pytest.raises(InvalidInput, match=r"columns given twice: '0'; rename them"):
+        run.predict(pd.concat([raw, raw[[0]]], axis=1), mlp(3))
+
+
+def test_a_folder_has_the_files_of_the_run_that_was_saved_last(tmp_path):
+    first, second = (simulation().run(rounds, progress=False) for rounds in (1, 2))
+    first.save(tmp_path / "run", predictions=True)
+    with pytest.raises(InvalidInput, match="saved or copied without them"):
+        Run.load(second.save(tmp_path / "run")).performance()
+
+
 def test_in_another_process(tmp_path):
     """Of a table with text, which the other process reads from a file."""
     rows = table().drop(columns="id").assign(sex=["f", "m", None] * 30)

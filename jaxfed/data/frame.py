@@ -13,7 +13,7 @@ from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean, listed
 from jaxfed.core.task import Task
 from jaxfed.data.arrays import gather
-from jaxfed.data.columns import as_numbers
+from jaxfed.data.columns import as_numbers, as_written
 from jaxfed.data.convert import numeric
 from jaxfed.data.ids import as_text
 from jaxfed.data.lookalikes import notice_columns, notice_rows
@@ -117,6 +117,8 @@ def from_frame(
         name=name,
         row_weights=row_weights,
     )
+    codes = tuple(as_written(code) for code in missing)
+    dataset = dataset.replace(steps=tuple(dataclasses.replace(step, missing=codes) for step in dataset.steps))
     notice_columns(df[chosen], patient, notices)
     notice_rows(x, owners.code, owners.names, owners.patients, notices)
     notices.emit()

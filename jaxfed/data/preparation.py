@@ -28,6 +28,7 @@ class Step:
         hospitals: ``C`` names; empty where all hospitals have the same numbers.
         flagged: of imputing, numbers of the features that got a column of flags.
         how: what the numbers are, for reports: ``("mean",)``, or a word for each feature.
+        missing: of imputing, codes in the columns of a table that stand for a missing value.
     """
 
     kind: Kind
@@ -35,6 +36,7 @@ class Step:
     hospitals: tuple[str, ...] = ()
     flagged: tuple[int, ...] = ()
     how: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, numbers and text; numbers keep all their digits."""
@@ -47,6 +49,7 @@ class Step:
             "hospitals": self.hospitals,
             "flagged": [int(j) for j in self.flagged],
             "how": self.how,
+            "missing": self.missing,
         }
 
 
@@ -58,7 +61,7 @@ def step_from_json(read: Mapping[str, Any]) -> Step | Encoding:
         path: tuple(np.array(values, dtype) for dtype, values in parts)
         for path, parts in read["numbers"].items()
     }
-    texts = (tuple(read.get(name, ())) for name in ("hospitals", "flagged", "how"))
+    texts = (tuple(read.get(name, ())) for name in ("hospitals", "flagged", "how", "missing"))
     return Step(read["kind"], numbers, *texts)
 
 

@@ -16,6 +16,7 @@ from jaxfed.core.meaning import Meaning, of_classes
 from jaxfed.core.nn.flax_models import as_model
 from jaxfed.core.tasks import as_task
 from jaxfed.core.types import Variables
+from jaxfed.data.columns import codes_of, numeric_text, without_codes
 from jaxfed.data.encoding import Encoding
 from jaxfed.data.preparation import Step, check_hospitals, measured, prepare_like, step_from_json
 
@@ -113,6 +114,7 @@ def _columns(inputs: Inputs, rows: Any, names: np.ndarray) -> Any:
         return _encoded(inputs.steps[0], rows, names)
     if not isinstance(rows, pd.DataFrame):
         return jax.tree.map(np.asarray, rows)
+    rows = named(rows)
     wanted = measured(inputs.features, inputs.steps)
     if not wanted:
         raise InvalidInput("predict: the features have no names; give an array instead of a table")
@@ -120,11 +122,22 @@ def _columns(inputs: Inputs, rows: Any, names: np.ndarray) -> Any:
     if missing:
         hint = did_you_mean(missing[0], [str(name) for name in rows])
         raise InvalidInput(f"predict: the table has no column {listed(missing)}; {hint}")
+    texts, numbers = codes_of([code for step in inputs.steps for code in step.missing])
+    table = {name: numeric_text(*without_codes(rows[name], texts, numbers)) for name in wanted}
     try:
-        return rows[list(wanted)].to_numpy(np.float32)
+        return pd.DataFrame(table).to_numpy(np.float32, na_value=np.nan)
     except (TypeError, ValueError):
-        text = [name for name in wanted if not pd.api.types.is_numeric_dtype(rows[name])]
+        text = [name for name in wanted if not pd.api.types.is_numeric_dtype(table[name])]
         raise InvalidInput(f"predict: column {listed(text)} is not numeric; give numbers") from None
+
+
+def named(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the names of its columns as text, as features have them."""
+    names = [str(column) for column in table.columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidInput(f"predict: columns given twice: {listed(twice)}; rename them")
+    return table.set_axis(names, axis=1)
 
 
 def _encoded(encoding: Encoding, rows: Any, names: np.ndarray) -> np.ndarray:
@@ -132,7 +145,7 @@ def _encoded(encoding: Encoding, rows: Any, names: np.ndarray) -> np.ndarray:
     if not isinstance(rows, pd.DataFrame):
         columns = listed(encoding.inputs)
         raise InvalidInput(f"predict: the model was trained on a table; give one with the columns {columns}")
-    problems = Problems("predict")
+    rows, problems = named(rows), Problems("predict")
     check_hospitals(np.unique(names).tolist(), [encoding], problems)
     problems.raise_if_any()
     x = encoding.encode(rows, names, problems)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from jaxfed.results.performance import Performance
 
 FORMAT = 1
-PREDICTIONS, BASELINE = "predictions.npz", "baseline.npz"
+PREDICTIONS, BASELINE, STATEMENT = "predictions.npz", "baseline.npz", "privacy.txt"  # files of some runs
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -315,6 +315,8 @@ class Run:
 
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
+        for name in (PREDICTIONS, BASELINE, STATEMENT):  # of another run that was saved here
+            (folder / name).unlink(missing_ok=True)
         self.to_frame().to_csv(folder / "rounds.csv", index=False)
         for split in self.history.splits:
             self.hospitals(split).to_csv(folder / f"hospitals_{split}.csv")
@@ -345,7 +347,7 @@ class Run:
             "privacy": None if self.privacy is None else self.privacy.to_json(),
         }
         if self.privacy is not None:
-            (folder / "privacy.txt").write_text(f"{self.privacy}\n")
+            (folder / STATEMENT).write_text(f"{self.privacy}\n")
         (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n")
         split = self.history.splits[-1]
         save_figure(convergence_figure({self.name: self.history}, split=split), folder / "convergence.png")

@@ -14,7 +14,7 @@ OPTIONS = (
     *("categories", "dates", "min_count", "ordinal", "scale", "winsorise"),
     *("algorithm", "batch_size", "classes", "cohort", "decimal", "devices", "drop", "encoding", "epochs"),
     *("features", "hospital", "impute", "label", "learning_rate", "missing", "patient", "sep", "seed"),
-    *("split", "task", "epsilon", "delta", "clip", "rate", "rounds"),
+    *("split", "task", "epsilon", "delta", "clip", "rate", "rounds", "row_weights", "time", "event"),
 )
 ARGUMENT = re.compile(rf"(?<![\w.-])({'|'.join(OPTIONS)})=(\[[^\]]*\]|\{{[^}}]*\}}|'[^']*'|(?=[\s,;.)]|$))")
 PAIR = re.compile(r"'([^']*)': (\[[^\]]*\]|'[^']*')")

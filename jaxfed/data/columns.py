@@ -57,7 +57,7 @@ def as_numbers(
         remedy = REMEDIES[kind].format(columns=columns[:8], values=list(dict.fromkeys(shown))[:FEW])
         what = f" ({kind}, as {listed(dict.fromkeys(shown), 3)})" if shown else f" ({kind})"
         problems.add(f"columns {listed(columns)} are not numbers{what}; {remedy}")
-    unseen = [code for code in missing if not (is_blank(code) or as_written(code) in seen)]
+    unseen = [code for code in missing if as_written(code) not in {*seen, "nan", "NaN"}]
     if unseen and not strange:
         notices.add(f"missing={list(missing)}: no feature has the value {listed(unseen)}")
     return pd.DataFrame(made, index=table.index)

@@ -240,7 +240,8 @@ def _ranked(column: Column, values: pd.Series, problems: Problems) -> np.ndarray
     strange = [level for level in levels if level not in number]
     problems.check(
         not strange,
-        f"column {column.name!r} has {listed(strange, 3)}; give one of {known}, or count it as missing",
+        f"column {column.name!r} has {listed(strange, 3)}; give one of {known}, count it as missing, or "
+        f"prepare the column as categories=[{column.name!r}]",
     )
     return np.array([*(number.get(level, np.nan) for level in levels), np.nan])[given]
 

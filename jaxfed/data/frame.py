@@ -247,6 +247,8 @@ def choose(
         problems.add(f"features={features!r}: give a list of columns, as {names}")
         return []
     problems.check(not drop, "features and drop: give one of them")
+    again = sorted({str(column) for column in features if list(features).count(column) > 1})
+    problems.check(not again, f"features has {listed(again)} twice; give each column once")
     for column in features:
         problems.check(
             column not in used.values(),

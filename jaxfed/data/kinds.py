@@ -66,8 +66,9 @@ def _guess(values: pd.Series) -> tuple[Kind, str, list[str]]:
         truths = pd.api.types.infer_dtype(values, skipna=True) == "boolean"
         return ("true/false" if truths else "number"), "", []
     levels = level_codes(values)[1]
-    if any({level.lower() for level in levels} <= pair for pair in PAIRS):
-        return "true/false", "", []
+    words = {level.lower() for level in levels}
+    if any(words <= pair and (words == pair or len(max(words)) > 1) for pair in PAIRS):
+        return "true/false", "", []  # a single letter alone may be anything, such as a sex
     # How many rows have a level matters only for numbers among which a few other values stand.
     mixed = any(parses(level) for level in levels)
     kind, shown = kind_of(values if mixed else pd.Series(levels, dtype=object))

@@ -127,7 +127,7 @@ def _numbers(
     if y is None or not _one_column(y, own) or not _check_present(y, own):
         return none
     if names is not None and len(y):
-        values = _values(names, y.dtype == bool)
+        values = values_of(names, y.dtype == bool)
         if values is not None:
             return _matched(y, values, names, own)
     if y.dtype == bool:
@@ -148,7 +148,7 @@ def _numbers(
     return y.astype(np.int32) if _fits(y, K) else none
 
 
-def _values(names: tuple[str, ...], flags: bool) -> list[float] | None:
+def values_of(names: tuple[str, ...], flags: bool) -> list[float] | None:
     """The values that the classes name, if they name values: ``["1", "2"]``, or ``["True", "False"]``."""
     if flags:
         words = [name.lower() for name in names]

@@ -32,7 +32,7 @@ def by_id(ids: Any, hospitals: int | None = None, seed: int = 0) -> np.ndarray:
     fine = np.ndim(ids) == 1 and len(ids) > 0
     problems.check(fine, f"ids have shape {np.shape(ids)}; give an id for each row")
     problems.raise_if_any()
-    number, names = pd.factorize(pd.Series(np.asarray(ids)))
+    number, names = pd.factorize(pd.Series(list(ids), dtype=object))
     missing = np.flatnonzero(number < 0)
     problems.check(not len(missing), f"rows {listed(missing.tolist(), 5)} have no id; drop them")
     problems.check(

@@ -77,7 +77,8 @@ def prepare(
         df, hospital, label, time, event, features, drop, patient, row_weights, split, seed, missing, task,
             classes, name: as in :func:`~jaxfed.data.frame.from_frame`; the codes ``missing`` are looked for
             in all columns.
-        categories: further columns that are one-hot, such as numbers that are codes; or ``{column: levels}``
+        categories: further columns that are one-hot, such as numbers that are codes (a pandas category of
+            numbers is one without being named); or ``{column: levels}``
             with the levels that get a feature, None for those that are frequent enough.
         ordinal: ``{column: levels}`` from low to high; None for the columns whose pandas type is ordered.
         dates: ``{column: reference}``: days are counted from another column (``{"discharged": "admitted"}``),
@@ -127,7 +128,7 @@ def prepare(
     settings = settings_of(
         [str(column) for column in chosen],
         [str(column) for column in df],
-        categories=categories,
+        categories=_with_codes(df[chosen], categories, [*(ordinal or ()), *(dates or ())]),
         ordinal=_ordered(df[chosen], [*categories, *(dates or ())]) if ordinal is None else ordinal,
         dates=dates,
         impute=impute,
@@ -207,6 +208,24 @@ def _like(
         "these rows, or prepare the other data with impute='median'",
     )
     return data.replace(steps=like.steps)
+
+
+def _with_codes(
+    table: pd.DataFrame, categories: Sequence[str] | Mapping[str, Sequence[Any] | None], others: Sequence[Any]
+) -> Sequence[str] | Mapping[str, Sequence[Any] | None]:
+    """``categories`` with the columns, but for ``others``, that are numbers of a pandas category."""
+    if isinstance(categories, str):
+        return categories
+    codes = [
+        str(name)
+        for name, kind in table.dtypes.items()
+        if isinstance(kind, pd.CategoricalDtype) and not kind.ordered and name not in (*categories, *others)
+        and pd.api.types.is_numeric_dtype(kind.categories.dtype)
+        and not pd.api.types.is_bool_dtype(kind.categories.dtype)
+    ]  # fmt: skip
+    if isinstance(categories, Mapping):
+        return {**categories, **dict.fromkeys(codes)}
+    return [*categories, *codes] if codes else categories
 
 
 def _ordered(table: pd.DataFrame, others: Sequence[Any]) -> dict[str, list[Any]]:

@@ -44,15 +44,20 @@ def resplit(dataset: Dataset, split: Split = (0.7, 0.1, 0.2), seed: int = 0) -> 
         patients = {h: dataset.patients[a:b] for h, a, b in zip(labels, dataset.start, stop, strict=True)}
     parts = split_hospitals(labels, split, seed, dataset.task.stratified, problems, patients)
     problems.raise_if_any()
+    warn_of_seen_rows("resplit", dataset, parts)
+    return dataset.replace(split=parts)
+
+
+def warn_of_seen_rows(where: str, dataset: Dataset, parts: np.ndarray) -> None:
+    """Warn if the dataset was prepared with training rows that are none in the new ``parts [N]``."""
     left = int(((dataset.split == TRAIN) & (parts != TRAIN)).sum())
     if dataset.steps and left:
         steps = " and ".join(dict.fromkeys(step.kind for step in dataset.steps))
         warn(
-            f"resplit: the numbers of {steps} come from the old training rows, of which {left} are for "
-            "validation or test now, so that metrics are too good; resplit before you prepare the data",
+            f"{where}: the numbers of {steps} come from the old training rows, of which {left} are for "
+            f"validation or test now, so that metrics are too good; {where} before you prepare the data",
             DataWarning,
         )
-    return dataset.replace(split=parts)
 
 
 def split_hospitals(
@@ -229,9 +234,11 @@ def part_numbers(values: Any, whose: str, problems: Problems) -> np.ndarray:
     known |= {0: 0, 1: 1, 2: 2}
     values = np.asarray(values, dtype=object).ravel()
     keys = [value.lower() if isinstance(value, str) else value for value in values]
-    strange = sorted({repr(key) for key in keys if key not in known})
+    # True is equal to 1, and would be validation
+    truths = {str(key) for key in keys if isinstance(key, (bool, np.bool_))}
+    strange = truths | {repr(key) for key in keys if key not in known}
     problems.check(
         not strange,
-        f"{whose}split has the values {', '.join(strange[:5])}; use 0, 1, 2 or {list(SPLITS)}",
+        f"{whose}split has the values {', '.join(sorted(strange)[:5])}; use 0, 1, 2 or {list(SPLITS)}",
     )
     return np.array([known.get(key, 0) for key in keys], np.int8)

@@ -183,6 +183,7 @@ def count_life_table(
     if ends is None:
         largest = max((_rounded_up(time[own].max()) for own in rows if own.sum() >= min_rows), default=1.0)
         edges = largest * np.arange(1, intervals + 1) / intervals
+        edges[-1] = largest  # which rounding may have moved
     else:
         edges = np.asarray(ends, float)
     if edges.ndim != 1 or not len(edges) or (np.diff(edges, prepend=-1e-300) <= 0).any():
@@ -226,4 +227,4 @@ def _rounded_up(value: float) -> float:
     if value <= 0:
         return 1.0
     unit = 10.0 ** (np.floor(np.log10(value)) - 1)
-    return float(np.ceil(value / unit - 1e-9) * unit)
+    return float(max(np.ceil(value / unit - 1e-9) * unit, value))

@@ -381,3 +381,26 @@ def test_nothing_to_look_at():
         check(clean()).summary("bash")
     with pytest.raises(InvalidInput, match="'site' is empty"):
         check(clean().assign(site=None))
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (BITS, ["alive", "dead"]),
+        (BITS.astype(bool), ["False", "True"]),
+        (BITS + 1, [1, 2]),
+        (BITS, [0.0, 1.0]),
+    ],
+)
+def test_classes_are_names_of_the_numbers_in_the_table(labels, classes):
+    named, plain = check(labelled(labels), classes=classes), check(labelled(BITS))
+    pd.testing.assert_frame_equal(named.tables["hospitals"], plain.tables["hospitals"])
+    assert "prevalence" in named.tables["hospitals"]
+
+
+def test_a_mean_label_is_over_visits():
+    df = labelled(np.arange(400) / 7).assign(
+        who=np.arange(400) // 4, site=np.repeat(["a", "b", "c", "d"], 100)
+    )
+    means = check(df, patient="who", task="regression").tables["hospitals"]["label mean"]
+    np.testing.assert_allclose(means, df.groupby("site")["died"].mean(), rtol=0.02)

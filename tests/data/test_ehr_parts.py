@@ -1,11 +1,12 @@
 """Each part of the generator does what its strength says, and leaves the draws of the others alone."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from jaxfed.core.errors import InvalidInput
-from jaxfed.data import DataWarning, from_frame, split_by_period, synthetic_ehr, synthetic_table
+from jaxfed.data import DataWarning, from_frame, split_by_period, standardize, synthetic_ehr, synthetic_table
 from jaxfed.data.ehr.draws import beta_quantile
 from jaxfed.data.ehr.drift import drift_effects
 from jaxfed.data.ehr.features import FEATURES, columns_of
@@ -375,6 +376,32 @@ def test_periods_that_cannot_be_split_are_refused(options, message):
 def test_a_dataset_without_periods_is_refused():
     with pytest.raises(InvalidInput, match="give period="):
         split_by_period(synthetic_ehr(1, sizes=[40]))
+
+
+def test_a_missing_period_is_no_last_one():
+    data = synthetic_ehr(2, sizes=[40, 40])
+    for missing in (np.nan, None, np.datetime64("NaT")):
+        years = np.resize(np.array(["2019", "2020", "2021"], "M8[Y]"), 80).astype(object)
+        years[3:8] = missing
+        with pytest.raises(InvalidInput, match="5 rows have no period; give them one"):
+            split_by_period(data, years)
+
+
+def test_patients_stay_together_and_prepared_rows_are_warned_of():
+    frame = pd.DataFrame(
+        {"site": ["a"] * 20, "x": np.arange(20.0), "died": [0, 1] * 10, "who": np.arange(20) // 2}
+    )
+    data = from_frame(frame, patient="who", split=None)
+    year = np.where(np.arange(20) % 5 < 2, 2019, np.where(np.arange(20) % 5 == 2, 2020, 2021))
+    expected = {2019: 0, 2020: 1, 2021: 2}
+    with pytest.warns(
+        DataWarning, match="rows of earlier periods are in the part of their patient's last row"
+    ):
+        split = split_by_period(data, year).split
+    for who in range(10):
+        assert set(split[2 * who : 2 * who + 2]) == {max(expected[y] for y in year[2 * who : 2 * who + 2])}
+    with pytest.warns(DataWarning, match="split_by_period before you prepare the data"):
+        split_by_period(standardize(from_frame(frame, drop=["who"], split=None)), year)
 
 
 # Wrong values.

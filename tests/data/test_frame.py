@@ -291,3 +291,16 @@ def test_a_patient_s_class_is_the_highest_of_its_rows():
     assert data.y.reshape(40, 2).sum(1).tolist() == ever.tolist()
     parts = data.split.reshape(40, 2)[:, 0]
     assert [(parts[ever == c] == 2).sum() for c in (0, 1)] == [10, 10]
+
+
+@pytest.mark.parametrize("missing", [["NaN"], [np.nan], ["nan", 4]])
+def test_nan_may_be_among_the_codes(missing):
+    frame = pd.DataFrame({"site": ["a"] * 4, "x": [1.0, np.nan, 3.0, 4.0], "died": [0, 1] * 2})
+    data = from_frame(frame, missing=missing, impute="zero", split=None)
+    np.testing.assert_array_equal(data.x[:, 0], [1, 0, 3, 0 if 4 in missing else 4])
+
+
+def test_a_feature_is_named_once():
+    frame = pd.DataFrame({"site": ["a"] * 4, "x": np.arange(4.0), "died": [0, 1] * 2})
+    with pytest.raises(InvalidInput, match="features has 'x' twice; give each column once"):
+        from_frame(frame, features=["x", "x"])

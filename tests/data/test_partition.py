@@ -383,3 +383,9 @@ def test_heterogeneity_of_one_class_hospitals_and_regression():
     real = from_arrays({"a": (np.zeros((4, 1)), np.arange(4) / 3)}, task="regression")
     with pytest.raises(InvalidInput, match="no classes to compare"):
         heterogeneity(real)
+
+
+def test_missing_ids_in_a_list_are_missing():
+    with pytest.raises(InvalidInput, match="rows 2 have no id"):
+        by_id(["a", "b", np.nan, "a"])
+    assert by_id([1, "1", 1]).tolist() == [0, 1, 0]

@@ -403,3 +403,31 @@ def test_codes_for_missing_values_stand_in_any_column():
     data = prepare(frame, split="part", missing=["?", -9], **ASKED)
     np.testing.assert_array_equal(data.x, prepare(table(), split="part", **ASKED).x)
     assert prepare(frame, split="part", missing=["?", -9], like=data).features == data.features
+
+
+def test_pandas_categories_of_numbers_are_categories():
+    df = pd.DataFrame({"site": ["a", "b"] * 30, "unit": [100, 200, 300] * 20, "died": [0, 1, 1, 0] * 15})
+    named = prepare(df, categories=["unit"])
+    typed = df.astype({"unit": "category"})
+    data = prepare(typed)
+    assert data.features == named.features
+    np.testing.assert_array_equal(data.x, named.x)
+    levels = prepare(typed.assign(kind=typed["unit"]), categories={"kind": [100, 200]})
+    assert {"kind=100", "unit=100", "unit=300"} <= {*levels.features}
+    ordered = df.astype({"unit": pd.CategoricalDtype([100, 200, 300], ordered=True)})
+    assert prepare(ordered).features == ("unit",)
+
+
+def test_a_letter_alone_is_no_truth():
+    df = pd.DataFrame(
+        {"site": ["a", "b"] * 30, "sex": ["f"] * 59 + ["m"], "age": 1.0 * np.arange(60), "died": [0, 0, 1, 1] * 15}
+    )
+    split = {"a": [0] * 30, "b": [0] * 29 + [2]}
+    with pytest.warns(DataWarning, match="column 'sex' has only the level 'f'"):
+        data = prepare(df, split=split)
+    assert "sex=f" in data.features
+    df["smoker"] = ["yes"] * 59 + ["maybe"]
+    with pytest.raises(
+        InvalidInput, match=r"'maybe'; give one of .*, or prepare the column as categories=\['smoker'\]"
+    ):
+        prepare(df, split=split)

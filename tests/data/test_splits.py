@@ -1,9 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput
-from jaxfed.data import DataWarning, resplit, standardize
+from jaxfed.data import DataWarning, from_frame, resplit, standardize
 from jaxfed.data.splits import split_rows
 
 FRACTIONS = (0.7, 0.1, 0.2)
@@ -124,3 +125,11 @@ def test_new_parts_of_prepared_data_are_warned_of():
         resplit(data, parts)
     resplit(resplit(_dataset({"a": np.zeros(4)}), parts), {"a": [2, 2, 0, 0]})
     resplit(standardize(resplit(_dataset({"a": np.array([0.0, 1, 0, 1])}), parts)), None)
+
+
+def test_true_and_false_are_no_parts():
+    frame = pd.DataFrame(
+        {"site": ["a"] * 4, "x": np.arange(4.0), "died": [0, 1] * 2, "is_test": [False] * 3 + [True]}
+    )
+    with pytest.raises(InvalidInput, match="column 'is_test': split has the values False, True; use 0, 1, 2"):
+        from_frame(frame, split="is_test")

@@ -197,3 +197,10 @@ def test_the_figure_has_a_step_for_each_group_and_the_numbers_at_risk():
     assert [label.get_text() for label in below.get_yticklabels()] == [*curves]
     assert axes.get_xlabel() == "time (years)"
     assert isinstance(curves["hospital 0"], pd.DataFrame)
+
+
+def test_the_largest_time_is_in_the_last_interval_whatever_its_digits():
+    for time in (0.9500000000000001, 0.29999999999999993, 7.7000000000000005, 1e-7 / 3):
+        for intervals in (3, 7, 50):
+            table = count_life_table([time / 2, time], [0, 1], intervals=intervals)
+            assert table.events.sum() == 1

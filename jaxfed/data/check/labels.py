@@ -11,7 +11,7 @@ import pandas as pd
 
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.tasks import as_task
-from jaxfed.data.labels import MANY
+from jaxfed.data.labels import MANY, values_of
 
 Kind = Literal["two classes", "several classes", "amounts"]
 # Labels of those without an event, as they are often written; the other one of two is the positive one.
@@ -65,6 +65,8 @@ def read_labels(values: pd.Series, task: Any, classes: Sequence[Any] | None) -> 
         y = np.where(code >= 0, place[code] if len(place) else np.nan, np.nan)
     if classes is not None:
         wanted = [_written(c) for c in classes]
+        if numbers:
+            order = [_meant(wanted, pd.api.types.is_bool_dtype(values.dtype)).get(n, n) for n in order]
         levels = [*wanted, *(level for level in order if level not in wanted)]
         place = np.array([levels.index(level) for level in order], float)
         y = np.where(np.isnan(y), np.nan, place[np.nan_to_num(y).astype(int)] if len(place) else np.nan)
@@ -85,6 +87,13 @@ def given_labels(data: Dataset) -> Labels:
     levels = data.classes or tuple(map(str, range(int(data.y.max()) + 1)))
     kind: Kind = "two classes" if data.task.two_classes else "several classes"
     return Labels(data.y.astype(float), levels, kind, True, False)
+
+
+def _meant(classes: list[str], flags: bool) -> dict[str, str]:
+    """The class that each number in a table stands for: the value in its name, or else its place."""
+    values = values_of(tuple(classes), flags)
+    places = range(len(classes)) if values is None else values
+    return {_written(float(place)): name for place, name in zip(places, classes, strict=True)}
 
 
 def _ordered(levels: list[str]) -> list[str]:

@@ -47,7 +47,8 @@ def _hospitals(survey: Survey, missing: np.ndarray) -> pd.DataFrame:
             if not survey.few(labels.y == k):
                 table[f"label {level}"] = part[named, k]
     else:
-        mean = np.bincount(survey.owner[known], labels.y[known], len(survey.size)) / np.maximum(rows, 1)
+        sums = np.bincount(survey.owner[known], labels.y[known], len(survey.size))
+        mean = sums / np.maximum(survey.count(known), 1)
         table["label mean"] = rounded(np.where(rows >= 2 * minimum, mean, np.nan))[named]
     if survey.x.size:
         # Of the shares that are shown: a hidden one would be the rest.

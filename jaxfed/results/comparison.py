@@ -20,6 +20,7 @@ from jaxfed.core.errors import InvalidInput, did_you_mean
 from jaxfed.core.metrics.metric import Scoring
 from jaxfed.evaluation import paired
 from jaxfed.evaluation.paired import Interval
+from jaxfed.storage.results import results_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -265,8 +266,7 @@ class Comparison:
         """Write a folder with the tables, every value (``values.csv``), the figure and the settings."""
         from jaxfed.figures.runs import save_figure
 
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = results_folder(path, "differences.csv")
         self.table.to_csv(folder / "table.csv")
         self.hospitals.to_csv(folder / "hospitals.csv")
         if LOCAL in self.arms:

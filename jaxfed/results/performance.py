@@ -28,6 +28,7 @@ from jaxfed.evaluation.variance import variance_components
 from jaxfed.records.predictions import Predictions, with_model
 from jaxfed.results import performance_text
 from jaxfed.results.subgroups import groups_of, subgroup_table
+from jaxfed.storage.results import results_folder
 
 POOLED = "(pooled)"
 THRESHOLDS = tuple(t / 100 for t in range(1, 100))
@@ -305,8 +306,7 @@ class Performance:
 
     def save(self, folder: str | Path) -> Path:
         """Write the tables as CSV files and the settings as ``performance.json``."""
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
+        target = results_folder(folder, "calibration.csv", "decision_curve.csv")
         for name in ("hospitals", "pooled", "across"):
             getattr(self, name).to_csv(target / f"performance_{name}.csv")
         if self.table.two_classes:

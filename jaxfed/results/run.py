@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from jaxfed.core.dataset import SPLITS
 from jaxfed.core.errors import InvalidInput, spelled
 from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.core.metrics.metric import Metric, Scoring
@@ -25,6 +26,7 @@ from jaxfed.results.diagnostics import Diagnostics, diagnose
 from jaxfed.results.prediction import Inputs, predict
 from jaxfed.results.survival import baseline_at, with_survival
 from jaxfed.storage.npz import load_arrays, load_tree, save_arrays, save_tree
+from jaxfed.storage.results import results_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -313,10 +315,8 @@ class Run:
         """
         from jaxfed.figures.runs import convergence_figure, hospitals_figure, save_figure
 
-        folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in (PREDICTIONS, BASELINE, STATEMENT):  # of another run that was saved here
-            (folder / name).unlink(missing_ok=True)
+        tables = (f"hospitals_{split}.csv" for split in SPLITS)
+        folder = results_folder(directory, PREDICTIONS, BASELINE, STATEMENT, *tables)
         self.to_frame().to_csv(folder / "rounds.csv", index=False)
         for split in self.history.splits:
             self.hospitals(split).to_csv(folder / f"hospitals_{split}.csv")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from jaxfed.storage.results import results_folder
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -79,8 +81,7 @@ class Valuation:
         """Write a folder with the tables and the figure."""
         from jaxfed.figures.runs import save_figure
 
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = results_folder(path, "rounds.csv")
         self.table.to_csv(folder / "values.csv")
         self.coalitions.to_csv(folder / "coalitions.csv", index=False)
         if self.by_round is not None:

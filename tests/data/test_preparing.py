@@ -420,7 +420,12 @@ def test_pandas_categories_of_numbers_are_categories():
 
 def test_a_letter_alone_is_no_truth():
     df = pd.DataFrame(
-        {"site": ["a", "b"] * 30, "sex": ["f"] * 59 + ["m"], "age": 1.0 * np.arange(60), "died": [0, 0, 1, 1] * 15}
+        {
+            "site": ["a", "b"] * 30,
+            "sex": ["f"] * 59 + ["m"],
+            "age": 1.0 * np.arange(60),
+            "died": [0, 0, 1, 1] * 15,
+        }
     )
     split = {"a": [0] * 30, "b": [0] * 29 + [2]}
     with pytest.warns(DataWarning, match="column 'sex' has only the level 'f'"):

@@ -132,7 +132,7 @@ def _patients(
         problems.raise_if_any()
     if limit is not None:
         participation = Budgeted(participation, PerHospital(limit))
-    ledger = Ledger("patient", tuple(mechanisms), steps, privacy.delta, privacy.accountant, limit=limit)
+    ledger = Ledger("patient", tuple(mechanisms), steps, privacy.delta, privacy.accountant)
     private = tuple(privacy.training(local, given) for local in trainings)
     return Private(private, None, participation, ledger, noise)
 
@@ -210,7 +210,6 @@ def _hospitals(
     mechanism = dataclasses.replace(mechanism, noise_multiplier=float(noise))
     _check_adaptive(privacy, float(noise), expected, problems)
     every = tuple(mechanism if n else None for n in sizes)
-    limit = None
     if privacy.until_epsilon is not None:
         lasts = _rounds_until(privacy, mechanism, correlation, cycle)
         problems.check(
@@ -219,11 +218,9 @@ def _hospitals(
             "noise_multiplier, or a larger budget",
         )
     problems.raise_if_any()
-    if lasts is not None:
-        limit = np.full(len(sizes), lasts)
     always = privacy.where == "central" and correlation is None
     steps = np.ones(len(sizes), np.int64)
-    ledger = Ledger("hospital", every, steps, privacy.delta, privacy.accountant, always, limit, correlation)
+    ledger = Ledger("hospital", every, steps, privacy.delta, privacy.accountant, always, correlation)
     given = privacy.noise_multiplier if privacy.epsilon is None else float(noise)
     road = tuple(privacy.parts(given, expected, correlation))
     return Private(trainings, road, participation, ledger, np.full(len(sizes), float(noise)), lasts, cycle)

@@ -15,11 +15,13 @@ import jaxfed
 from jaxfed import FixedCohort, InvalidInput, Poisson, Simulation, cli, per_hospital, schedule
 from jaxfed.aggregators import Median
 from jaxfed.algorithms import AFL, FedAvg, LocalOnly
+from jaxfed.audits.shadows import final_models
 from jaxfed.core.group_algorithm import ByGroup
 from jaxfed.models import logistic
 from jaxfed.privacy import AdaptiveClip, HospitalDP, Mechanism, PatientDP, accounting, epsilon, noise_for
 from jaxfed.records.statement import PrivacyStatement
 from jaxfed.spec.private import shared_patients
+from jaxfed.training.loop import train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:HospitalDP with:UserWarning", "ignore:hospital:UserWarning"),
@@ -82,7 +84,7 @@ def test_noise_for_a_budget_and_the_end_of_it(run):
 
 def test_each_hospital_stops_when_its_own_budget_is_spent():
     sim = simulation(PatientDP(noise_multiplier=1.0, until_epsilon=14.0))
-    limit = sim.private.ledger.limit
+    (limit,) = jax.tree.leaves(sim.private.participation)
     done = sim.run(int(max(limit)), eval_every=100, progress=False)
     assert len({*limit.tolist()}) > 1
     assert done.history.training["present"].sum(0).tolist() == limit.tolist()
@@ -141,6 +143,23 @@ def test_hospital_privacy_ends_the_whole_run():
     assert run.privacy.worst == pytest.approx(epsilon(Mechanism(2.0), rounds, 1e-5))
     with pytest.raises(InvalidInput, match="end of its privacy budget"):
         sim.sweep({"seed": range(2)}, 50, progress=False)
+
+
+def test_whoever_trains_ends_at_the_budget_of_hospitals_and_an_overrun_would_show():
+    privacy = HospitalDP(clip=0.5, epsilon=1.0, rounds=2)
+    sim = simulation(privacy, algorithm=FedAvg(weighting="uniform"), splits=("test",))
+    two = sim.run(2, eval_every=5, progress=False)
+    trained = train(sim.trainer, 5, seed=0, eval_every=5, progress=False)
+    same(trained.variables, two.variables)
+    assert len(trained.history.refused) == 2
+    assert 0.99 < trained.privacy.worst <= 1.0
+    same(final_models(sim, [DATA], 5, [0])[0], two.variables)
+    slope = sim.gradient(["client_optimizer.learning_rate"], 5, split="test")
+    assert slope.value == pytest.approx(two.history.pooled["log_loss"][-1, 0], rel=1e-5)
+    spent = sim.private.ledger.spent(np.ones((5, 3), int))
+    noise = sim.private.noise[0]
+    np.testing.assert_allclose(spent, epsilon(Mechanism(noise), 5, 1e-5))
+    assert spent.min() > 1.5
 
 
 def test_sampled_hospitals_are_accounted_whether_they_were_drawn_or_not():

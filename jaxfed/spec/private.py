@@ -99,6 +99,12 @@ def _patients(
         "row's part depends on all rows at risk; give task=jaxfed.evaluation.discrete_hazard([...]), or "
         "HospitalDP",
     )
+    problems.check(
+        data.row_weights is None,
+        "row_weights: they are divided by the mean weight of a hospital's patients, so that one patient more "
+        "changes the gradient of every other, which PatientDP does not bound; give "
+        "hospitals=hospitals.replace(row_weights=None), or leave row_weights=... out where the data are made",
+    )
     problems.raise_if_any()
     largest = int(sizes.max())
     problems.check(

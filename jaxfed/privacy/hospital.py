@@ -138,9 +138,10 @@ class HospitalDP:
         Args:
             noise_multiplier: of the noise.
             expected: the expected number of hospitals of a round.
-            correlation: with all that depends on the cycle of turns; None for independent noise.
+            correlation: with all that depends on the cycle of turns; None for independent noise, which an
+                adaptive bound has in any case.
         """
-        if correlation is not None:
+        if correlation is not None and self.adaptive is None:
             noise = CorrelatedNoise(noise_multiplier, self.clip, expected, correlation)
             return [PrivateMean(self.clip, None, expected), noise]
         if self.where == "local":

@@ -159,16 +159,17 @@ def _trainings(
     )
     if key not in _KNOWN:
         try:
-            _KNOWN[key] = trainings_of(algorithm.algorithm, local, _shapes(local, data))
+            found = trainings_of(algorithm.algorithm, local, _shapes(local, data))
+            _KNOWN[key] = tuple(dataclasses.replace(training, problem=alone.problem) for training in found)
         except Uncovered as reason:
             _KNOWN[key] = str(reason)
-    found = _KNOWN[key]
-    if isinstance(found, tuple):
-        return found
+    known = _KNOWN[key]
+    if isinstance(known, tuple):
+        return known
     name = type(algorithm.algorithm).__name__
     problems.add(
-        f"PatientDP does not cover {name} here: it {found}"
-        + ("" if "give" in found or "same with" in found else "; give FedAvg, FedProx, Scaffold, or another")
+        f"PatientDP does not cover {name} here: it {known}"
+        + ("" if "give" in known or "same with" in known else "; give FedAvg, FedProx, Scaffold, or another")
     )
     return ()
 

@@ -6,15 +6,16 @@ import math
 
 import jax
 import numpy as np
+import optax
 import pandas as pd
 import pytest
 from catalogue import CATALOGUE, Normalised
 from federations import hospitals, same, with_validation
 
 import jaxfed
-from jaxfed import FixedCohort, InvalidInput, Poisson, Simulation, cli, per_hospital, schedule
+from jaxfed import FixedCohort, InvalidInput, Poisson, Simulation, cli, optimizer, per_hospital, schedule
 from jaxfed.aggregators import Median
-from jaxfed.algorithms import AFL, FedAvg, LocalOnly
+from jaxfed.algorithms import AFL, FedAvg, FedProx, LocalOnly
 from jaxfed.audits.shadows import final_models
 from jaxfed.core.group_algorithm import ByGroup
 from jaxfed.models import logistic
@@ -27,6 +28,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:HospitalDP with:UserWarning", "ignore:hospital:UserWarning"),
 ]
 DATA = with_validation(hospitals((12, 9, 20), test=8))
+UNIFORM = FedAvg(weighting="uniform")
+FALLING = schedule(lambda round: 0.1 / (round + 1))
+EACH = per_hospital([0.1, 0.2, 0.3])
+COUNTS = per_hospital([1, 2, 3])
 FIELDS = {"model": logistic(), "batch_size": 4, "splits": ("validation", "test")}
 
 
@@ -221,6 +226,122 @@ def test_an_edited_algorithm_is_judged_anew():
     simulation(privacy, algorithm=written(False))
     with pytest.raises(InvalidInput, match="PatientDP does not cover Written"):
         simulation(privacy, algorithm=written(True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [
+        ({"client_optimizer": optimizer(optax.sgd, learning_rate=FALLING)}, [4, 4, 4]),
+        ({"algorithm": FedAvg(optimizer(optax.sgd, learning_rate=FALLING), "uniform")}, [4, 4, 4]),
+        ({"algorithm": FedProx(mu=FALLING, weighting="uniform")}, [4, 4, 4]),
+        ({"algorithm": FedProx(mu=EACH, weighting="uniform")}, [4, 4, 4]),
+        ({"l2": FALLING}, [4, 4, 4]),
+        ({"l2": EACH}, [4, 4, 4]),
+        ({"epochs": COUNTS}, [4, 8, 12]),
+        ({"steps": COUNTS}, [1, 2, 3]),
+    ],
+    ids=[
+        "client",
+        "server",
+        "mu by round",
+        "mu by hospital",
+        "l2 by round",
+        "l2 by hospital",
+        "epochs",
+        "steps",
+    ],
+)
+def test_numbers_that_differ_between_rounds_or_hospitals_are_covered(changes, steps):
+    changes = {"algorithm": UNIFORM, **changes}
+    private = simulation(PatientDP(noise_multiplier=1.0, rate=0.25), **changes).private
+    assert private.ledger.steps.tolist() == steps
+    assert simulation(HospitalDP(noise_multiplier=1.0), **changes).private.ledger.steps.tolist() == [1, 1, 1]
+
+
+def test_a_schedule_and_numbers_of_hospitals_train_as_the_same_plain_numbers():
+    def run(number, each):
+        return simulation(
+            HospitalDP(clip=0.5, noise_multiplier=0.1),
+            algorithm=FedProx(optimizer(optax.sgd, learning_rate=number), "uniform", mu=each),
+            client_optimizer=optimizer(optax.sgd, learning_rate=number),
+            l2=number,
+        ).run(2, progress=False)
+
+    same(
+        run(schedule(lambda round: 0.1), per_hospital([0.2] * 3)).variables,
+        run(0.1, 0.2).variables,
+        rtol=1e-6,
+    )
+
+
+def test_names_of_other_hospitals_are_forgotten():
+    """The penalty plays no part in what is covered, and is not compared with that of another simulation."""
+    others = DATA.replace(hospitals=("a", "b", "c"))
+    for data in (DATA, others):
+        l2 = per_hospital(dict(zip(data.hospitals, (0.1, 0.2, 0.3), strict=True)))
+        simulation(PatientDP(noise_multiplier=1.0, rate=0.25), data, l2=l2)
+
+
+@jaxfed.pytree
+@dataclasses.dataclass(frozen=True)
+class OwnEpochs(FedAvg):
+    """Trains for a number of epochs of its own, or for one that depends on the hospital."""
+
+    own: object = 2
+    by_hospital: bool = dataclasses.field(default=False, metadata={"static": True})
+
+    def client_update(self, local, server, client, shard, key):
+        epochs = jax.numpy.array([1, 2, 3])[shard.hospital] if self.by_hospital else self.own
+        return super().client_update(
+            dataclasses.replace(local, epochs=epochs, steps=None), server, client, shard, key
+        )
+
+
+def test_epochs_of_an_algorithm_are_counted_if_they_are_one_number():
+    private = PatientDP(noise_multiplier=1.0, rate=0.25)
+    assert simulation(private, algorithm=OwnEpochs(), epochs=COUNTS).private.ledger.steps.tolist() == [8] * 3
+    for own in (OwnEpochs(own=COUNTS), OwnEpochs(own=schedule(lambda r: r + 1)), OwnEpochs(by_hospital=True)):
+        with pytest.raises(InvalidInput, match=r"makes epochs of numbers that differ .*; give it one number"):
+            simulation(private, algorithm=own)
+
+
+def named(*numbers):
+    """Numbers by name, in another order than the hospitals'."""
+    return per_hospital(dict(zip(("hospital 2", "hospital 0", "hospital 1"), numbers, strict=True)))
+
+
+def test_rate_clip_and_noise_of_each_hospital():
+    """Alone each trains as with its numbers for all, and its epsilon is that of its noise, rate and steps."""
+    each = PatientDP(
+        noise_multiplier=named(1.0, 2.0, 3.0), rate=named(0.1, 0.25, 0.5), clip=named(0.3, 0.1, 0.2)
+    )
+    plain = PatientDP(noise_multiplier=3.0, rate=0.5, clip=0.2)
+    done, all_as_one = (
+        simulation(privacy, algorithm=LocalOnly(), splits=("test",)).run(2, progress=False)
+        for privacy in (each, plain)
+    )
+    same(*(jax.tree.map(lambda leaf: leaf[1], run.variables) for run in (done, all_as_one)))
+    for name, noise, rate, steps in (
+        ("hospital 0", 2.0, 0.25, 8), ("hospital 1", 3.0, 0.5, 4), ("hospital 2", 1.0, 0.1, 20),
+    ):  # fmt: skip
+        assert done.privacy.compositions[name] == steps
+        assert done.privacy.epsilon[name] == pytest.approx(epsilon(Mechanism(noise, rate), steps, 1e-5))
+    assert done.privacy.clip == "0.1 to 0.3 in different hospitals, the whole gradient of a row"
+
+
+def test_budgets_of_each_hospital_at_rates_of_its_own():
+    rates, budgets = named(0.1, 0.25, 0.5), named(2.0, 3.0, 4.0)
+    of = zip((0.25, 0.5, 0.1), (3.0, 4.0, 2.0), strict=True)
+    sim = simulation(PatientDP(epsilon=budgets, rounds=2, rate=rates), steps=3)
+    assert sim.private.noise.tolist() == [noise_for(budget, 6, 1e-5, rate=rate) for rate, budget in of]
+    until = simulation(PatientDP(noise_multiplier=1.5, until_epsilon=budgets, rate=rates), steps=3).private
+    (limit,) = jax.tree.leaves(until.participation)
+    for mechanism, rounds, budget in zip(until.ledger.mechanisms, limit, (3.0, 4.0, 2.0), strict=True):
+        assert (
+            epsilon(mechanism, 3 * int(rounds), 1e-5)
+            <= budget
+            < epsilon(mechanism, 3 * int(rounds) + 3, 1e-5)
+        )
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ class AdaptiveClip:
         found += checks.shared("adaptive.learning_rate", self.learning_rate)
         if self.count_noise is not None:
             found += checks.shared("adaptive.count_noise", self.count_noise, above=True)
+            found += arguments.constant("adaptive.count_noise", self.count_noise)
         return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxfed.core import checks
 from jaxfed.core import hyperparameters as values
 from jaxfed.core.aggregation import Part
 from jaxfed.core.dataset import TRAIN, Dataset
@@ -258,17 +259,13 @@ def _participation(
     """The expected number of hospitals of a round, and the mechanism without its noise."""
     if privacy.correlation is not None:
         _check_turns(privacy.correlation, participation, hospitals, problems)
-    local = privacy.where == "local"
-    if local:  # the server sees who sends what, so that sampling hides nobody
-        expected = float(participation.at_most(hospitals))
-        if isinstance(participation, Poisson):
-            expected = float(participation.rate) * hospitals
-        return float(expected), Mechanism(1.0, adjacency="replace-one")
-    if participation.cycle(hospitals) is not None:
-        return float(participation.at_most(hospitals)), Mechanism(1.0, adjacency=privacy.adjacency)
-    if isinstance(participation, Poisson) and isinstance(participation.rate, (int, float)):
-        rate = float(participation.rate)
-        return rate * hospitals, Mechanism(1.0, rate, adjacency=privacy.adjacency)
+    rate = _rate(participation)
+    expected = float(participation.at_most(hospitals)) if rate is None else rate * hospitals
+    counted = rate is not None or not isinstance(participation, Poisson)
+    if privacy.where == "local" and counted:  # the server sees who sends what, so that sampling hides nobody
+        return expected, Mechanism(1.0, adjacency="replace-one")
+    if rate is not None or participation.cycle(hospitals) is not None:
+        return expected, Mechanism(1.0, 1.0 if rate is None else rate, adjacency=privacy.adjacency)
     name = type(participation).__name__
     remedy = "give Everyone(), Cyclic(size), or Poisson(rate) with a number"
     if isinstance(participation, FixedCohort):
@@ -286,12 +283,18 @@ def _check_turns(
     name, kind, size = type(participation).__name__, type(correlation).__name__, 1
     if isinstance(participation, FixedCohort):
         size = participation.size
-    elif isinstance(participation, Poisson) and isinstance(participation.rate, (int, float)):
-        size = max(1, round(participation.rate * hospitals))
+    elif (rate := _rate(participation)) is not None:
+        size = max(1, round(rate * hospitals))
     problems.add(
         f"correlation={kind}(): with {name} any round may be a hospital's turn, and the accounting of drawn "
         f"hospitals is for independent noise; give participation=Cyclic({size}), or leave correlation out"
     )
+
+
+def _rate(participation: Participation) -> float | None:
+    """The rate of Poisson sampling; None if it is a schedule, or if hospitals take part in another way."""
+    known = checks.known(participation.rate) if isinstance(participation, Poisson) else None
+    return None if known is None else float(known)
 
 
 def _check_adaptive(privacy: HospitalDP, noise: float, expected: float, problems: Problems) -> None:

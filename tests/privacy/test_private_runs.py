@@ -177,6 +177,18 @@ def test_sampled_hospitals_are_accounted_whether_they_were_drawn_or_not():
     assert {*run.privacy.rate.values()} == {0.3}
 
 
+@pytest.mark.parametrize("rate", [0.5, np.float32(0.5), np.float64(0.5), 1])
+def test_any_number_is_a_rate_of_hospitals(rate):
+    sims = [
+        simulation(
+            HospitalDP(noise_multiplier=1.0, where=where), algorithm=UNIFORM, participation=Poisson(rate)
+        )
+        for where in ("central", "local")
+    ]
+    assert [sim.private.ledger.mechanisms[0].rate for sim in sims] == [float(rate), 1.0]
+    assert [sim.private.road[-1].expected for sim in sims] == [3 * float(rate)] * 2
+
+
 def test_few_hospitals_are_warned_of():
     with pytest.warns(UserWarning, match="HospitalDP with 3 hospitals"):
         simulation(HospitalDP(noise_multiplier=1.0), algorithm=FedAvg(weighting="uniform"))
@@ -353,7 +365,13 @@ def test_budgets_of_each_hospital_at_rates_of_its_own():
         ({"noise_multiplier": 1.0, "clip": 0.0}, "clip=0.0"),
         ({"noise_multiplier": 1.0, "rate": 1.5}, "rate=1.5"),
         ({"noise_multiplier": 1.0, "sampling": "shuffled"}, "shuffled and fixed batches have no accounting"),
-        ({"noise_multiplier": schedule(lambda r: 1.0)}, "schedule has no accounting"),
+        (
+            {"noise_multiplier": FALLING},
+            "noise_multiplier: a schedule has no accounting here; give one number",
+        ),
+        ({"noise_multiplier": 1.0, "rate": FALLING}, "rate: a schedule has no accounting"),
+        ({"noise_multiplier": 1.0, "until_epsilon": FALLING}, "until_epsilon: a schedule has no accounting"),
+        ({"epsilon": FALLING, "rounds": 2}, "epsilon: a schedule has no accounting"),
         (
             {"noise_multiplier": 1.0, "until_epsilon": 0.01},
             "a budget of epsilon 0.01 is smaller than its first",
@@ -391,6 +409,23 @@ def test_wrong_values_of_patient_privacy(changes, message):
         (
             {"privacy": HospitalDP(noise_multiplier=1.0, until_epsilon=0.1)},
             "the first round alone costs more",
+        ),
+        ({"privacy": HospitalDP(noise_multiplier=FALLING)}, "noise_multiplier: a schedule has no accounting"),
+        ({"privacy": HospitalDP(epsilon=FALLING, rounds=2)}, "epsilon: a schedule has no accounting"),
+        (
+            {"privacy": HospitalDP(noise_multiplier=1.0, until_epsilon=FALLING)},
+            "until_epsilon: a schedule has no accounting",
+        ),
+        (
+            {"privacy": HospitalDP(noise_multiplier=1.0, adaptive=AdaptiveClip(count_noise=FALLING))},
+            "adaptive.count_noise: a schedule has no accounting here; give one number",
+        ),
+        (
+            {
+                "privacy": HospitalDP(noise_multiplier=1.0, where="local"),
+                "participation": Poisson(schedule(lambda r: 0.5)),
+            },
+            r"Poisson has no accounting for hospitals; give .* or Poisson\(rate\) with a number",
         ),
         ({"privacy": "patient"}, "privacy='patient': give jaxfed.privacy.PatientDP"),
         ({"model": Normalised()}, "batch statistics"),

@@ -112,7 +112,7 @@ def _patients(
         (privacy.microbatch + 1) * largest < 2**31,
         f"microbatch={privacy.microbatch}: too many for a hospital of {largest} rows; give a smaller number",
     )
-    steps, rates = np.zeros(len(sizes), np.int64), np.ones(len(sizes))
+    steps, rates = np.zeros(len(sizes), np.int64), np.zeros(len(sizes))
     for g, training in enumerate(trainings):
         local = privacy.training(training, 1.0)
         members = group == g
@@ -121,7 +121,7 @@ def _patients(
             total = np.broadcast_to(np.asarray(known.total_steps(sizes)), sizes.shape)
             steps[members] += total[members]
             rate = np.broadcast_to(np.asarray(known.sampling_rate(sizes), float), sizes.shape)
-            rates[members] = rate[members]
+            rates[members] = np.maximum(rates, rate)[members]  # of all steps: at least what they cost
     problems.raise_if_any()
     if privacy.epsilon is None:
         noise: Any = _each(privacy.noise_multiplier, len(sizes))

@@ -317,6 +317,25 @@ def test_epochs_of_an_algorithm_are_counted_if_they_are_one_number():
             simulation(private, algorithm=own)
 
 
+@jaxfed.pytree
+@dataclasses.dataclass(frozen=True)
+class TwoBatchSizes(FedAvg):
+    """Trains with large batches, and then with small ones."""
+
+    def client_update(self, local, server, client, shard, key):
+        first, second = jax.random.split(key)
+        large, small = (dataclasses.replace(local, batch_size=size) for size in (6, 1))
+        server = server._replace(variables=large.train(server.variables, shard, first).variables)
+        return super().client_update(small, server, client, shard, second)
+
+
+def test_trainings_at_several_rates_cost_that_of_the_largest():
+    ledger = simulation(PatientDP(noise_multiplier=1.0), algorithm=TwoBatchSizes()).private.ledger
+    rows = DATA.counts[:, 0]
+    assert [mechanism.rate for mechanism in ledger.mechanisms] == pytest.approx(6 / rows)
+    assert ledger.steps.tolist() == (-(-rows // 6) + rows).tolist()
+
+
 def named(*numbers):
     """Numbers by name, in another order than the hospitals'."""
     return per_hospital(dict(zip(("hospital 2", "hospital 0", "hospital 1"), numbers, strict=True)))

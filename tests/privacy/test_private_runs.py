@@ -189,6 +189,13 @@ def test_any_number_is_a_rate_of_hospitals(rate):
     assert [sim.private.road[-1].expected for sim in sims] == [3 * float(rate)] * 2
 
 
+def test_rounds_of_everyone_do_not_become_rounds_of_a_sample():
+    everyone = simulation(HospitalDP(noise_multiplier=1.0), algorithm=UNIFORM, splits=("test",))
+    sampled = everyone.replace(participation=Poisson(0.1))
+    with pytest.raises(InvalidInput, match="resume: that run has other participation"):
+        sampled.run(1, resume=everyone.run(1, progress=False), progress=False)
+
+
 def test_few_hospitals_are_warned_of():
     with pytest.warns(UserWarning, match="HospitalDP with 3 hospitals"):
         simulation(HospitalDP(noise_multiplier=1.0), algorithm=FedAvg(weighting="uniform"))

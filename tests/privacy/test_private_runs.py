@@ -278,19 +278,18 @@ def test_numbers_that_differ_between_rounds_or_hospitals_are_covered(changes, st
 
 
 def test_a_schedule_and_numbers_of_hospitals_train_as_the_same_plain_numbers():
-    def run(number, each):
+    def run(number, clip, mu):
         return simulation(
-            HospitalDP(clip=0.5, noise_multiplier=0.1),
-            algorithm=FedProx(optimizer(optax.sgd, learning_rate=number), "uniform", mu=each),
+            HospitalDP(clip=clip, noise_multiplier=0.1),
+            algorithm=FedProx(optimizer(optax.sgd, learning_rate=number), "uniform", mu=mu),
             client_optimizer=optimizer(optax.sgd, learning_rate=number),
             l2=number,
         ).run(2, progress=False)
 
-    same(
-        run(schedule(lambda round: 0.1), per_hospital([0.2] * 3)).variables,
-        run(0.1, 0.2).variables,
-        rtol=1e-6,
-    )
+    tenth, half = schedule(lambda round: 0.1), schedule(lambda round: 0.5)
+    changing, plain = run(tenth, half, per_hospital([0.2] * 3)), run(0.1, 0.5, 0.2)
+    same(changing.variables, plain.variables, rtol=1e-6)
+    assert (changing.privacy.clip, plain.privacy.clip) == ("by a schedule over rounds", "0.5")
 
 
 def test_names_of_other_hospitals_are_forgotten():

@@ -164,9 +164,6 @@ class Simulation(Spec):
         warn_unmeasured(self.evaluation_hospitals, self.splits)
         total = int(rounds) + (0 if resume is None else len(resume.history.refused))
         warn_faded([self], total)
-        lasts = None if self.private is None else self.private.lasts
-        if lasts is not None:  # the whole run ends at its budget
-            rounds = max(min(total, lasts) - (total - int(rounds)), 0)
         return train(
             self.trainer,
             int(rounds),
@@ -396,7 +393,7 @@ class Simulation(Spec):
 
         Args:
             fields: dotted paths of numbers that are no whole ones.
-            rounds: communication rounds of the run.
+            rounds: communication rounds of the run, which ends at its privacy budget.
             seed: of the run.
             split: the loss is that over all rows of this split.
 

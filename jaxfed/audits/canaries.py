@@ -64,7 +64,7 @@ def audit(
 
     Args:
         sim: the simulation; classes as labels, features as one matrix, and a model of any number of features.
-        rounds: of the run.
+        rounds: of the run; it ends at its privacy budget, as every run does.
         epsilon, delta: the claim. Any claim of a method without noise is refuted if canaries are enough.
         canaries: how many; 1000 show an epsilon of at most 4.6, 4000 one of 6.
         unit: what a canary is; None for that of the simulation's ``privacy``, a patient where it has none.

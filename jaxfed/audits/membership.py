@@ -120,7 +120,7 @@ def membership(
 
     Args:
         sim: the simulation.
-        rounds: of the target and of every shadow model.
+        rounds: of the target and of every shadow model; all of them end at their privacy budget.
         shadows: how many shadow models for LiRA; 0 for the loss threshold alone.
         seed: of the target's training, and of the draws of the shadow models.
         run: the target, a run of ``sim``, if it is trained already; else it is trained with ``seed``.

@@ -31,7 +31,7 @@ def final_models(
         spec: a checked specification.
         hospitals: the data sets; they differ in the split of the rows only, and a hospital has as many
             training rows in each.
-        rounds: communication rounds.
+        rounds: communication rounds; fewer where the privacy budget ends before.
         seeds: of each run.
         together: runs side by side on a device, under ``vmap``; None for 1 on a CPU and all on a GPU.
     """
@@ -47,7 +47,7 @@ def final_models(
         while waiting:
             chosen, waiting = waiting[:width], waiting[width:]
             steps = np.zeros((width, SEGMENTS), np.int32)
-            steps[: len(chosen), 0] = rounds
+            steps[: len(chosen), 0] = spec.within_budget(rounds)
             command = SlotCommand(
                 np.ones(width, bool), np.zeros(width, bool), steps, np.zeros((width, SEGMENTS), bool)
             )

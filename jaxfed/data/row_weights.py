@@ -16,8 +16,8 @@ def weigh_rows(dataset: Dataset, weights: Mapping[Any, Any] | Any) -> Dataset:
 
     A hospital trains on sum_i w_i loss_i / sum_i w_i and, where hospitals count by their rows, counts with
     the sum of its training rows' weights; so a weight of 2 is worth two equal rows. Metrics count every row
-    once. Algorithms and privacy are as without weights; under :class:`jaxfed.privacy.HospitalDP` a hospital
-    counts once whatever its weights.
+    once. Algorithms are as without weights; under :class:`jaxfed.privacy.HospitalDP` a hospital counts once
+    whatever its weights, and :class:`jaxfed.privacy.PatientDP` refuses them.
 
     Args:
         dataset: any data set.

@@ -1,4 +1,4 @@
-"""Checks of plain numbers and choices, which are no leaves of a recipe, as messages with the remedy."""
+"""Checks of numbers and choices that the accounting needs to know, as messages with the remedy."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numbers
 from typing import Any, get_args
 
 from jaxfed.core.errors import did_you_mean
+from jaxfed.core.hyperparameters import Schedule
 
 
 def real(name: str, value: Any, least: float, most: float, *, above: bool = False) -> list[str]:
@@ -30,6 +31,13 @@ def whole(name: str, value: Any, least: int = 1) -> list[str]:
     if isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least:
         return []
     return [f"{name}={value!r}: give a whole number >= {least}"]
+
+
+def constant(name: str, value: Any) -> list[str]:
+    """A problem if ``value`` changes over rounds; it may differ between hospitals."""
+    if isinstance(value, Schedule):
+        return [f"{name}: a schedule has no accounting here; give one number"]
+    return []
 
 
 def choice(name: str, value: Any, kinds: Any) -> list[str]:

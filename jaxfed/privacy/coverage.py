@@ -1,7 +1,9 @@
 """Which algorithms patient-level privacy covers: those that read a hospital's rows in private steps alone.
 
 An algorithm is traced, on shapes, with rows that cannot be read and a training that notes how often it is
-called. So algorithms of users are judged as those of jaxfed are, and nothing is compiled.
+called. So algorithms of users are judged as those of jaxfed are, and nothing is compiled. As in the engine,
+schedules and numbers of single hospitals are resolved before; the round and the hospital are traced too, so
+that a verdict holds for all of them.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.extend import core
 
 from jaxfed.core.algorithm import Algorithm
-from jaxfed.core.hyperparameters import at_hospital
+from jaxfed.core.hyperparameters import at_hospital, at_round
 from jaxfed.core.local import LocalTraining, Trained
 from jaxfed.core.nn.jaxprs import bodies_of
 from jaxfed.core.problem import Problem
@@ -26,6 +29,8 @@ from jaxfed.privacy.training import PrivateTraining
 NAME = "private_training"
 OUTSIDE = "reads a hospital's rows outside of its private steps, where no noise is added"
 LOOPS = {"scan", "while", "cond"}
+COUNTED = ("epochs", "steps", "rate")  # the numbers of a training on which its cost depends
+NUMBER = jax.ShapeDtypeStruct((), jnp.int32)
 
 
 class Uncovered(Exception):
@@ -49,7 +54,7 @@ def trainings_of(
 
     Args:
         algorithm: as the engine gets it, after ``for_model``.
-        local: the hospitals' training.
+        local: the hospitals' training; what it has for each hospital, the results have too.
         variables: shapes of the model's variables.
 
     Raises:
@@ -62,6 +67,7 @@ def trainings_of(
     if not algorithm.trains:
         raise Uncovered("takes no local steps; FedAvg with steps=1 and rate=1.0 is the same with them")
     calls: list[PrivateTraining] = []
+    counted: list[PrivateTraining] = []
     keys: list[Array] = []
 
     class Watched(PrivateTraining):
@@ -85,20 +91,19 @@ def trainings_of(
         def gradient(self, shard: Shard, key: Array, t: Array) -> NoReturn:
             raise Uncovered("takes steps of its own, whose gradients are not private")
 
-    fields = {field.name: getattr(local, field.name) for field in dataclasses.fields(local)}
-    watched = Watched(**fields)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    server, client = jax.eval_shape(lambda v, k: algorithm.init(v, k, 2), variables, key)
-
-    def act(server: PyTree, client: PyTree, key: Array, size: Array) -> PyTree:
+    def act(server: PyTree, client: PyTree, key: Array, size: Array, round: Array, hospital: Array) -> PyTree:
         rows: Any = _Unreadable()
-        shard = Shard(rows, rows, jnp.zeros_like(size), size, None, 0)
-        if algorithm.asks:
-            algorithm.ask(watched, server, client, shard, key)
-        return algorithm.client_update(watched, server, client, shard, key)
+        shard = Shard(rows, rows, jnp.zeros_like(size), size, None, hospital)
+        its, numbers = _resolved((algorithm, local), round, hospital)
+        watched = Watched(**{field.name: getattr(numbers, field.name) for field in dataclasses.fields(local)})
+        if its.asks:
+            its.ask(watched, server, client, shard, key)
+        result = its.client_update(watched, server, client, shard, key)
+        counted.extend(_counted(call, numbers, local) for call in calls)
+        return result
 
-    size = jax.ShapeDtypeStruct((), jnp.int32)
-    traced = jax.make_jaxpr(act)(server, client, key, size)
+    server, client, key = _begun(algorithm, variables)
+    traced = jax.make_jaxpr(act)(server, client, key, NUMBER, NUMBER, NUMBER)
     found = [*_calls(traced.jaxpr)]
     model = [leaf.shape for leaf in jax.tree.leaves(variables)]
     results: list[list[Any]] = [[v.aval for v in eqn.outvars] for eqn in found]
@@ -107,7 +112,36 @@ def trainings_of(
         raise Uncovered("trains inside of a loop, so that its steps cannot be counted")
     if not calls:
         raise Uncovered("does not train in the hospitals")
-    return tuple(calls)
+    return tuple(counted)
+
+
+def _resolved(tree: PyTree, round: Array, hospital: Array) -> PyTree:
+    """``tree`` with the numbers of a round and a hospital, both of which may be traced."""
+    arrays = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, at_round(tree, round)
+    )
+    return at_hospital(arrays, hospital)
+
+
+def _counted(call: PrivateTraining, numbers: PrivateTraining, local: PrivateTraining) -> PrivateTraining:
+    """``local`` with the batch size, epochs, steps and rate of a call; ``numbers`` is what the caller got."""
+    own = {name: getattr(call, name) for name in COUNTED if getattr(call, name) is not getattr(numbers, name)}
+    for name, number in own.items():
+        if isinstance(number, jax.core.Tracer):
+            raise Uncovered(
+                f"makes {name} of numbers that differ between rounds or hospitals; give it one number"
+            )
+    return dataclasses.replace(local, batch_size=call.batch_size, **own)
+
+
+def _begun(algorithm: Algorithm, variables: Variables) -> tuple[PyTree, PyTree, Array]:
+    """Shapes of the states of the server and of a hospital, and of a key."""
+
+    def begin(variables: Variables, round: Array, hospital: Array) -> tuple[PyTree, PyTree, Array]:
+        key = jax.random.key(0)
+        return *_resolved(algorithm, round, hospital).init(variables, key, 2), key
+
+    return jax.eval_shape(begin, variables, NUMBER, NUMBER)
 
 
 def _second(params: PyTree) -> NoReturn:
@@ -137,18 +171,20 @@ def uncovered_upload(
         return "exchanges twice in a round, which would cost privacy twice; give FedAvg or Scaffold"
     if algorithm.why_untransformed:
         return f"cannot have its uploads clipped: {algorithm.why_untransformed}; give FedAvg or Scaffold"
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    server, client = jax.eval_shape(lambda v, k: algorithm.init(v, k, 2), variables, key)
+    server, client, key = _begun(algorithm, variables)
     rows, labels = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype)), (x, y)
     )
 
-    def sent(server: PyTree, client: PyTree, key: Array, rows: PyTree, labels: Array) -> PyTree:
+    def sent(
+        server: PyTree, client: PyTree, key: Array, rows: PyTree, labels: Array, round: Array, hospital: Array
+    ) -> PyTree:
+        its, numbers = _resolved((algorithm, local), round, hospital)
         zero = jnp.zeros((), jnp.int32)
-        shard = Shard(rows, labels, zero, zero, None, zero)
-        return algorithm.client_update(at_hospital(local, 0), server, client, shard, key)[0]
+        shard = Shard(rows, labels, zero, zero, None, hospital)
+        return its.client_update(numbers, server, client, shard, key)[0]
 
-    upload = jax.eval_shape(sent, server, client, key, rows, labels)
+    upload = jax.eval_shape(sent, server, client, key, rows, labels, NUMBER, NUMBER)
     if jax.tree.leaves((upload.aux, upload.each)):
         return "uploads numbers besides its update, which get no noise; give FedAvg or Scaffold"
     if not jax.tree.leaves(upload.update):

@@ -61,6 +61,7 @@ class AdaptiveClip:
         found += checks.shared("adaptive.learning_rate", self.learning_rate)
         if self.count_noise is not None:
             found += checks.shared("adaptive.count_noise", self.count_noise, above=True)
+            found += arguments.constant("adaptive.count_noise", self.count_noise)
         return found
 
 
@@ -138,9 +139,10 @@ class HospitalDP:
         Args:
             noise_multiplier: of the noise.
             expected: the expected number of hospitals of a round.
-            correlation: with all that depends on the cycle of turns; None for independent noise.
+            correlation: with all that depends on the cycle of turns; None for independent noise, which an
+                adaptive bound has in any case.
         """
-        if correlation is not None:
+        if correlation is not None and self.adaptive is None:
             noise = CorrelatedNoise(noise_multiplier, self.clip, expected, correlation)
             return [PrivateMean(self.clip, None, expected), noise]
         if self.where == "local":

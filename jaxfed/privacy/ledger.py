@@ -30,7 +30,6 @@ class Ledger:
         steps: ``[C]`` steps of a round in which a hospital takes part.
         always: whether rounds without a hospital cost it too, as where it is drawn by chance.
         delta, accountant: of the guarantee.
-        limit: ``[C]`` the rounds in which each may take part; None for no limit.
         correlation: of the noise of different rounds; None for independent noise.
     """
 
@@ -40,7 +39,6 @@ class Ledger:
     delta: float
     accountant: Accountant
     always: bool = False
-    limit: np.ndarray | None = None
     correlation: Correlation | None = None
 
     def spent(self, present: np.ndarray) -> np.ndarray:
@@ -57,8 +55,7 @@ class Ledger:
         """``[R, C]`` the rounds that count for each hospital, of those in which it was present."""
         if not self.always:
             return np.cumsum(present, axis=0)
-        done = np.broadcast_to(np.arange(1, len(present) + 1)[:, None], present.shape)
-        return done if self.limit is None else np.minimum(done, self.limit)
+        return np.broadcast_to(np.arange(1, len(present) + 1)[:, None], present.shape)
 
     def curve(self, present: np.ndarray) -> tuple[np.ndarray, Accountant]:
         """``[R, C]`` epsilon of each hospital after each round, and the accountant of the curve."""

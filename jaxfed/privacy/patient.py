@@ -11,7 +11,7 @@ import dataclasses
 from typing import Any, Literal
 
 from jaxfed.core import checks
-from jaxfed.core.hyperparameters import Number, Schedule
+from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
 from jaxfed.core.pytree import pytree
 from jaxfed.privacy import arguments
@@ -68,9 +68,7 @@ class PatientDP:
         found = [] if _infinite(self.clip) else checks.number("clip", self.clip, above=True)
         found += budget_problems(self)
         found += [] if self.rate is None else checks.number("rate", self.rate, 0, 1, above=True)
-        for name in ("noise_multiplier", "rate"):
-            if isinstance(getattr(self, name), Schedule):
-                found.append(f"{name}: a schedule has no accounting here; give one number")
+        found += arguments.constant("rate", self.rate)
         found += arguments.choice("layers", self.layers, Layers)
         found += arguments.whole("microbatch", self.microbatch)
         if self.sampling != "poisson":
@@ -113,6 +111,8 @@ def budget_problems(privacy: Any) -> list[str]:
         value = getattr(privacy, name)
         if value is not None:
             found += checks.number(name, value, above=True)
+    for name in ("noise_multiplier", "epsilon", "until_epsilon"):
+        found += arguments.constant(name, getattr(privacy, name))
     if privacy.epsilon is not None:
         found += arguments.whole("rounds", privacy.rounds)
     if privacy.epsilon is not None and privacy.until_epsilon is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxfed.core import checks
 from jaxfed.core import hyperparameters as values
 from jaxfed.core.aggregation import Part
 from jaxfed.core.dataset import TRAIN, Dataset
@@ -99,13 +100,19 @@ def _patients(
         "row's part depends on all rows at risk; give task=jaxfed.evaluation.discrete_hazard([...]), or "
         "HospitalDP",
     )
+    problems.check(
+        data.row_weights is None,
+        "row_weights: they are divided by the mean weight of a hospital's patients, so that one patient more "
+        "changes the gradient of every other, which PatientDP does not bound; give "
+        "hospitals=hospitals.replace(row_weights=None), or leave row_weights=... out where the data are made",
+    )
     problems.raise_if_any()
     largest = int(sizes.max())
     problems.check(
         (privacy.microbatch + 1) * largest < 2**31,
         f"microbatch={privacy.microbatch}: too many for a hospital of {largest} rows; give a smaller number",
     )
-    steps, rates = np.zeros(len(sizes), np.int64), np.ones(len(sizes))
+    steps, rates = np.zeros(len(sizes), np.int64), np.zeros(len(sizes))
     for g, training in enumerate(trainings):
         local = privacy.training(training, 1.0)
         members = group == g
@@ -114,7 +121,7 @@ def _patients(
             total = np.broadcast_to(np.asarray(known.total_steps(sizes)), sizes.shape)
             steps[members] += total[members]
             rate = np.broadcast_to(np.asarray(known.sampling_rate(sizes), float), sizes.shape)
-            rates[members] = rate[members]
+            rates[members] = np.maximum(rates, rate)[members]  # of all steps: at least what they cost
     problems.raise_if_any()
     if privacy.epsilon is None:
         noise: Any = _each(privacy.noise_multiplier, len(sizes))
@@ -132,7 +139,7 @@ def _patients(
         problems.raise_if_any()
     if limit is not None:
         participation = Budgeted(participation, PerHospital(limit))
-    ledger = Ledger("patient", tuple(mechanisms), steps, privacy.delta, privacy.accountant, limit=limit)
+    ledger = Ledger("patient", tuple(mechanisms), steps, privacy.delta, privacy.accountant)
     private = tuple(privacy.training(local, given) for local in trainings)
     return Private(private, None, participation, ledger, noise)
 
@@ -153,16 +160,17 @@ def _trainings(
     )
     if key not in _KNOWN:
         try:
-            _KNOWN[key] = trainings_of(algorithm.algorithm, local, _shapes(local, data))
+            found = trainings_of(algorithm.algorithm, local, _shapes(local, data))
+            _KNOWN[key] = tuple(dataclasses.replace(training, problem=alone.problem) for training in found)
         except Uncovered as reason:
             _KNOWN[key] = str(reason)
-    found = _KNOWN[key]
-    if isinstance(found, tuple):
-        return found
+    known = _KNOWN[key]
+    if isinstance(known, tuple):
+        return known
     name = type(algorithm.algorithm).__name__
     problems.add(
-        f"PatientDP does not cover {name} here: it {found}"
-        + ("" if "give" in found or "same with" in found else "; give FedAvg, FedProx, Scaffold, or another")
+        f"PatientDP does not cover {name} here: it {known}"
+        + ("" if "give" in known or "same with" in known else "; give FedAvg, FedProx, Scaffold, or another")
     )
     return ()
 
@@ -210,7 +218,6 @@ def _hospitals(
     mechanism = dataclasses.replace(mechanism, noise_multiplier=float(noise))
     _check_adaptive(privacy, float(noise), expected, problems)
     every = tuple(mechanism if n else None for n in sizes)
-    limit = None
     if privacy.until_epsilon is not None:
         lasts = _rounds_until(privacy, mechanism, correlation, cycle)
         problems.check(
@@ -219,11 +226,9 @@ def _hospitals(
             "noise_multiplier, or a larger budget",
         )
     problems.raise_if_any()
-    if lasts is not None:
-        limit = np.full(len(sizes), lasts)
     always = privacy.where == "central" and correlation is None
     steps = np.ones(len(sizes), np.int64)
-    ledger = Ledger("hospital", every, steps, privacy.delta, privacy.accountant, always, limit, correlation)
+    ledger = Ledger("hospital", every, steps, privacy.delta, privacy.accountant, always, correlation)
     given = privacy.noise_multiplier if privacy.epsilon is None else float(noise)
     road = tuple(privacy.parts(given, expected, correlation))
     return Private(trainings, road, participation, ledger, np.full(len(sizes), float(noise)), lasts, cycle)
@@ -254,17 +259,13 @@ def _participation(
     """The expected number of hospitals of a round, and the mechanism without its noise."""
     if privacy.correlation is not None:
         _check_turns(privacy.correlation, participation, hospitals, problems)
-    local = privacy.where == "local"
-    if local:  # the server sees who sends what, so that sampling hides nobody
-        expected = float(participation.at_most(hospitals))
-        if isinstance(participation, Poisson):
-            expected = float(participation.rate) * hospitals
-        return float(expected), Mechanism(1.0, adjacency="replace-one")
-    if participation.cycle(hospitals) is not None:
-        return float(participation.at_most(hospitals)), Mechanism(1.0, adjacency=privacy.adjacency)
-    if isinstance(participation, Poisson) and isinstance(participation.rate, (int, float)):
-        rate = float(participation.rate)
-        return rate * hospitals, Mechanism(1.0, rate, adjacency=privacy.adjacency)
+    rate = _rate(participation)
+    expected = float(participation.at_most(hospitals)) if rate is None else rate * hospitals
+    counted = rate is not None or not isinstance(participation, Poisson)
+    if privacy.where == "local" and counted:  # the server sees who sends what, so that sampling hides nobody
+        return expected, Mechanism(1.0, adjacency="replace-one")
+    if rate is not None or participation.cycle(hospitals) is not None:
+        return expected, Mechanism(1.0, 1.0 if rate is None else rate, adjacency=privacy.adjacency)
     name = type(participation).__name__
     remedy = "give Everyone(), Cyclic(size), or Poisson(rate) with a number"
     if isinstance(participation, FixedCohort):
@@ -282,12 +283,18 @@ def _check_turns(
     name, kind, size = type(participation).__name__, type(correlation).__name__, 1
     if isinstance(participation, FixedCohort):
         size = participation.size
-    elif isinstance(participation, Poisson) and isinstance(participation.rate, (int, float)):
-        size = max(1, round(participation.rate * hospitals))
+    elif (rate := _rate(participation)) is not None:
+        size = max(1, round(rate * hospitals))
     problems.add(
         f"correlation={kind}(): with {name} any round may be a hospital's turn, and the accounting of drawn "
         f"hospitals is for independent noise; give participation=Cyclic({size}), or leave correlation out"
     )
+
+
+def _rate(participation: Participation) -> float | None:
+    """The rate of Poisson sampling; None if it is a schedule, or if hospitals take part in another way."""
+    known = checks.known(participation.rate) if isinstance(participation, Poisson) else None
+    return None if known is None else float(known)
 
 
 def _check_adaptive(privacy: HospitalDP, noise: float, expected: float, problems: Problems) -> None:

@@ -214,6 +214,11 @@ class Spec:
         trainings = tuple(self.local_trainings.values())
         return private_of(self.privacy, self.hospitals, self._algorithm, trainings, group, self.participation)
 
+    def within_budget(self, rounds: int) -> int:
+        """How many of ``rounds`` a run does: one whose privacy is for whole hospitals ends at its budget."""
+        lasts = None if self.private is None else self.private.lasts
+        return rounds if lasts is None else min(rounds, lasts)
+
     @cached_property
     def _algorithm(self) -> GroupAlgorithm:
         algorithm = self.algorithm

@@ -63,9 +63,9 @@ def sweep(
     check_results(len(axes), numbers, memory, problems)  # of values without a length too
     trials = trials_of(spec, axes, seed, data, problems) if not problems.count else []
     for trial in trials:
-        lasts = None if trial.spec.private is None else trial.spec.private.lasts
+        lasts = trial.spec.within_budget(rounds)
         problems.check(
-            lasts is None or lasts >= rounds,
+            lasts == rounds,
             f"rounds={rounds}: {axes.label(trial.number)} is at the end of its privacy budget after {lasts}; "
             "give fewer rounds, or a larger budget",
             kind="privacy",

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxfed.core.errors import Problems, warn
 from jaxfed.core.hyperparameters import Schedule
+from jaxfed.privacy import HospitalDP
 from jaxfed.spec.checks import check_count
 from jaxfed.spec.shapes import variables_of
 from jaxfed.spec.spec import ALL, Spec
@@ -37,7 +38,9 @@ def check_run(spec: Spec, rounds: Any, seed: Any, eval_every: Any, initial: Any,
             "runs keep what they have done, run(checkpoint=folder)",
         )
         config = spec.describe()
-        changed = [n for n in config if n not in CHANGEABLE and resume.config.get(n) != config[n]]
+        # the accounting of whole hospitals is for one way to take part in all rounds
+        fixed = {"participation"} if isinstance(spec.privacy, HospitalDP) else set()
+        changed = [n for n in config if n not in CHANGEABLE - fixed and resume.config.get(n) != config[n]]
         changed += ["hospitals"] * (resume.history.hospitals != spec.evaluation_hospitals.hospitals)
         changed += ["training hospitals"] * (resume.history.trainees != spec.hospitals.hospitals)
         problems.check(

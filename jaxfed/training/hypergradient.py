@@ -63,7 +63,7 @@ def gradient(
     leaves = [jnp.asarray(leaf) for leaf in leaves]
     final = Final(
         structure=structure,
-        rounds=rounds,
+        rounds=spec.within_budget(rounds),
         plans=trainer.placed.plans,
         evaluation_plans=trainer.placed.evaluation_plans,
         measure=Measure(spec.hospitals.task),

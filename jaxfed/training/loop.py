@@ -34,7 +34,10 @@ def train(
     keep: int = 3,
     progress: bool = True,
 ) -> Run:
-    """Train from the start, or continue another run or a checkpoint; see :meth:`jaxfed.Simulation.run`."""
+    """Train from the start, or continue another run or a checkpoint; see :meth:`jaxfed.Simulation.run`.
+
+    A run ends at its privacy budget.
+    """
     spec = trainer.spec
     if resume is not None:
         seed = resume.config["seed"]
@@ -56,7 +59,7 @@ def train(
     else:
         now = Progress.begin(trainer, seed, initial)
     first = now.done
-    last = rounds if files else first + rounds
+    last = spec.within_budget(rounds if files else first + rounds)
     saver = Saver(files, every, saved=None if newest is None else first)
     if first < last or not now.evaluated:
         now.compile()

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from jaxfed.core.hyperparameters import PerHospital, Schedule
 from jaxfed.privacy import PatientDP, accounting
 from jaxfed.privacy.correlation import Correlation
 from jaxfed.records.history import History
@@ -73,7 +74,12 @@ def accounted(spec: Spec, history: History) -> tuple[History, PrivacyStatement |
 
 
 def _clip(privacy: object) -> str:
-    text = repr(getattr(privacy, "clip", None))
+    bound = getattr(privacy, "clip", None)
+    text = repr(bound)
+    if isinstance(bound, PerHospital):
+        text = f"{np.min(bound.values):g} to {np.max(bound.values):g} in different hospitals"
+    elif isinstance(bound, Schedule):
+        text = "by a schedule over rounds"
     if isinstance(privacy, PatientDP):
         return text + (", the whole gradient of a row" if privacy.layers == "flat" else ", split over arrays")
     return text + ("" if getattr(privacy, "adaptive", None) is None else " at first, then adaptive")

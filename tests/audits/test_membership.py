@@ -14,6 +14,7 @@ from jaxfed.audits.shadows import redrawn
 from jaxfed.core.dataset import TRAIN
 from jaxfed.core.errors import InvalidInput
 from jaxfed.models import mlp
+from jaxfed.privacy import HospitalDP
 
 ROUNDS = 30
 
@@ -137,6 +138,14 @@ def test_hospitals_with_models_of_their_own():
     held = [losses[(got.owner == c) & ~got.members].mean() for c in range(4)]
     np.testing.assert_allclose(held, frame["log_loss"], rtol=1e-4)
     assert got.table["auroc_low"]["loss", "all hospitals"] > 0.65
+
+
+@pytest.mark.filterwarnings("ignore:HospitalDP with 4 hospitals")
+def test_an_attacked_model_ends_at_its_privacy_budget():
+    privacy = HospitalDP(clip=1.0, epsilon=2.0, rounds=2)
+    sim = federation(algorithm=jaxfed.algorithms.FedAvg(weighting="uniform"), privacy=privacy)
+    at_end, beyond = (membership(sim, rounds, shadows=0).scores["loss"] for rounds in (2, 6))
+    np.testing.assert_array_equal(beyond, at_end)
 
 
 def test_what_cannot_be_attacked():

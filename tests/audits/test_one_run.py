@@ -182,6 +182,21 @@ def test_canaries_that_are_hospitals():
         audit(sim, 1, epsilon=1.0, unit="row", **ask)
 
 
+@pytest.mark.filterwarnings("ignore:HospitalDP with 3 hospitals")
+def test_a_run_that_is_audited_ends_at_its_budget():
+    sim = jaxfed.Simulation(
+        hospitals((12, 9, 15), test=5),
+        logistic(),
+        jaxfed.algorithms.FedAvg(weighting="uniform"),
+        splits=("test",),
+        devices=1,
+        privacy=HospitalDP(clip=1.0, epsilon=2.0, rounds=2),
+    )
+    ask = {"epsilon": 2.0, "delta": DELTA, "canaries": 20}
+    at_end, beyond = (audit(sim, rounds, **ask) for rounds in (2, 6))
+    np.testing.assert_array_equal(beyond.roc.scores, at_end.roc.scores)
+
+
 def test_canaries_stand_among_the_patients():
     data = hospitals((6, 0, 4), test=1)
     included, where = np.array([1, 0, 0, 1, 1], bool), np.array([2, 0, 2, 0, 2])

@@ -12,7 +12,7 @@ from jaxfed import FedAvg, FedSGD, InvalidInput, Simulation
 from jaxfed.algorithms import FedProx, HeteroFL, LocalOnly, mixed
 from jaxfed.data import from_frame, weigh_rows
 from jaxfed.models import logistic, mlp
-from jaxfed.privacy import PatientDP
+from jaxfed.privacy import HospitalDP, PatientDP
 
 COUNTS = np.array([1, 2, 3, 1])
 
@@ -54,10 +54,11 @@ def close(a, b, **how):
         {"algorithm": FedSGD(), "client_optimizer": None},
         {"algorithm": FedProx(mu=0.1), "weights": jaxfed.per_hospital([1.0, 3.0, 2.0]), "devices": 2},
         {"algorithm": LocalOnly()},
-        {"privacy": PatientDP(clip=1e6, noise_multiplier=0.0)},
+        {"privacy": HospitalDP(clip=1e6, noise_multiplier=0.0), "algorithm": FedAvg(weighting="uniform")},
     ],
-    ids=["FedAvg", "FedSGD", "FedProx and weights of hospitals", "local", "private"],
+    ids=["FedAvg", "FedSGD", "FedProx and weights of hospitals", "local", "private hospitals"],
 )
+@pytest.mark.filterwarnings("ignore:HospitalDP with 3 hospitals")
 def test_a_weight_is_worth_as_many_equal_rows(changes):
     data, counts = federation()
     weighted = trained(weigh_rows(data, 0.5 * counts), **changes)
@@ -81,6 +82,25 @@ def test_hospitals_with_one_voice_keep_it():
     same = trained(weigh_rows(data, counts), algorithm=FedAvg(weighting="uniform"))
     again = trained(repeated(data, counts), algorithm=FedAvg(weighting="uniform"))
     close(same.variables, again.variables)
+
+
+@pytest.mark.filterwarnings("ignore:HospitalDP with 3 hospitals")
+def test_a_private_hospital_counts_once_whatever_its_weights():
+    data, counts = federation()
+    private = {"privacy": HospitalDP(noise_multiplier=1.0), "algorithm": FedAvg(weighting="uniform")}
+    heavy = np.where(data.owner == 1, 1024 * counts, counts)
+    sims = [Simulation(weigh_rows(data, w), model=logistic(), devices=1, **private) for w in (counts, heavy)]
+    assert [sim.recipe.weights for sim in sims] == [None, None]
+    close(sims[0].hospitals.target.weight, sims[1].hospitals.target.weight)
+
+
+def test_private_patients_have_no_weights():
+    """The mean weight of the rows is of all patients: one more would move the gradients of all others."""
+    data, counts = federation()
+    private = {"model": logistic(), "privacy": PatientDP(noise_multiplier=1.0)}
+    with pytest.raises(InvalidInput, match=r"row_weights: .*hospitals\.replace\(row_weights=None\)"):
+        Simulation(weigh_rows(data, counts), **private)
+    Simulation(weigh_rows(data, counts).replace(row_weights=None), **private)
 
 
 def test_pooled_training_is_weighted_too():

@@ -154,7 +154,7 @@ def test_charges_are_steps_for_the_accountant():
     turns = np.arange(12)[:, None] % 4 == np.arange(4)
     epsilons = []
     for correlation in (BandMF(bands=4), Tree(restart=4), None):
-        ledger = Ledger("hospital", (mechanism,) * 4, np.ones(4, int), 1e-5, "pld", False, None, correlation)
+        ledger = Ledger("hospital", (mechanism,) * 4, np.ones(4, int), 1e-5, "pld", False, correlation)
         epsilons.append(ledger.curve(turns)[0])
         np.testing.assert_allclose(ledger.spent(turns), epsilons[-1][-1])
     np.testing.assert_allclose(epsilons[0], epsilons[2], rtol=1e-9)

@@ -102,6 +102,20 @@ def test_one_band_is_independent_noise():
     assert np.std(noise) == pytest.approx(2.0 / 5, rel=0.05)
 
 
+def test_the_bound_adapts_where_hospitals_take_turns():
+    """All uploads of a full round are below the bound; its noise costs nothing more than a fixed bound's."""
+    quiet = simulation(clip=1e6, noise_multiplier=0.0, correlation=None, adaptive=AdaptiveClip())
+    (state,) = quiet.run(2, eval_every=5, progress=False).state.aggregator
+    assert float(state.group[0].rule.clip[0]) == pytest.approx(1e6 * np.exp(-2 * 0.2 * (1 - 0.5)), rel=1e-5)
+    fixed, adaptive = (
+        simulation(correlation=None, adaptive=kind).private for kind in (None, AdaptiveClip(count_noise=1.5))
+    )
+    (mean,) = adaptive.road
+    assert (mean.noise_multiplier, mean.expected, mean.adaptive.count_noise) == (2.0, 2.0, 1.5)
+    turns = np.arange(7)[:, None] % 3 == np.array([0, 1, 2, 0, 1])
+    np.testing.assert_array_equal(adaptive.ledger.curve(turns)[0], fixed.ledger.curve(turns)[0])
+
+
 @pytest.mark.filterwarnings("ignore:correlation=:UserWarning")
 @pytest.mark.parametrize("correlation", [None, BandMF(), BandMF(rounds=9), Tree(), Tree(restart=8)], ids=repr)
 def test_budgets(correlation):

@@ -53,3 +53,13 @@ def test_hospitals_that_are_evaluated():
     data, others = hospitals((5, 4)), hospitals((3, 3, 3))
     assert Spec(data).evaluation_hospitals is data
     assert Spec(data, evaluate_on=others).evaluation_hospitals is others
+
+
+def test_the_description_tells_long_arrays_apart():
+    """As a resumed run is compared by it."""
+    texts = []
+    for middle in (1.0, 2.0):
+        values = np.ones(3000)
+        values[1500] = middle
+        texts.append(Spec(hospitals=hospitals(), weights=jaxfed.per_hospital(values)).describe()["weights"])
+    assert texts[0] != texts[1]

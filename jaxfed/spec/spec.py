@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -107,13 +108,14 @@ class Spec:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     def describe(self) -> dict[str, Any]:
-        """The configuration as plain text and numbers."""
+        """The configuration as plain text and numbers; arrays are written whole."""
         skip = {"hospitals", "evaluate_on"}
         fields = [f.name for f in dataclasses.fields(self) if f.name not in skip]
-        plain = {
-            name: value if isinstance(value, (int, str, float, type(None))) else repr(value)
-            for name, value in ((name, getattr(self, name)) for name in fields)
-        }
+        with np.printoptions(threshold=sys.maxsize):  # a run that is resumed is compared by this text
+            plain = {
+                name: value if isinstance(value, (int, str, float, type(None))) else repr(value)
+                for name, value in ((name, getattr(self, name)) for name in fields)
+            }
         return {"hospitals": repr(self.evaluation_hospitals), **plain}
 
     @property

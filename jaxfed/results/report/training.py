@@ -12,12 +12,13 @@ import pandas as pd
 from jaxfed.core.diagnostics import COSINE, NORM
 from jaxfed.figures.privacy import epsilon_figure
 from jaxfed.figures.runs import convergence_figure
-from jaxfed.pages.text import capital, count, number, span, together
+from jaxfed.pages.text import capital, count, number, shortened, span, together
 from jaxfed.records.history import History
 from jaxfed.results.detection import detect
 from jaxfed.results.diagnostics import diagnose
 from jaxfed.results.report.material import Material, Report
 
+LONGEST = 400  # letters of a setting
 NONE = (
     "No differential privacy was used: there is no guarantee about what uploads or the trained model tell of "
     "single patients. Rows stayed in their hospital in the simulated federation; the updates of models did "
@@ -155,9 +156,10 @@ def add_tables_of_settings(
 
 
 def tidy(value: object) -> str:
-    """A value of a table as one line, without what a module prints for itself."""
+    """A value of a table as one line, cut where it is long, without what a module prints for itself."""
     if isinstance(value, float):
         return f"{value:.4g}"
     text = re.sub(r"#\s*attributes", "", str(value))
     text = re.sub(r"\s*\n\s*", ", ", text.strip())
-    return re.sub(r"\(,?\s+", "(", re.sub(r",\s*\)", ")", text)).replace(" = ", "=")
+    text = re.sub(r"\(,?\s+", "(", re.sub(r",\s*\)", ")", text)).replace(" = ", "=")
+    return shortened(text, LONGEST)

@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from jaxfed import aggregators as rules_of
+from jaxfed.aggregators.limits import trim
 from jaxfed.bench.dissimilarity import Dissimilarity, line
 from jaxfed.bench.matches import Attack, program_of
 from jaxfed.core.aggregation import Chain, Part, Rule
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 RULES: dict[str, Callable[[int, int], Part | Chain]] = {
     "mean": lambda n, f: rules_of.UniformMean(),
     "median": lambda n, f: rules_of.Median(),
-    "trimmed mean": lambda n, f: rules_of.TrimmedMean(min((f + 0.1) / n, 0.49)),
+    "trimmed mean": lambda n, f: rules_of.TrimmedMean(trim(f, n)),
     "Meamed": lambda n, f: rules_of.Meamed(f),
     "geometric median": lambda n, f: rules_of.GeometricMedian(),
     "Krum": lambda n, f: rules_of.Krum(f),
@@ -45,13 +46,9 @@ RULES: dict[str, Callable[[int, int], Part | Chain]] = {
     "SMEA": lambda n, f: rules_of.SMEA(f),
     "CAF": lambda n, f: rules_of.CAF(f),
     "DnC": lambda n, f: rules_of.DnC(f),
-    "NNM, trimmed mean": lambda n, f: rules_of.chain(
-        rules_of.NNM(f), rules_of.TrimmedMean(min((f + 0.1) / n, 0.49))
-    ),
+    "NNM, trimmed mean": lambda n, f: rules_of.chain(rules_of.NNM(f), rules_of.TrimmedMean(trim(f, n))),
     "NNM, geometric median": lambda n, f: rules_of.chain(rules_of.NNM(f), rules_of.GeometricMedian()),
-    "ARC, trimmed mean": lambda n, f: rules_of.chain(
-        rules_of.ARC(f), rules_of.TrimmedMean(min((f + 0.1) / n, 0.49))
-    ),
+    "ARC, trimmed mean": lambda n, f: rules_of.chain(rules_of.ARC(f), rules_of.TrimmedMean(trim(f, n))),
 }
 NO_ATTACK = "none"
 

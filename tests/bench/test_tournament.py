@@ -12,9 +12,20 @@ from roads import aggregate
 
 import jaxfed
 from jaxfed import InvalidInput
-from jaxfed.aggregators import NNM, SMEA, Krum, Median, TrimmedMean, UniformMean, WeightedMean, chain
+from jaxfed.aggregators import (
+    NNM,
+    SMEA,
+    Krum,
+    Median,
+    TrimmedMean,
+    UniformMean,
+    WeightedMean,
+    as_chain,
+    chain,
+)
+from jaxfed.aggregators.order_statistics import trimmed
 from jaxfed.algorithms import FedSGD
-from jaxfed.bench import RULES, honest_uploads, tournament
+from jaxfed.bench import RULES, catalogue, honest_uploads, tournament
 from jaxfed.bench.tournament import heterogeneity
 from jaxfed.models import logistic
 from jaxfed.transforms import Clip
@@ -66,7 +77,7 @@ def test_errors_are_those_of_numpy(result):
         attacked = x[0].copy()
         attacked[[3, 5, 6]] = sent[[3, 5, 6]]
         for name in ("mean", "median", "SMEA", "NNM"):
-            road = jaxfed.aggregators.as_chain(SOME[name](7, 3))
+            road = as_chain(SOME[name](7, 3))
             answer = aggregate(attacked, *road.mixers, road.rule).update
             error = np.square(answer.astype(float) - honest.mean(0)).sum() / variance
             assert found.errors(3).loc[name, attack] == pytest.approx(error, rel=1e-3), (name, attack)
@@ -119,7 +130,15 @@ def test_heterogeneity_by_hand():
 def test_the_catalogue_of_rules():
     """Every rule is possible for f = 1 of 9 hospitals."""
     for make in RULES.values():
-        assert not jaxfed.aggregators.as_chain(make(9, 1)).problems(9)
+        assert not as_chain(make(9, 1)).problems(9)
+
+
+@pytest.mark.parametrize("f", [1, 24, 25, 40])
+def test_trimmed_means_leave_out_f_of_51(f):
+    """Of both catalogues; where half of the uploads or more may be malicious, all but the middle one."""
+    made = [as_chain(make(51, f)).rule for name, make in RULES.items() if "trimmed" in name]
+    made += catalogue.RULES["trimmed mean"](catalogue.Seen(51, f, jaxfed.per_hospital([0]))).values()
+    assert [int(trimmed(jnp.int32(51), rule.trim)) for rule in made] == [min(f, 25)] * 4
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,11 @@ def test_coins_are_fair_and_repeat():
     assert not np.array_equal(flips, coin_flips(10_000, 4))
 
 
+def never(included, seed):
+    """A mechanism that must not be reached."""
+    raise AssertionError("it was trained before the arguments were checked")
+
+
 def test_what_cannot_be_audited():
     ask = {"epsilon": 1.0, "delta": DELTA}
     for wrong, says in (
@@ -217,9 +222,17 @@ def test_what_cannot_be_audited():
         ({"delta": 1.0}, r"delta=1.0: give a number >= 0 and < 1, such as 1e-5"),
         ({"confidence": 95}, "confidence=95: give a number above 0.5 and below 1"),
         ({"canaries": 1}, "canaries=1: give a whole number >= 2"),
+        ({"guesses": 20}, r"guesses=20: give a list of whole numbers from 1 to 50, such as \[12\]"),
+        ({"guesses": [0]}, r"guesses=\[0\]: give a list"),
+        ({"guesses": [10, 1000]}, r"guesses=\[10, 1000\]: give a list of whole numbers from 1 to 50"),
+        ({"guesses": [1.5]}, r"guesses=\[1.5\]: give a list"),
+        ({"guesses": []}, r"guesses=\[\]: give a list"),
+        ({"guesses": "all"}, "guesses='all': give a list"),
     ):
         with pytest.raises(InvalidInput, match=says):
-            audit_mechanism(noisy_sums(), **{"canaries": 50, **ask, **wrong})
+            audit_mechanism(never, **{"canaries": 50, **ask, **wrong})
+    with pytest.raises(InvalidInput, match=r"guesses=\[3\]: give a list of whole numbers from 1 to 2"):
+        audit_of_scores([0.0, 1.0], np.array([True, False]), guesses=[3], **ask)
     with pytest.raises(InvalidInput, match="scores: 1 are NaN"):
         audit_of_scores([0.0, math.nan], np.array([True, False]), **ask)
     with pytest.raises(InvalidInput, match="give a score and True or False for each canary"):

@@ -184,8 +184,7 @@ def _checked(
         )
     n = x.shape[1]
     most = n - len(set(honest))
-    counts = [*range((n - 1) // 2 + 1)] if f is None else [int(number) for number in f]
-    counts = [number for number in counts if f is not None or number <= most]
+    counts = [*range(min((n - 1) // 2, most) + 1)] if f is None else _numbers_of_malicious(f, n)
     for number in counts:
         if not 0 <= number <= min(most, n - 1):
             raise InvalidInput(f"tournament: f={number} of {n} hospitals: give 0 to {min(most, n - 1)}")
@@ -199,6 +198,16 @@ def _checked(
                 "UniformMean() in the place of WeightedMean()"
             )
     return chains, counts
+
+
+def _numbers_of_malicious(f: Any, n: int) -> list[int]:
+    """Each number once, in order."""
+    numbers = np.asarray(f)
+    if numbers.ndim != 1 or not numbers.size or numbers.dtype.kind not in "iu":
+        raise InvalidInput(
+            f"tournament: f={f!r}: give a list of whole numbers, such as {[*range((n - 1) // 2 + 1)][:3]}"
+        )
+    return sorted(set(numbers.tolist()))
 
 
 def _table(

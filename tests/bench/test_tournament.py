@@ -117,6 +117,20 @@ def test_breakdown_and_impossible_numbers(result):
         found.errors(9)
 
 
+def test_equal_uploads_are_survived_whatever_rounding_makes_of_them():
+    """And numbers of malicious hospitals that are given twice, or in any order, count once."""
+    x = np.tile(np.random.default_rng(0).normal(size=5), (9, 1))
+    rules = {"mean": UniformMean, "median": Median}
+    found = tournament(
+        x, {"far": far}, {name: lambda n, f, r=r: r() for name, r in rules.items()}, f=[2, 0, 2]
+    )
+    assert found.table["f"].tolist() == [0, 2] * 4
+    assert found.breakdown.to_numpy().tolist() == [[2, 0], [2, 2]]
+    assert (found.errors(2)["none"] < 1e-2).all()
+    assert found.errors(2).loc["median", "far"] < 1e-2
+    assert found.errors(2).loc["mean", "far"] > 1e6
+
+
 def test_heterogeneity_by_hand():
     """Two uploads m + d and m - d have the spread d^2 around m."""
     rounds = [(1.0, 2.0), (2.0, 3.0), (3.0, 4.0)]  # m^2 and d^2: d^2 = 1 + m^2
@@ -147,6 +161,9 @@ def test_trimmed_means_leave_out_f_of_51(f):
         ({"updates": np.zeros(3)}, "give finite numbers"),
         ({"updates": np.full((3, 2), np.nan)}, "give finite numbers"),
         ({"f": (4,), "honest": (0, 1, 2, 4)}, "f=4 of 7 hospitals: give 0 to 3"),
+        ({"f": 2}, r"f=2: give a list of whole numbers, such as \[0, 1, 2\]"),
+        ({"f": (0.5,)}, r"f=\(0.5,\): give a list of whole numbers"),
+        ({"f": ()}, r"f=\(\): give a list of whole numbers"),
         ({"draws": 0}, "draws=0: give at least 1"),
         ({"rules": {"plain": lambda n, f: WeightedMean()}}, "give mixers and a rule that stores uploads"),
         ({"rules": {"clipped": lambda n, f: chain(Clip(1.0), Median())}}, "'clipped' is chain"),

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from jax import Array
 
 from jaxfed.audits.confidence import check_attackable
 from jaxfed.audits.matching import matched
@@ -129,7 +130,7 @@ def invert(
     Raises:
         InvalidInput: lists what is wrong with the arguments, or no dense layer sees the rows.
     """
-    chosen = _check(sim, hospital, rows, method, distance, seed, steps, restarts)
+    chosen = _check(sim, hospital, rows, method, distance, seed, steps, restarts, learning_rate)
     data, problem = sim.hospitals, sim.local_trainings[ALL].problem
     every, labels = training_rows(data, hospital)
     x, y = every[chosen].astype(np.float32), labels[chosen]
@@ -139,12 +140,8 @@ def invert(
     if method == "exact":
         guesses = _exact(problem, start, gradient, x, y)
     else:
-        shape = (restarts, *x.shape)
-        starts = jax.random.normal(jax.random.fold_in(jax.random.key(seed), 1), shape)
-        found, apart = matched(
-            problem, start, gradient, starts, jnp.asarray(y), learning_rate, steps, distance == "cosine"
-        )
-        guesses = np.asarray(found[int(np.nanargmin(np.asarray(apart)))])
+        starts = jax.random.normal(jax.random.fold_in(jax.random.key(seed), 1), (restarts, *x.shape))
+        guesses = _matched(problem, start, gradient, starts, y, learning_rate, steps, distance == "cosine")
     flat, guesses = (part.reshape(len(part), -1) for part in (x, guesses))
     rebuilt = guesses[_nearest(flat, guesses)]
     names = data.features or tuple(f"x{j}" for j in range(flat.shape[1]))
@@ -204,6 +201,32 @@ def _exact(
     return told[:1] if len(x) == 1 else told
 
 
+def _matched(
+    problem: Problem,
+    variables: Variables,
+    gradient: PyTree,
+    starts: Array,
+    y: np.ndarray,
+    learning_rate: float,
+    steps: int,
+    cosine: bool,
+) -> np.ndarray:
+    """The rows of the start that came nearest."""
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient)):
+        raise InvalidInput(
+            "invert: the upload is not finite, so that there is nothing to match; give a simulation with a "
+            "smaller step size, or another model, variables=run.variables"
+        )
+    found, far = matched(problem, variables, gradient, starts, jnp.asarray(y), learning_rate, steps, cosine)
+    far = np.where(np.isfinite(far), far, np.inf)
+    if np.isinf(far).all():
+        raise InvalidInput(
+            f"invert: learning_rate={learning_rate!r}: matching ended in no numbers from any start; give a "
+            f"smaller one, such as {learning_rate / 10:g}"
+        )
+    return np.asarray(found[int(far.argmin())])
+
+
 def _dense_layers(params: Any, width: int, path: str = "") -> list[tuple[str, tuple[Any, Any]]]:
     """Kernels and biases of dense layers with so many inputs, by their path."""
     if not isinstance(params, dict):
@@ -218,7 +241,7 @@ def _nearest(true: np.ndarray, guesses: np.ndarray) -> np.ndarray:
     """For each true row its own guess, so that the distances add up to least."""
     from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
-    far = ((true[:, None, :] - guesses[None, :, :]) ** 2).sum(-1)
+    far = ((true[:, None, :].astype(np.float64) - guesses[None, :, :]) ** 2).sum(-1)
     return linear_sum_assignment(np.nan_to_num(far, nan=1e30, posinf=1e30))[1]
 
 
@@ -242,7 +265,15 @@ def _own_units(data: Dataset, hospital: str) -> tuple[Any, str]:
 
 
 def _check(
-    sim: Any, hospital: Any, rows: Any, method: Any, distance: Any, seed: Any, steps: Any, restarts: Any
+    sim: Any,
+    hospital: Any,
+    rows: Any,
+    method: Any,
+    distance: Any,
+    seed: Any,
+    steps: Any,
+    restarts: Any,
+    learning_rate: Any,
 ) -> list[int]:
     """Raise for whatever is wrong; returns the numbers of the rows."""
     problems = Problems("invert")
@@ -251,6 +282,10 @@ def _check(
         problems.check(value in names, f"{name}={value!r}: {did_you_mean(value, names)}")
     for name, count, least in (("seed", seed, 0), ("steps", steps, 1), ("restarts", restarts, 1)):
         check_count(problems, name, count, least)
+    number = isinstance(learning_rate, (int, float, np.floating)) and not isinstance(learning_rate, bool)
+    problems.check(
+        number and 0 < learning_rate < np.inf, f"learning_rate={learning_rate!r}: give a number > 0"
+    )
     x = sim.hospitals.x
     problems.check(
         isinstance(x, np.ndarray) and x.dtype.kind in "fiu",

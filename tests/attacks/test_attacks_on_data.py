@@ -139,6 +139,14 @@ def test_a_model_learns_a_backdoor_and_its_success_is_measured():
         (lambda: attacks.label_flip(HOSPITALS, WHO, "died"), "give both classes, or none"),
         (lambda: attacks.label_flip(HOSPITALS, WHO, "dead", "alive"), "no class 'dead'"),
         (lambda: attacks.backdoor(HOSPITALS, WHO, attacks.Trigger({0: 1.0}), "alive", share=0), "share=0"),
+        (
+            lambda: attacks.random_labels(HOSPITALS, WHO, seed=-1),
+            "random_labels: seed=-1: give a whole number",
+        ),
+        (
+            lambda: attacks.backdoor(HOSPITALS, WHO, attacks.Trigger({0: 1.0}), "alive", seed=1.5),
+            "backdoor: seed=1.5: give a whole number >= 0",
+        ),
         (lambda: attacks.Trigger({}), "give values by feature"),
         (lambda: attacks.label_flip(HOSPITALS, "h0001"), "give a list of hospitals"),
     ],

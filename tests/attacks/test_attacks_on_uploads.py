@@ -249,6 +249,7 @@ def test_equal_updates_leave_no_room(kind):
         (lambda: attacks.IPM(0.2), r"malicious=0.2: say which hospitals are, IPM\(jaxfed.attacks.malicious"),
         (lambda: attacks.SignFlip(marks([0, 2])), "malicious=PerHospital"),
         (lambda: attacks.SignFlip(marks([0, 1]), -1), "scale=-1: give a number >= 0"),
+        (lambda: attacks.Constant(marks([0, 1]), "a"), "value='a': give a number, such as 0.0 or float"),
         (lambda: attacks.MinMax(marks([0, 1]), "sds"), "direction='sds': did you mean 'sd'"),
         (lambda: attacks.Optimised(attacks.Mimic(marks([0, 1]))), "give an attack with a strength"),
         (lambda: attacks.Optimised(attacks.IPM(marks([0, 1])), ()), "strengths=.*: give a tuple of numbers"),

@@ -108,6 +108,9 @@ def test_what_cannot_be_inverted():
         ({"rows": [1, 1]}, "give some of these"),
         ({"method": "dlg"}, "method='dlg': choose from"),
         ({"steps": 0}, "steps=0: give a whole number >= 1"),
+        ({"learning_rate": "a"}, "learning_rate='a': give a number > 0"),
+        ({"learning_rate": np.nan}, "learning_rate=nan: give a number > 0"),
+        ({"learning_rate": 0}, "learning_rate=0: give a number > 0"),
     ):
         with pytest.raises(InvalidInput, match=says):
             invert(sim, **{"hospital": "south", **wrong})
@@ -115,6 +118,16 @@ def test_what_cannot_be_inverted():
         invert(simulation(l2=0.1), "south")
     with pytest.raises(InvalidInput, match="its uploads have no step of the model; give FedSGD"):
         invert(simulation(algorithm=LocalOnly()), "south")
+
+
+def test_matching_without_numbers_says_why():
+    sim = simulation(model=logistic())
+    how = {"method": "matching", "distance": "euclidean", "steps": 2, "restarts": 1}
+    nothing = jax.tree.map(lambda leaf: jnp.nan * leaf, initial_variables(sim, 0))
+    with pytest.raises(InvalidInput, match="the upload is not finite, so that there is nothing to match"):
+        invert(sim, "south", variables=nothing, **how)
+    with pytest.raises(InvalidInput, match=r"learning_rate=3e\+38: .* give a smaller one, such as 3e\+37"):
+        invert(sim, "south", learning_rate=3e38, **how)
 
 
 def test_the_bias_of_a_model_without_weights_tells_the_share():

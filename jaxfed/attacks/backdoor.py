@@ -104,14 +104,7 @@ def triggered(hospitals: Dataset, trigger: Trigger, target: str) -> Dataset:
     rest = np.asarray(hospitals.y) != class_of(hospitals, target, "triggered")
     if not rest.any():
         raise InvalidInput(f"triggered: all rows are of class {target!r}; give another target")
-    return hospitals.replace(
-        x=trigger.put(hospitals, rest)[rest],
-        y=hospitals.y[rest],
-        split=hospitals.split[rest],
-        size=np.bincount(hospitals.owner[rest], minlength=len(hospitals)),
-        truth={name: value[rest] for name, value in hospitals.truth.items()},
-        patients=None if hospitals.patients is None else hospitals.patients[rest],
-    )
+    return hospitals.replace(x=trigger.put(hospitals, rest)).only(rest)
 
 
 def attack_success(hospitals: Dataset, target: str) -> Metric:

@@ -6,7 +6,7 @@ import pytest
 
 from jaxfed import InvalidInput, Simulation, attacks
 from jaxfed.core.dataset import TRAIN
-from jaxfed.data import digits, standardize, synthetic_ehr
+from jaxfed.data import digits, standardize, synthetic_ehr, weigh_rows
 
 HOSPITALS = synthetic_ehr(4, n_med=60, s_n=0.3)
 WHO = ["h0001", "h0003"]
@@ -97,6 +97,18 @@ def test_triggered_rows_are_those_of_other_classes():
     assert (data.x[:, 0] == 7).all()
     assert np.array_equal(data.x[:, 1:], HOSPITALS.x[HOSPITALS.y == 1][:, 1:])
     assert np.array_equal(data.owner, HOSPITALS.owner[HOSPITALS.y == 1])
+
+
+def test_triggered_rows_keep_all_that_belongs_to_them():
+    weighted = weigh_rows(HOSPITALS, np.arange(len(HOSPITALS.y)))
+    data = attacks.triggered(
+        weighted.replace(patients=np.arange(len(HOSPITALS.y)).astype(str)), attacks.Trigger({0: 7.0}), "alive"
+    )
+    kept = np.flatnonzero(HOSPITALS.y == 1)
+    assert np.array_equal(data.row_weights, kept)
+    assert np.array_equal(data.patients, kept.astype(str))
+    assert np.array_equal(data.truth["p"], HOSPITALS.truth["p"][kept])
+    assert np.array_equal(data.split, HOSPITALS.split[kept])
 
 
 def test_the_success_rate_is_the_share_of_rows_taken_for_the_target():

@@ -16,6 +16,7 @@ from jaxfed.audits.canaries import with_canaries
 from jaxfed.audits.one_run import coin_flips
 from jaxfed.core.dataset import TEST, TRAIN
 from jaxfed.core.errors import InvalidInput
+from jaxfed.data import weigh_rows
 from jaxfed.models import logistic
 from jaxfed.privacy import HospitalDP
 from jaxfed.privacy.hospital import PrivateMean
@@ -200,6 +201,23 @@ def test_canaries_stand_among_the_patients():
     assert not mixed.x[patients][:, 3:].any()
     assert np.array_equal(mixed.y[patients], data.y)
     assert np.array_equal(mixed.split[patients], data.split)
+
+
+def test_canaries_leave_the_weights_of_the_patients_as_they_are():
+    """Each has the mean weight of its hospital; one that is a hospital has that of all rows."""
+    data = hospitals((6, 5, 4), test=1)
+    data = weigh_rows(data, 1 + np.arange(len(data.y)) % 4)
+    data = data.replace(patients=np.arange(len(data.y)).astype(str))
+    before, means = data.target, data.weight_factors
+    included, where = np.array([1, 0, 0, 1, 1], bool), np.array([2, 0, 2, 0, 2])
+    mixed, rows = with_canaries(data, included, where, 7.0)
+    np.testing.assert_allclose(mixed.row_weights[rows], means[where], rtol=1e-6)
+    np.testing.assert_allclose(mixed.weight_factors, means, rtol=1e-6)
+    patients = np.setdiff1d(np.arange(len(mixed.y)), rows)
+    np.testing.assert_allclose(mixed.target.weight[patients], before.weight, rtol=1e-6)
+    assert np.array_equal(mixed.patients[patients], data.patients)
+    apart, of_apart = with_canaries(data, included, np.arange(3, 8), 7.0)
+    np.testing.assert_allclose(apart.row_weights[of_apart], data.row_weights[data.split == TRAIN].mean())
 
 
 def test_coins_are_fair_and_repeat():

@@ -26,11 +26,11 @@ from jax import Array
 
 from jaxfed.audits.confidence import check_attackable
 from jaxfed.audits.matching import matched
-from jaxfed.audits.uploads import initial_variables, received, training_rows
-from jaxfed.core.dataset import Dataset
+from jaxfed.audits.uploads import initial_variables, of_mean_one, received, training_rows
+from jaxfed.core.dataset import TRAIN, Dataset
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean, spelled
 from jaxfed.core.problem import Batch, Problem
-from jaxfed.core.types import PyTree, Variables
+from jaxfed.core.types import PyTree, Variables, labels
 from jaxfed.spec.checks import check_count
 from jaxfed.spec.spec import ALL, Spec
 
@@ -132,11 +132,12 @@ def invert(
     """
     chosen = _check(sim, hospital, rows, method, distance, seed, steps, restarts, learning_rate)
     data, problem = sim.hospitals, sim.local_trainings[ALL].problem
-    every, labels = training_rows(data, hospital)
-    x, y = every[chosen].astype(np.float32), labels[chosen]
+    every, target = training_rows(data, hospital)
+    x, y = every[chosen].astype(np.float32), jax.tree.map(lambda leaf: leaf[chosen], target)
     start = initial_variables(sim, seed) if variables is None else variables
     number = data.hospitals.index(hospital)
     gradient = jax.tree.map(jnp.negative, received(sim, start, x, y, number, seed))
+    y = of_mean_one(y, len(chosen))
     if method == "exact":
         guesses = _exact(problem, start, gradient, x, y)
     else:
@@ -169,9 +170,7 @@ def dense_rows(kernel: Any, bias: Any) -> np.ndarray:
     return (kernel[:, loud] / bias[loud]).T
 
 
-def _exact(
-    problem: Problem, variables: Variables, gradient: PyTree, x: np.ndarray, y: np.ndarray
-) -> np.ndarray:
+def _exact(problem: Problem, variables: Variables, gradient: PyTree, x: np.ndarray, y: Any) -> np.ndarray:
     """What the units of the first dense layer tell: the row itself if there is one."""
     width = int(np.prod(x.shape[1:]))
     layers = _dense_layers(gradient, width)
@@ -182,7 +181,8 @@ def _exact(
     best = layers[0]
     if len(layers) > 1:  # the layer that gives back a row of the attacker's own
         probe = jax.random.normal(jax.random.key(0), (1, *x.shape[1:]))
-        batch = Batch(probe, jnp.asarray(y[:1]), jnp.ones(1), jax.random.key(0))
+        label = jnp.asarray(labels(y)[:1])
+        batch = Batch(probe, label, jnp.ones(1), jax.random.key(0))
         known = dict(_dense_layers(problem.gradient(variables, batch).params, width))
 
         def error(name: str) -> float:
@@ -206,7 +206,7 @@ def _matched(
     variables: Variables,
     gradient: PyTree,
     starts: Array,
-    y: np.ndarray,
+    y: Any,
     learning_rate: float,
     steps: int,
     cosine: bool,
@@ -217,7 +217,8 @@ def _matched(
             "invert: the upload is not finite, so that there is nothing to match; give a simulation with a "
             "smaller step size, or another model, variables=run.variables"
         )
-    found, far = matched(problem, variables, gradient, starts, jnp.asarray(y), learning_rate, steps, cosine)
+    y = jax.tree.map(jnp.asarray, y)
+    found, far = matched(problem, variables, gradient, starts, y, learning_rate, steps, cosine)
     far = np.where(np.isfinite(far), far, np.inf)
     if np.isinf(far).all():
         raise InvalidInput(
@@ -298,7 +299,7 @@ def _check(
     known = hospital in sim.hospitals.hospitals
     problems.check(known, f"hospital={hospital!r}: {did_you_mean(hospital, sim.hospitals.hospitals)}")
     problems.raise_if_any()
-    count = len(training_rows(sim.hospitals, hospital)[1])
+    count = int(sim.hospitals.counts[sim.hospitals.hospitals.index(hospital), TRAIN])
     chosen = np.atleast_1d(np.asarray(rows))
     whole = chosen.dtype.kind in "iu" and chosen.ndim == 1 and 0 < len(chosen) == len(set(chosen.tolist()))
     inside = whole and bool(((chosen >= 0) & (chosen < count)).all())

@@ -23,6 +23,7 @@ from jaxfed.attacks.who import check_malicious
 from jaxfed.core.aggregation import Attack
 from jaxfed.core.eigenvector import first_eigenvector
 from jaxfed.core.errors import Problems
+from jaxfed.core.products import multiply
 from jaxfed.core.pytree import pytree
 from jaxfed.core.uploads import Uploads
 
@@ -61,5 +62,5 @@ def _first_component(uploads: Uploads, honest: Array) -> Array:
     gram = uploads.centred_gram()
     inside = honest.astype(gram.dtype)
     centring = jnp.diag(inside) - jnp.outer(inside, inside) / jnp.maximum(inside.sum(), 1)
-    product = jnp.matmul(centring, jnp.matmul(gram, centring, precision="highest"), precision="highest")
+    product = multiply(centring, multiply(gram, centring))
     return first_eigenvector(product)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from federations import hospitals
 from matplotlib.figure import Figure
-from roads import aggregate
+from roads import FULL, aggregate, precisions
 
 import jaxfed
 from jaxfed import InvalidInput
@@ -26,6 +26,7 @@ from jaxfed.aggregators import (
 from jaxfed.aggregators.order_statistics import trimmed
 from jaxfed.algorithms import FedSGD
 from jaxfed.bench import RULES, catalogue, honest_uploads, tournament
+from jaxfed.bench.matches import program_of
 from jaxfed.bench.tournament import heterogeneity
 from jaxfed.models import logistic
 from jaxfed.transforms import Clip
@@ -129,6 +130,12 @@ def test_equal_uploads_are_survived_whatever_rounding_makes_of_them():
     assert (found.errors(2)["none"] < 1e-2).all()
     assert found.errors(2).loc["median", "far"] < 1e-2
     assert found.errors(2).loc["mean", "far"] > 1e6
+
+
+def test_no_product_of_a_tournament_is_rounded():
+    program = program_of([far], [[as_chain(Median())]], [[True]], 1)
+    traced = jax.make_jaxpr(program)(updates(1), np.zeros((1, 1, 7), bool), jax.random.key(0))
+    assert precisions(traced.jaxpr) == {FULL}
 
 
 def test_heterogeneity_by_hand():

@@ -7,9 +7,8 @@ Karimireddy, He, Jaggi 2022, "Byzantine-robust learning on heterogeneous dataset
 arXiv:2006.09365, section 3. Every upload is an honest one, so nothing gives attackers away; robust rules that
 drop the rare hospitals are biased further.
 
-The paper learns z over the first rounds and copies the same client in all later ones. Here z and i* are those
-of the round, so that different clients may be copied; with ``copied`` it is one client in all rounds, given
-and not learnt.
+Departure from the paper: it learns z over the first rounds and copies the same client in all later ones; here
+z and i* are those of the round. With ``copied`` it is one client in all rounds, given and not learnt.
 """
 
 from __future__ import annotations

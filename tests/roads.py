@@ -13,6 +13,8 @@ from jax.sharding import Mesh, PartitionSpec
 
 from jaxfed.core.uploads import Uploads
 
+FULL = (jax.lax.Precision.HIGHEST,) * 2  # of a product of which no factor is rounded
+
 
 class Aggregated(NamedTuple):
     """What a rule answered, as whole arrays."""
@@ -89,6 +91,20 @@ def _program(size: int, devices: int) -> Callable[..., Any]:
     mesh, everywhere = Mesh(np.array(jax.devices()[:devices]), ("devices",)), PartitionSpec()
     specs = (PartitionSpec(None, "devices"), *[everywhere] * 6)
     return jax.jit(jax.shard_map(device, mesh=mesh, in_specs=specs, out_specs=everywhere, check_vma=False))
+
+
+def precisions(jaxpr: Any) -> set[Any]:
+    """The precisions of all products in a traced program."""
+    found = set()
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "dot_general":
+            found.add(eqn.params["precision"])
+        for value in eqn.params.values():
+            for body in value if isinstance(value, tuple) else (value,):
+                body = getattr(body, "jaxpr", body)
+                if hasattr(body, "eqns"):
+                    found |= precisions(body)
+    return found
 
 
 def mixed(x: Any, *mixers: Any, weights: Any = None, seed: int = 0) -> Uploads:

@@ -3,6 +3,9 @@
 Nothing is compiled: a round is traced, and its new state must have the shapes and types of the old.
 """
 
+import dataclasses
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
@@ -10,9 +13,10 @@ from catalogue import CATALOGUE, Normalised
 from federations import Lab, hospitals, recipe
 from groups import CATALOGUE as OF_GROUPS
 from groups import GroupLab
+from roads import FULL, precisions
 
 import jaxfed
-from jaxfed import aggregators, participation, privacy, transforms
+from jaxfed import aggregators, attacks, participation, privacy, transforms
 from jaxfed.aggregators import (
     ARC,
     CAF,
@@ -108,8 +112,8 @@ def layout(leaf):
     return leaf.shape, leaf.dtype, leaf.weak_type
 
 
-def keeps(lab):
-    """A round of ``lab`` keeps shapes and types; returns those of the state and of what is seen."""
+def round_of(lab):
+    """A round as a function of the state."""
 
     def program(state):
         def on_device(recipe, data, state):
@@ -123,8 +127,13 @@ def keeps(lab):
             check_vma=False,
         )(lab.input, lab.training_data, state)
 
+    return program
+
+
+def keeps(lab):
+    """A round of ``lab`` keeps shapes and types; returns those of the state and of what is seen."""
     state = jax.eval_shape(lab.start)
-    new, info = jax.eval_shape(program, state)
+    new, info = jax.eval_shape(round_of(lab), state)
     assert jax.tree.structure(new) == jax.tree.structure(state)
     assert jax.tree.map(layout, new) == jax.tree.map(layout, state)
     seen = jax.tree.leaves((info.clients, info.present, info.rejected))
@@ -167,6 +176,39 @@ def test_an_algorithm_with_a_road(name, road):
     model = Normalised() if case.statistics else case.model
     how = recipe(data, algorithm=case.algorithm, model=model, aggregator=ROADS[road], batch_size=None)
     keeps(Lab(how, data))
+
+
+class Shifted(nn.Module):
+    """A model without any product of matrices."""
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        shift = self.param("shift", nn.initializers.zeros, x.shape[-1:])
+        return (x - shift).sum(-1, keepdims=True)
+
+
+WHO = jaxfed.per_hospital([1, 0, 0, 0, 0])
+ATTACKED = {
+    type(attack).__name__: chain(attack, Bucketing(2), WeightedMean())
+    for attack in (
+        attacks.IPM(WHO),
+        attacks.ALIE(WHO),
+        attacks.MinMax(WHO),
+        attacks.MinSum(WHO),
+        attacks.Mimic(WHO),
+        attacks.Optimised(attacks.IPM(WHO)),
+    )
+}
+
+
+@pytest.mark.parametrize("road", [*ROADS, *ATTACKED])
+def test_no_product_of_uploads_is_rounded(road):
+    """Nor of the numbers that are computed from them; a GPU rounds factors where nothing else is asked."""
+    data = hospitals(SIZES)
+    how = recipe(data, model=Shifted(), aggregator=(ROADS | ATTACKED)[road], batch_size=None)
+    lab = Lab(dataclasses.replace(how, diagnose=True), data)
+    program = jax.make_jaxpr(round_of(lab))(jax.eval_shape(lab.start))
+    assert precisions(program.jaxpr) == {FULL}
 
 
 @kinds

@@ -25,6 +25,7 @@ from jaxfed.core import checks
 from jaxfed.core.aggregation import Rule
 from jaxfed.core.errors import Problems
 from jaxfed.core.hyperparameters import Number
+from jaxfed.core.products import multiply
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Metrics, PyTree
 from jaxfed.core.uploads import FAR, Aggregate, Uploads
@@ -57,7 +58,7 @@ class GeometricMedian(Rule):
         everyone = uploads.weights.astype(gram.dtype)
         # The most central upload is near the others' if they have more than half of the weights.
         far = jnp.where(uploads.present, far, 0)
-        central = far[jnp.argmin(jnp.where(uploads.present, far @ everyone, jnp.inf))]
+        central = far[jnp.argmin(jnp.where(uploads.present, multiply(far, everyone), jnp.inf))]
         weights = jnp.where(central < FAR, everyone, 0)
 
         def shares(distance: Array) -> Array:
@@ -65,8 +66,8 @@ class GeometricMedian(Rule):
             return parts / jnp.maximum(parts.sum(), jnp.finfo(parts.dtype).tiny)
 
         def step(_: Array, share: Array) -> Array:
-            inner = gram @ share
-            squares = jnp.diagonal(gram) - 2 * inner + share @ inner
+            inner = multiply(gram, share)
+            squares = jnp.diagonal(gram) - 2 * inner + multiply(share, inner)
             return shares(jnp.maximum(jnp.sqrt(jnp.maximum(squares, 0)), self.floor))
 
         near = _weighted_median(central, everyone)

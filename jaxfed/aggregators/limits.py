@@ -29,3 +29,15 @@ def unknown_hospital(trusted: Any, clients: int) -> list[str]:
     if known is None or known < clients:
         return []
     return [f"trusted={trusted} of {clients} hospitals, which are counted from 0: give at most {clients - 1}"]
+
+
+def trim(f: int, clients: int) -> float:
+    """The ``trim`` with which a trimmed mean leaves out ``f`` of ``clients`` uploads at each end.
+
+    It leaves out as many as it can where half of the uploads or more may be malicious.
+
+    >>> int(51 * trim(25, 51))
+    25
+    """
+    most = (clients - 1) // 2
+    return (min(f, most) + 0.4) / clients  # well above f / clients, so that rounding down loses none

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.core.eigenvector import first_eigenvector
+from jaxfed.core.products import multiply
 
 
 def covariance(gram: Array, weights: Array) -> tuple[Array, Array, Array]:
@@ -21,8 +22,8 @@ def covariance(gram: Array, weights: Array) -> tuple[Array, Array, Array]:
         weights: ``[M]``, not negative; absent uploads have 0.
     """
     share = weights / jnp.maximum(weights.sum(), jnp.finfo(gram.dtype).tiny)
-    along = gram @ share
-    centred = gram - along[:, None] - along + share @ along
+    along = multiply(gram, share)
+    centred = gram - along[:, None] - along + multiply(share, along)
     root = jnp.sqrt(share)
     return centred, root[:, None] * centred * root, root
 
@@ -36,6 +37,6 @@ def main_direction(gram: Array, weights: Array) -> tuple[Array, Array]:
     """The largest eigenvalue of the covariance, and ``[M]`` squares along its eigenvector from the mean."""
     centred, matrix, root = covariance(gram, weights)
     vector = first_eigenvector(matrix)
-    top = vector @ matrix @ vector
-    along = centred @ (root * vector)  # its eigenvector has the length sqrt(top)
+    top = multiply(multiply(vector, matrix), vector)
+    along = multiply(centred, root * vector)  # its eigenvector has the length sqrt(top)
     return top, jnp.square(along / jnp.sqrt(jnp.maximum(top, jnp.finfo(gram.dtype).tiny)))

@@ -34,6 +34,7 @@ from jaxfed.core import tree
 from jaxfed.core.algorithm import Algorithm
 from jaxfed.core.hyperparameters import Number
 from jaxfed.core.local import LocalTraining
+from jaxfed.core.products import multiply, weighted_sum
 from jaxfed.core.pytree import pytree
 from jaxfed.core.types import Cohort, Metrics, PyTree, Shard, Upload, Variables
 
@@ -123,14 +124,14 @@ def _means(weights: Array, values: Array) -> Array:
     """Means over hospitals of ``values [C, ...]`` with weights ``[..., C]``; 0 without weight."""
     total = weights.sum(-1, keepdims=True)
     share = weights / jnp.where(total > 0, total, 1)
-    return jnp.tensordot(share.astype(values.dtype), values, axes=1)
+    return weighted_sum(share.astype(values.dtype), values)
 
 
 def _cut(updates: Array, inside: Array, sizes: Array) -> Array:
     """``[C]`` bool: the smaller part of ``inside`` when the least similar hospitals are kept apart."""
     norms = jnp.linalg.norm(updates, axis=1, keepdims=True)
     unit = updates / jnp.where(norms > 0, norms, 1)
-    part = bipartition(unit @ unit.T, inside)
+    part = bipartition(multiply(unit, unit.T), inside)
     rest = inside & ~part
     in_part, in_rest = (jnp.where(members, sizes, 0).sum() for members in (part, rest))
     return jnp.where(in_part > in_rest, rest, part)

@@ -27,7 +27,7 @@ from jax import Array
 
 from jaxfed.attacks.labels import class_of, rng_of
 from jaxfed.attacks.mistakes import column_of
-from jaxfed.attacks.who import numbers_of
+from jaxfed.attacks.who import check_seed, numbers_of
 from jaxfed.core import checks
 from jaxfed.core.dataset import TRAIN, Dataset
 from jaxfed.core.errors import InvalidInput, Problems
@@ -76,10 +76,11 @@ def backdoor(
         seed: of the choice of rows, which belongs to the hospital's name.
 
     Raises:
-        InvalidInput: there is no such hospital, feature or class, or ``share`` is out of range.
+        InvalidInput: there is no such hospital, feature or class, or ``share`` or ``seed`` is out of range.
     """
     problems = Problems("backdoor")
     problems.extend(checks.number("share", share, 0, 1, above=True))
+    check_seed(seed, problems)
     problems.raise_if_any()
     number = class_of(hospitals, target, "backdoor")
     chosen = np.zeros(len(hospitals.y), bool)
@@ -103,14 +104,7 @@ def triggered(hospitals: Dataset, trigger: Trigger, target: str) -> Dataset:
     rest = np.asarray(hospitals.y) != class_of(hospitals, target, "triggered")
     if not rest.any():
         raise InvalidInput(f"triggered: all rows are of class {target!r}; give another target")
-    return hospitals.replace(
-        x=trigger.put(hospitals, rest)[rest],
-        y=hospitals.y[rest],
-        split=hospitals.split[rest],
-        size=np.bincount(hospitals.owner[rest], minlength=len(hospitals)),
-        truth={name: value[rest] for name, value in hospitals.truth.items()},
-        patients=None if hospitals.patients is None else hospitals.patients[rest],
-    )
+    return hospitals.replace(x=trigger.put(hospitals, rest)).only(rest)
 
 
 def attack_success(hospitals: Dataset, target: str) -> Metric:

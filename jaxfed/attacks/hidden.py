@@ -23,6 +23,7 @@ from jax import Array
 from jaxfed.attacks.collusion import Collusion, honest_mean, honest_sd
 from jaxfed.attacks.who import check_malicious
 from jaxfed.core.errors import Problems, did_you_mean
+from jaxfed.core.products import multiply
 from jaxfed.core.pytree import pytree
 from jaxfed.core.uploads import Uploads
 
@@ -76,7 +77,7 @@ class MinMax(Hidden):
         """The least of the roots of ||point + gamma d - u_i||^2 = max_{i,j} ||u_i - u_j||^2."""
         length, apart = _length(uploads, direction), _apart(uploads, honest).max()
         away = point - uploads.update
-        slope = uploads.sum_over_devices(away @ direction)
+        slope = uploads.sum_over_devices(multiply(away, direction))
         room = apart - uploads.sum_over_devices(jnp.square(away).sum(1))
         root = (jnp.sqrt(jnp.maximum(slope**2 + length * room, 0)) - slope) / length
         return jnp.maximum(jnp.where(honest, root, jnp.inf).min(), 0)

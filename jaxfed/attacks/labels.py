@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxfed.attacks.who import numbers_of
+from jaxfed.attacks.who import check_seed, numbers_of
 from jaxfed.core.dataset import TRAIN, Dataset
-from jaxfed.core.errors import InvalidInput, did_you_mean
+from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
 
 
 def label_flip(hospitals: Dataset, who: Any, source: str | None = None, target: str | None = None) -> Dataset:
@@ -47,8 +47,11 @@ def random_labels(hospitals: Dataset, who: Any, *, seed: int = 0) -> Dataset:
     Draws belong to the hospital's name and ``seed``.
 
     Raises:
-        InvalidInput: there is no such hospital, or the task has no classes.
+        InvalidInput: there is no such hospital, the task has no classes, or ``seed`` is no whole number.
     """
+    problems = Problems("random_labels")
+    check_seed(seed, problems)
+    problems.raise_if_any()
     inside = _training(hospitals, who, "random_labels")
     y = np.array(hospitals.y)
     for c in np.unique(hospitals.owner[inside]):

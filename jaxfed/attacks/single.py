@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxfed.attacks.who import check_malicious
@@ -96,6 +97,9 @@ class Constant(Transform):
     def __post_init__(self) -> None:
         problems = Problems("Constant")
         check_malicious("Constant", self.malicious, problems)
+        known = checks.known(self.value)
+        fine = known is None or np.issubdtype(known.dtype, np.number)
+        problems.check(fine, f"value={self.value!r}: give a number, such as 0.0 or float('inf')")
         problems.raise_if_any()
 
     def apply(self, upload: Upload, state: PyTree, sender: Sender) -> tuple[Upload, PyTree]:

@@ -48,6 +48,7 @@ def malicious(
     array([1, 0, 0])
     """
     problems = Problems("malicious")
+    check_seed(seed, problems)
     ways = {"fraction": fraction, "names": names, "largest": largest, "smallest": smallest}
     given = [name for name, value in ways.items() if value is not None]
     if len(given) != 1:
@@ -57,6 +58,7 @@ def malicious(
     members = np.flatnonzero(rows > 0)
     marked = np.zeros(len(hospitals), np.int64)
     if names is not None:
+        problems.raise_if_any()
         marked[_named(hospitals, names, problems)] = 1
         return _by_name(hospitals, marked)
     if fraction is not None:
@@ -65,8 +67,9 @@ def malicious(
         problems.check(
             count > 0 or problems.count > 0,
             f"fraction={fraction} of {len(members)} hospitals is less than 1; "
-            f"give at least {1 / max(len(members), 1):.3g}",
+            f"give {_instead(hospitals, members)}",
         )
+        problems.raise_if_any()
         order = members[np.random.default_rng(seed).permutation(len(members))]
     else:
         name = given[0]
@@ -108,6 +111,20 @@ def check_malicious(part: str, value: Any, problems: Problems) -> None:
     alone = isinstance(value, (bool, int, float, str, list, tuple, dict, Schedule)) or value is None
     if alone or (known is not None and not np.isin(known, (0, 1)).all()):
         problems.add(f"malicious={value!r}: say which hospitals are, {part}({EXAMPLE})")
+
+
+def check_seed(seed: Any, problems: Problems) -> None:
+    """Record a problem unless ``seed`` is a whole number of at least 0."""
+    whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
+    problems.check(whole and seed >= 0, f"seed={seed!r}: give a whole number >= 0")
+
+
+def _instead(hospitals: Dataset, members: np.ndarray) -> str:
+    """What marks a hospital where a fraction was too small: three digits, rounded up; or a name."""
+    if len(members) < 2:
+        return f"names={[hospitals.hospitals[c] for c in members] or [*hospitals.hospitals[:1]]}"
+    scale = 10 ** (2 - math.floor(-math.log10(len(members))))
+    return f"at least {math.ceil(scale / len(members)) / scale:g}"
 
 
 def _named(hospitals: Dataset, names: Any, problems: Problems) -> np.ndarray:

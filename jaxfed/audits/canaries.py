@@ -155,6 +155,8 @@ def with_canaries(
 ) -> tuple[Dataset, np.ndarray]:
     """The hospitals with canaries of class 0 at their ends, and ``[m]`` the rows of these.
 
+    Where rows have weights, a canary has the mean weight of its hospital's training rows.
+
     Args:
         data: hospitals with one matrix of features ``[N, d]``; canaries add m features.
         included: ``[m]`` bool; the others are test rows.
@@ -172,6 +174,11 @@ def with_canaries(
     size = np.bincount(where, minlength=len(data))
     size[: len(data)] += data.size
     names = data.features and (*data.features, *(f"canary {i}" for i in range(count)))
+    weights, ids = data.row_weights, data.patients
+    if weights is not None:
+        weights = np.concatenate([weights, _usual_weights(data, weights, where)])[order]
+    if ids is not None:
+        ids = np.concatenate([ids, [f"canary {i}" for i in range(count)]])[order]
     mixed = Dataset(
         x=x[order],
         y=y[order],
@@ -182,10 +189,24 @@ def with_canaries(
         classes=data.classes,
         features=names,
         name=data.name,
+        patients=ids,
+        row_weights=weights,
     )
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     return mixed, place[patients:]
+
+
+def _usual_weights(data: Dataset, weights: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """``[m]`` the mean weight of the training rows in each canary's hospital; of all rows in new hospitals.
+
+    So the weights of the patients beside a canary, over their mean, stay as they are.
+    """
+    everywhere = weights[data.split == TRAIN].mean()
+    usual = np.full(max(len(data), int(where.max()) + 1), everywhere)
+    trains = np.flatnonzero(data.counts[:, TRAIN])
+    usual[trains] = data.weight_factors[trains]
+    return usual[where].astype(np.float32)
 
 
 def _within_classes(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

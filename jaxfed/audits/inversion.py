@@ -22,14 +22,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from jax import Array
 
 from jaxfed.audits.confidence import check_attackable
 from jaxfed.audits.matching import matched
-from jaxfed.audits.uploads import initial_variables, received, training_rows
-from jaxfed.core.dataset import Dataset
+from jaxfed.audits.uploads import initial_variables, of_mean_one, received, training_rows
+from jaxfed.core.dataset import TRAIN, Dataset
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean, spelled
 from jaxfed.core.problem import Batch, Problem
-from jaxfed.core.types import PyTree, Variables
+from jaxfed.core.types import PyTree, Variables, labels
 from jaxfed.spec.checks import check_count
 from jaxfed.spec.spec import ALL, Spec
 
@@ -129,22 +130,19 @@ def invert(
     Raises:
         InvalidInput: lists what is wrong with the arguments, or no dense layer sees the rows.
     """
-    chosen = _check(sim, hospital, rows, method, distance, seed, steps, restarts)
+    chosen = _check(sim, hospital, rows, method, distance, seed, steps, restarts, learning_rate)
     data, problem = sim.hospitals, sim.local_trainings[ALL].problem
-    every, labels = training_rows(data, hospital)
-    x, y = every[chosen].astype(np.float32), labels[chosen]
+    every, target = training_rows(data, hospital)
+    x, y = every[chosen].astype(np.float32), jax.tree.map(lambda leaf: leaf[chosen], target)
     start = initial_variables(sim, seed) if variables is None else variables
     number = data.hospitals.index(hospital)
     gradient = jax.tree.map(jnp.negative, received(sim, start, x, y, number, seed))
+    y = of_mean_one(y, len(chosen))
     if method == "exact":
         guesses = _exact(problem, start, gradient, x, y)
     else:
-        shape = (restarts, *x.shape)
-        starts = jax.random.normal(jax.random.fold_in(jax.random.key(seed), 1), shape)
-        found, apart = matched(
-            problem, start, gradient, starts, jnp.asarray(y), learning_rate, steps, distance == "cosine"
-        )
-        guesses = np.asarray(found[int(np.nanargmin(np.asarray(apart)))])
+        starts = jax.random.normal(jax.random.fold_in(jax.random.key(seed), 1), (restarts, *x.shape))
+        guesses = _matched(problem, start, gradient, starts, y, learning_rate, steps, distance == "cosine")
     flat, guesses = (part.reshape(len(part), -1) for part in (x, guesses))
     rebuilt = guesses[_nearest(flat, guesses)]
     names = data.features or tuple(f"x{j}" for j in range(flat.shape[1]))
@@ -172,9 +170,7 @@ def dense_rows(kernel: Any, bias: Any) -> np.ndarray:
     return (kernel[:, loud] / bias[loud]).T
 
 
-def _exact(
-    problem: Problem, variables: Variables, gradient: PyTree, x: np.ndarray, y: np.ndarray
-) -> np.ndarray:
+def _exact(problem: Problem, variables: Variables, gradient: PyTree, x: np.ndarray, y: Any) -> np.ndarray:
     """What the units of the first dense layer tell: the row itself if there is one."""
     width = int(np.prod(x.shape[1:]))
     layers = _dense_layers(gradient, width)
@@ -185,7 +181,8 @@ def _exact(
     best = layers[0]
     if len(layers) > 1:  # the layer that gives back a row of the attacker's own
         probe = jax.random.normal(jax.random.key(0), (1, *x.shape[1:]))
-        batch = Batch(probe, jnp.asarray(y[:1]), jnp.ones(1), jax.random.key(0))
+        label = jnp.asarray(labels(y)[:1])
+        batch = Batch(probe, label, jnp.ones(1), jax.random.key(0))
         known = dict(_dense_layers(problem.gradient(variables, batch).params, width))
 
         def error(name: str) -> float:
@@ -204,6 +201,33 @@ def _exact(
     return told[:1] if len(x) == 1 else told
 
 
+def _matched(
+    problem: Problem,
+    variables: Variables,
+    gradient: PyTree,
+    starts: Array,
+    y: Any,
+    learning_rate: float,
+    steps: int,
+    cosine: bool,
+) -> np.ndarray:
+    """The rows of the start that came nearest."""
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient)):
+        raise InvalidInput(
+            "invert: the upload is not finite, so that there is nothing to match; give a simulation with a "
+            "smaller step size, or another model, variables=run.variables"
+        )
+    y = jax.tree.map(jnp.asarray, y)
+    found, far = matched(problem, variables, gradient, starts, y, learning_rate, steps, cosine)
+    far = np.where(np.isfinite(far), far, np.inf)
+    if np.isinf(far).all():
+        raise InvalidInput(
+            f"invert: learning_rate={learning_rate!r}: matching ended in no numbers from any start; give a "
+            f"smaller one, such as {learning_rate / 10:g}"
+        )
+    return np.asarray(found[int(far.argmin())])
+
+
 def _dense_layers(params: Any, width: int, path: str = "") -> list[tuple[str, tuple[Any, Any]]]:
     """Kernels and biases of dense layers with so many inputs, by their path."""
     if not isinstance(params, dict):
@@ -218,7 +242,7 @@ def _nearest(true: np.ndarray, guesses: np.ndarray) -> np.ndarray:
     """For each true row its own guess, so that the distances add up to least."""
     from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
-    far = ((true[:, None, :] - guesses[None, :, :]) ** 2).sum(-1)
+    far = ((true[:, None, :].astype(np.float64) - guesses[None, :, :]) ** 2).sum(-1)
     return linear_sum_assignment(np.nan_to_num(far, nan=1e30, posinf=1e30))[1]
 
 
@@ -242,7 +266,15 @@ def _own_units(data: Dataset, hospital: str) -> tuple[Any, str]:
 
 
 def _check(
-    sim: Any, hospital: Any, rows: Any, method: Any, distance: Any, seed: Any, steps: Any, restarts: Any
+    sim: Any,
+    hospital: Any,
+    rows: Any,
+    method: Any,
+    distance: Any,
+    seed: Any,
+    steps: Any,
+    restarts: Any,
+    learning_rate: Any,
 ) -> list[int]:
     """Raise for whatever is wrong; returns the numbers of the rows."""
     problems = Problems("invert")
@@ -251,6 +283,10 @@ def _check(
         problems.check(value in names, f"{name}={value!r}: {did_you_mean(value, names)}")
     for name, count, least in (("seed", seed, 0), ("steps", steps, 1), ("restarts", restarts, 1)):
         check_count(problems, name, count, least)
+    number = isinstance(learning_rate, (int, float, np.floating)) and not isinstance(learning_rate, bool)
+    problems.check(
+        number and 0 < learning_rate < np.inf, f"learning_rate={learning_rate!r}: give a number > 0"
+    )
     x = sim.hospitals.x
     problems.check(
         isinstance(x, np.ndarray) and x.dtype.kind in "fiu",
@@ -263,7 +299,7 @@ def _check(
     known = hospital in sim.hospitals.hospitals
     problems.check(known, f"hospital={hospital!r}: {did_you_mean(hospital, sim.hospitals.hospitals)}")
     problems.raise_if_any()
-    count = len(training_rows(sim.hospitals, hospital)[1])
+    count = int(sim.hospitals.counts[sim.hospitals.hospitals.index(hospital), TRAIN])
     chosen = np.atleast_1d(np.asarray(rows))
     whole = chosen.dtype.kind in "iu" and chosen.ndim == 1 and 0 < len(chosen) == len(set(chosen.tolist()))
     inside = whole and bool(((chosen >= 0) & (chosen < count)).all())

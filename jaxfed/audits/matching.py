@@ -16,7 +16,7 @@ from jax import Array
 
 from jaxfed.core import tree
 from jaxfed.core.problem import Batch, Problem
-from jaxfed.core.types import PyTree, Variables
+from jaxfed.core.types import PyTree, Variables, Weighted
 
 
 @partial(jax.jit, static_argnames=("steps", "cosine"))
@@ -25,7 +25,7 @@ def matched(
     variables: Variables,
     gradient: PyTree,
     starts: Array,
-    y: Array,
+    y: Array | Weighted,
     learning_rate: Array | float,
     steps: int,
     cosine: bool,
@@ -34,7 +34,7 @@ def matched(
     key = jax.random.key(0)
 
     def apart(x: Array) -> Array:
-        own = problem.gradient(variables, Batch(x, y, jnp.ones(len(y)), key)).params
+        own = problem.gradient(variables, Batch(x, y, jnp.ones(len(x)), key)).params
         if not cosine:
             return tree.squared_norm(tree.subtract(own, gradient))
         norms = tree.squared_norm(own) * tree.squared_norm(gradient)

@@ -165,12 +165,10 @@ def audit_of_scores(
     problems.check(not broken, f"scores: {broken} are NaN; train with a smaller step size")
     _check_claim(problems, epsilon, delta, confidence)
     problems.raise_if_any()
-    counts = [max(2, 2 * round(f * len(scores) / 2)) for f in FRACTIONS] if guesses is None else [*guesses]
-    counts = sorted({min(int(count), len(scores)) for count in counts})
-    problems.check(
-        bool(counts) and min(counts) >= 1, f"guesses={guesses!r}: give whole numbers from 1 to {len(scores)}"
-    )
+    _check_guesses(problems, guesses, len(scores))
     problems.raise_if_any()
+    usual = [min(max(2, 2 * round(f * len(scores) / 2)), len(scores)) for f in FRACTIONS]
+    counts = sorted({int(count) for count in (usual if guesses is None else guesses)})
     order = np.argsort(scores, kind="stable")
     each = 1 - (1 - confidence) / len(counts)
     rows = []
@@ -216,6 +214,8 @@ def audit_mechanism(
     whole = isinstance(canaries, (int, np.integer)) and not isinstance(canaries, bool) and canaries >= 2
     problems.check(whole, f"canaries={canaries!r}: give a whole number >= 2")
     _check_claim(problems, epsilon, delta, confidence)
+    if whole:
+        _check_guesses(problems, guesses, canaries)
     problems.raise_if_any()
     included = coin_flips(canaries, seed)
     scores = mechanism(included, seed)
@@ -227,6 +227,21 @@ def audit_mechanism(
 def coin_flips(canaries: int, seed: int) -> np.ndarray:
     """``[m]`` bool: which canaries are in the data."""
     return np.random.default_rng([seed, 0xA0D17]).random(canaries) < 0.5
+
+
+def _check_guesses(problems: Problems, guesses: Any, canaries: int) -> None:
+    """Record a problem unless ``guesses`` are numbers of canaries, or None."""
+    if guesses is None:
+        return
+    several = isinstance(guesses, np.ndarray) and guesses.ndim == 1
+    counts = [*guesses] if several or isinstance(guesses, Sequence) else []
+    whole = [isinstance(count, (int, np.integer)) and not isinstance(count, bool) for count in counts]
+    fine = bool(counts) and all(whole) and all(1 <= count <= canaries for count in counts)
+    problems.check(
+        fine,
+        f"guesses={guesses!r}: give a list of whole numbers from 1 to {canaries}, such as "
+        f"[{max(canaries // 4, 1)}]",
+    )
 
 
 def _check_claim(problems: Problems, epsilon: Any, delta: Any, confidence: Any) -> None:

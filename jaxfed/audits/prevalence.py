@@ -7,8 +7,10 @@ The first is for gradients (FedSGD) of models with one logit and an output bias.
 mean p, the mean probability that the model gives the hospital's patients; he takes that of the other
 hospitals' patients. It is exact for a model whose outputs are all equal, such as one that starts with weights
 of 0. The second is for any algorithm: the attacker draws hospitals of the same size and of all prevalences
-from the patients of the other hospitals, and computes what they would send (Ganju et al. 2018,
-doi:10.1145/3243734.3243834; Melis et al. 2019, arXiv:1805.04049, for federated learning).
+from the patients of the other hospitals, and computes what they would send with the hospital's own settings,
+each with random draws of its own (Ganju et al. 2018, doi:10.1145/3243734.3243834; Melis et al. 2019,
+arXiv:1805.04049, for federated learning). With row weights a bias tells the weighted share of the outcome, so
+that the first is left out.
 """
 
 from __future__ import annotations
@@ -33,10 +35,11 @@ from jaxfed.audits.uploads import (
     training_rows,
     upload_of,
 )
+from jaxfed.core import keys
 from jaxfed.core.dataset import TRAIN, Dataset
 from jaxfed.core.engine.recipe import Recipe
 from jaxfed.core.errors import Problems, spelled
-from jaxfed.core.types import PyTree, Variables
+from jaxfed.core.types import PyTree, Variables, Weighted, labels
 from jaxfed.spec.checks import check_count
 from jaxfed.spec.spec import ALL, Spec
 
@@ -115,13 +118,13 @@ def prevalence(
         x, y = training_rows(data, name)
         step = received(sim, start, x, y, c, seed)
         others = data.select([other for other in data.hospitals if other != name])
-        row = {"rows": len(y), "true": float(y.mean())}
-        if not sim.algorithm.trains and not sim.recipe.chain.transforms:
+        row: dict[str, float] = {"rows": len(labels(y)), "true": float(labels(y).mean())}
+        if not sim.algorithm.trains and not sim.recipe.chain.transforms and data.row_weights is None:
             bias = _output_bias(jax.tree.map(jnp.negative, step))
             if bias is not None:
                 row["bias"] = _mean_probability(sim, start, others) - bias
         if shadows:
-            row.update(regression=_regressed(sim, start, step, c, len(y), shadows, seed))
+            row.update(regression=_regressed(sim, start, step, c, len(labels(y)), shadows, seed))
         row["guess"] = float(others.y[others.split == TRAIN].mean())
         rows[name] = row
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("hospital")
@@ -159,8 +162,10 @@ def _regressed(
     for rows, count in zip(index, positives, strict=True):
         chosen = [rng.choice(of, n) for of, n in zip(classes, (size - count, count), strict=True)]
         rows[:size] = rng.permutation(np.concatenate(chosen))
-    x, y = jax.tree.map(jnp.asarray, (data.x, data.y))
-    uploads = _uploads(input_of(spec), variables, x, y, jnp.asarray(index), jnp.asarray(size), seed)
+    y: Any = data.y if data.row_weights is None else Weighted(*map(jnp.asarray, (data.y, data.row_weights)))
+    ids = keys.client_ids([f"shadow {s} of {data.hospitals[hospital]}" for s in range(shadows)])
+    given = jax.tree.map(jnp.asarray, (data.x, y, index, size, hospital, ids, seed))
+    uploads = _uploads(input_of(spec), variables, *given)
     flat = jax.vmap(lambda update: ravel_pytree(step_of(spec, update))[0])(uploads)
     known, new = (np.asarray(part, np.float64) for part in (flat, ravel_pytree(step)[0]))
     return float(np.clip(ridge(known, positives / size, new), 0, 1))
@@ -168,15 +173,27 @@ def _regressed(
 
 @jax.jit
 def _uploads(
-    recipe: Recipe, variables: Variables, x: PyTree, y: Array, index: Array, size: Array, seed: Array | int
+    recipe: Recipe,
+    variables: Variables,
+    x: PyTree,
+    y: Any,
+    index: Array,
+    size: Array,
+    hospital: Array,
+    ids: Array,
+    seed: Array,
 ) -> PyTree:
-    """``[S, ...]`` updates of hospitals that have the first ``size`` of the rows ``index [S, n]``."""
+    """``[S, ...]`` updates of made-up hospitals that have the first ``size`` of the rows ``index [S, n]``.
 
-    def one(rows: Array) -> PyTree:
-        taken = jax.tree.map(lambda leaf: leaf[rows], x)
-        return upload_of(recipe, variables, taken, y[rows], size, 0, seed).update
+    All have the numbers of ``hospital``; each has random draws of its own, those of ``ids [S, 2]``.
+    """
 
-    return jax.lax.map(one, index)
+    def one(made_up: tuple[Array, Array]) -> PyTree:
+        rows, client_id = made_up
+        taken = jax.tree.map(lambda leaf: leaf[rows], (x, y))
+        return upload_of(recipe, variables, *taken, size, hospital, client_id, seed).update
+
+    return jax.lax.map(one, (index, ids))
 
 
 def ridge(x: np.ndarray, y: np.ndarray, new: np.ndarray, strength: float = RIDGE) -> Any:

@@ -29,6 +29,7 @@ from jaxfed.aggregators import (
     TrimmedMean,
     WeightedMean,
 )
+from jaxfed.aggregators.limits import trim
 from jaxfed.core.aggregation import Attack, Mixer, Rule, Streamed, Transform
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.hyperparameters import PerHospital
@@ -61,7 +62,7 @@ Harm = Transform | Attack | Callable[[Dataset], Dataset] | None
 RULES: dict[str, Callable[[Seen], dict[str, Aggregator]]] = {
     "mean": lambda seen: {"": WeightedMean()},
     "median": lambda seen: {"": Median()},
-    "trimmed mean": lambda seen: {"": TrimmedMean(min((seen.f + 0.5) / seen.uploads, 0.499))},
+    "trimmed mean": lambda seen: {"": TrimmedMean(trim(seen.f, seen.uploads))},
     "geometric median": lambda seen: {"": GeometricMedian()},
     "Krum": lambda seen: {"": Krum(seen.f)},
     "multi-Krum": lambda seen: {"": Krum(seen.f, select=seen.uploads - seen.f)},

@@ -24,6 +24,7 @@ from jax.flatten_util import ravel_pytree
 from jaxfed.core import keys
 from jaxfed.core.dataset import TRAIN
 from jaxfed.core.problem import Batch
+from jaxfed.core.products import multiply
 from jaxfed.core.types import PyTree, Variables
 from jaxfed.spec.spec import Spec
 
@@ -97,6 +98,6 @@ def _trajectory(spec: Spec, honest: np.ndarray, seed: int) -> tuple[Array, Array
     def step(params: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
         gradients = jax.vmap(gradient, (None, 0, 0, 0))(unravel(params), x, y, mask)
         mean = gradients.mean(0)
-        return params - RATE * mean, (jnp.square(gradients - mean).sum(1).mean(), mean @ mean)
+        return params - RATE * mean, (jnp.square(gradients - mean).sum(1).mean(), multiply(mean, mean))
 
     return jax.jit(lambda params: jax.lax.scan(step, params, None, length=STEPS))(flat)[1]

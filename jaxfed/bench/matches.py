@@ -15,7 +15,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxfed.core.aggregation import Chain
+from jaxfed.core.products import multiply
 from jaxfed.core.uploads import Uploads
+
+ROUNDED = 1e-10  # squared distances below this share of the squared mean may come from rounding alone
 
 Attack = Callable[..., Array]  # (updates [n, N], malicious [n] bool, key) -> [n, N]
 
@@ -124,10 +127,11 @@ def _aggregate(made: list[Chain], at: Array, key: Array) -> Callable[[Array], Ar
 
 
 def _judged(answer: Array, updates: Array, honest: Array) -> tuple[Array, Array]:
-    """The error of an answer, and whether the rule survived."""
+    """The error of an answer, and whether the rule survived; distances that rounding makes count as none."""
     share = honest / honest.sum()
-    mean = share @ updates
+    mean = multiply(share, updates)
     squares = jnp.where(honest, jnp.square(updates - mean).sum(1), 0)
     off = jnp.square(answer - mean).sum()
-    variance = share @ squares
-    return off / variance, off <= squares.max() * (1 + 1e-5)
+    rounding = ROUNDED * jnp.square(mean).sum()
+    variance = jnp.maximum(multiply(share, squares), rounding)
+    return jnp.where(off == 0, 0, off / variance), off <= squares.max() * (1 + 1e-5) + rounding

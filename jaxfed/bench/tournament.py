@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from jaxfed import aggregators as rules_of
+from jaxfed.aggregators.limits import trim
 from jaxfed.bench.dissimilarity import Dissimilarity, line
 from jaxfed.bench.matches import Attack, program_of
 from jaxfed.core.aggregation import Chain, Part, Rule
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 RULES: dict[str, Callable[[int, int], Part | Chain]] = {
     "mean": lambda n, f: rules_of.UniformMean(),
     "median": lambda n, f: rules_of.Median(),
-    "trimmed mean": lambda n, f: rules_of.TrimmedMean(min((f + 0.1) / n, 0.49)),
+    "trimmed mean": lambda n, f: rules_of.TrimmedMean(trim(f, n)),
     "Meamed": lambda n, f: rules_of.Meamed(f),
     "geometric median": lambda n, f: rules_of.GeometricMedian(),
     "Krum": lambda n, f: rules_of.Krum(f),
@@ -45,13 +46,9 @@ RULES: dict[str, Callable[[int, int], Part | Chain]] = {
     "SMEA": lambda n, f: rules_of.SMEA(f),
     "CAF": lambda n, f: rules_of.CAF(f),
     "DnC": lambda n, f: rules_of.DnC(f),
-    "NNM, trimmed mean": lambda n, f: rules_of.chain(
-        rules_of.NNM(f), rules_of.TrimmedMean(min((f + 0.1) / n, 0.49))
-    ),
+    "NNM, trimmed mean": lambda n, f: rules_of.chain(rules_of.NNM(f), rules_of.TrimmedMean(trim(f, n))),
     "NNM, geometric median": lambda n, f: rules_of.chain(rules_of.NNM(f), rules_of.GeometricMedian()),
-    "ARC, trimmed mean": lambda n, f: rules_of.chain(
-        rules_of.ARC(f), rules_of.TrimmedMean(min((f + 0.1) / n, 0.49))
-    ),
+    "ARC, trimmed mean": lambda n, f: rules_of.chain(rules_of.ARC(f), rules_of.TrimmedMean(trim(f, n))),
 }
 NO_ATTACK = "none"
 
@@ -187,8 +184,7 @@ def _checked(
         )
     n = x.shape[1]
     most = n - len(set(honest))
-    counts = [*range((n - 1) // 2 + 1)] if f is None else [int(number) for number in f]
-    counts = [number for number in counts if f is not None or number <= most]
+    counts = [*range(min((n - 1) // 2, most) + 1)] if f is None else _numbers_of_malicious(f, n)
     for number in counts:
         if not 0 <= number <= min(most, n - 1):
             raise InvalidInput(f"tournament: f={number} of {n} hospitals: give 0 to {min(most, n - 1)}")
@@ -202,6 +198,16 @@ def _checked(
                 "UniformMean() in the place of WeightedMean()"
             )
     return chains, counts
+
+
+def _numbers_of_malicious(f: Any, n: int) -> list[int]:
+    """Each number once, in order."""
+    numbers = np.asarray(f)
+    if numbers.ndim != 1 or not numbers.size or numbers.dtype.kind not in "iu":
+        raise InvalidInput(
+            f"tournament: f={f!r}: give a list of whole numbers, such as {[*range((n - 1) // 2 + 1)][:3]}"
+        )
+    return sorted(set(numbers.tolist()))
 
 
 def _table(

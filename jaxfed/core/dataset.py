@@ -162,17 +162,13 @@ class Dataset:
         chosen = np.array([self._index(h) for h in hospitals], dtype=np.int64)
         start = self.start
         rows = np.concatenate([np.arange(start[c], start[c] + self.size[c]) for c in chosen])
-        return dataclasses.replace(
-            self,
-            x=jax.tree.map(lambda leaf: leaf[rows], self.x),
-            y=self.y[rows],
-            size=self.size[chosen],
-            split=self.split[rows],
-            hospitals=tuple(self.hospitals[c] for c in chosen),
-            patients=None if self.patients is None else self.patients[rows],
-            row_weights=None if self.row_weights is None else self.row_weights[rows],
-            truth={key: value[rows] for key, value in self.truth.items()},
-        )
+        names = tuple(self.hospitals[c] for c in chosen)
+        return dataclasses.replace(self, size=self.size[chosen], hospitals=names, **self._at(rows))
+
+    def only(self, marks: np.ndarray) -> Dataset:
+        """A data set of the marked rows, ``[N]`` bool, in the same hospitals."""
+        size = np.bincount(self.owner[marks], minlength=len(self))
+        return dataclasses.replace(self, size=size, **self._at(marks))
 
     def pooled(self, name: str = "pooled") -> Dataset:
         """A data set with the same rows and splits in one hospital, for centralised training."""
@@ -183,6 +179,17 @@ class Dataset:
     def replace(self, **changes: Any) -> Dataset:
         """A copy with some attributes changed; the copy is checked again."""
         return dataclasses.replace(self, **changes)
+
+    def _at(self, rows: np.ndarray) -> dict[str, Any]:
+        """Everything that has rows, at these."""
+        return {
+            "x": jax.tree.map(lambda leaf: leaf[rows], self.x),
+            "y": self.y[rows],
+            "split": self.split[rows],
+            "patients": None if self.patients is None else self.patients[rows],
+            "row_weights": None if self.row_weights is None else self.row_weights[rows],
+            "truth": {key: value[rows] for key, value in self.truth.items()},
+        }
 
     def _index(self, hospital: str) -> int:
         try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array
 
+from jaxfed.core.products import multiply
 from jaxfed.core.types import Metrics
 from jaxfed.core.uploads import Uploads
 
@@ -27,7 +28,7 @@ def diagnosed(uploads: Uploads) -> Metrics:
     """
     mean = uploads.mean(uploads.weights).update
     norms = jnp.sqrt(uploads.squared_norms())
-    length = jnp.sqrt(uploads.sum_over_devices(mean @ mean))
+    length = jnp.sqrt(uploads.sum_over_devices(multiply(mean, mean)))
     shares = uploads.influence(uploads.weights)
 
     def used(values: Array) -> Array:

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxfed.core.products import multiply
+
 SQUARINGS = 14  # a power of 2^14 of the matrix: eigenvalues 0.1 % apart are told apart
 
 
@@ -22,11 +24,11 @@ def first_eigenvector(matrix: Array) -> Array:
 
     def squared(_: Array, power: Array) -> Array:
         power = scaled(power)
-        return jnp.matmul(power, power, precision="highest")
+        return multiply(power, power)
 
     power = jax.lax.fori_loop(0, SQUARINGS, squared, matrix)
     vector = power[:, jnp.argmax(jnp.square(scaled(power)).sum(0))]
     for _ in range(3):  # less rounding
-        vector = jnp.matmul(matrix, scaled(vector), precision="highest")
+        vector = multiply(matrix, scaled(vector))
     vector = scaled(vector)
-    return vector / jnp.maximum(jnp.sqrt(vector @ vector), tiny)
+    return vector / jnp.maximum(jnp.sqrt(multiply(vector, vector)), tiny)

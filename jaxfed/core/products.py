@@ -64,7 +64,7 @@ def _centred_products(matrix: Array, present: Array, centre: Array) -> Array:
         centred = jax.lax.optimization_barrier(centred)  # one copy, for all blocks
         along = multiply(centred, middle)
         inside = jnp.concatenate([_squared(centred), along[None]])
-        return jnp.concatenate([inside, jnp.append(along, middle @ middle)[:, None]], axis=1)
+        return jnp.concatenate([inside, jnp.append(along, multiply(middle, middle))[:, None]], axis=1)
 
     width = max(_NARROWEST, _CHUNK // max(rows, 1) // 64 * 64)
     if jax.default_backend() != "cpu" or columns <= width:
@@ -93,6 +93,11 @@ def _squared(a: Array) -> Array:
 def multiply(a: Array, b: Array) -> Array:
     """``a b`` in full precision, also where a device would round its factors."""
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def weighted_sum(weights: Array, rows: Array) -> Array:
+    """``sum_k weights_k rows_k`` in full precision, for ``weights [..., K]`` and ``rows [K, ...]``."""
+    return jnp.tensordot(weights, rows, axes=1, precision=jax.lax.Precision.HIGHEST)
 
 
 def sum_over(partial: Array, axis: str | None) -> Array:

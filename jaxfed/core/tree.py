@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -40,8 +42,8 @@ def zeros_like(a: PyTree) -> PyTree:
 
 
 def dot(a: PyTree, b: PyTree) -> Array:
-    """<a, b> over the whole tree, never per leaf."""
-    products = jax.tree.map(jnp.vdot, a, b)
+    """<a, b> over the whole tree, never per leaf, in full precision."""
+    products = jax.tree.map(partial(jnp.vdot, precision=jax.lax.Precision.HIGHEST), a, b)
     return sum(jax.tree.leaves(products), jnp.zeros(()))
 
 

@@ -99,9 +99,9 @@ class Uploads:
             return sum_over(jnp.square(self._matrix - point).sum(1), self.axis)
         moved = jnp.clip(point - self._products.centre, -FURTHEST, FURTHEST)
         along = multiply(jnp.clip(self._matrix - self._products.centre, -FURTHEST, FURTHEST), moved)
-        along = jnp.append(jnp.where(self._stored, along, 0), self._products.centre @ moved)
+        along = jnp.append(jnp.where(self._stored, along, 0), multiply(self._products.centre, moved))
         inner = multiply(self._affine(self.mixture, 1), sum_over(along, self.axis))
-        moved_by = sum_over(moved @ moved, self.axis)
+        moved_by = sum_over(multiply(moved, moved), self.axis)
         squares = jnp.maximum(jnp.diagonal(self.centred_gram()) - 2 * inner + moved_by, 0)
         return jnp.where(squares < FAR**2, squares, jnp.inf)
 
@@ -194,7 +194,7 @@ class Uploads:
     def _affine(self, rows: Array, shift: int) -> Array:
         """``[M, K + 1]``: the mixtures minus ``shift`` centres, by centred uploads and the centre."""
         present = self._stored.astype(rows.dtype)  # the row of an absent upload is 0, not the centre
-        return jnp.concatenate([rows, (rows @ present)[:, None] - shift], axis=1)
+        return jnp.concatenate([rows, multiply(rows, present)[:, None] - shift], axis=1)
 
     def _inner(self, shift: int) -> Array:
         """``[M, M]`` inner products of the rows of :meth:`_affine`; each device computes some columns."""

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend import core
 
+from jaxfed.core.products import multiply, weighted_sum
 from jaxfed.core.types import PyTree
 
 SHAPES = {"transpose", "reshape", "squeeze", "expand_dims", "optimization_barrier"}  # change no number
@@ -52,7 +53,7 @@ class _Whole:
 
     def weighted(self, values: list[Array], weights: Array) -> Array:
         (rows,) = values
-        return jnp.tensordot(weights.astype(rows.dtype), _where(weights > 0, rows), 1)
+        return weighted_sum(weights.astype(rows.dtype), _where(weights > 0, rows))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,7 @@ class _Product:
         left, right = self._matrices(values)
         if left.shape[2] == 1:
             return _squares(left) * _squares(right)
-        return _squares(jnp.einsum("bfs,bsg->bfg", left, right))
+        return _squares(multiply(left, right))
 
     def weighted(self, values: list[Array], weights: Array) -> Array:
         left, right = self._matrices([_where(weights > 0, value) for value in values])
@@ -88,7 +89,7 @@ class _Product:
             right = right * weights
         # behind a barrier, because XLA's CPU backend has a fast product of the transposed copy only
         columns = lax.optimization_barrier(jnp.moveaxis(left, 1, 0).reshape(free, rows * summed))
-        result = columns @ right.reshape(rows * summed, -1)
+        result = multiply(columns, right.reshape(rows * summed, -1))
         aval: Any = self.product.outvars[0].aval
         result = result.reshape(aval.shape)
         for change in self.changes:

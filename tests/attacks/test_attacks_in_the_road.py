@@ -26,6 +26,7 @@ MIXERS = (
     attacks.ALIE(WHO),
     attacks.MinMax(WHO),
     attacks.Mimic(WHO),
+    attacks.Mimic(WHO, 6),
 )
 RULES = (WeightedMean(), Median(), Krum(1))
 CASES = [  # transform, attack, mixer, rule
@@ -34,6 +35,7 @@ CASES = [  # transform, attack, mixer, rule
     (0, 1, 1, 1),
     (0, 3, 1, 2),
     (0, 4, 0, 0),
+    (0, 5, 0, 0),
 ]
 
 

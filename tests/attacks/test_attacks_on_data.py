@@ -6,7 +6,7 @@ import pytest
 
 from jaxfed import InvalidInput, Simulation, attacks
 from jaxfed.core.dataset import TRAIN
-from jaxfed.data import digits, standardize, synthetic_ehr
+from jaxfed.data import digits, standardize, synthetic_ehr, weigh_rows
 
 HOSPITALS = synthetic_ehr(4, n_med=60, s_n=0.3)
 WHO = ["h0001", "h0003"]
@@ -99,6 +99,18 @@ def test_triggered_rows_are_those_of_other_classes():
     assert np.array_equal(data.owner, HOSPITALS.owner[HOSPITALS.y == 1])
 
 
+def test_triggered_rows_keep_all_that_belongs_to_them():
+    weighted = weigh_rows(HOSPITALS, np.arange(len(HOSPITALS.y)))
+    data = attacks.triggered(
+        weighted.replace(patients=np.arange(len(HOSPITALS.y)).astype(str)), attacks.Trigger({0: 7.0}), "alive"
+    )
+    kept = np.flatnonzero(HOSPITALS.y == 1)
+    assert np.array_equal(data.row_weights, kept)
+    assert np.array_equal(data.patients, kept.astype(str))
+    assert np.array_equal(data.truth["p"], HOSPITALS.truth["p"][kept])
+    assert np.array_equal(data.split, HOSPITALS.split[kept])
+
+
 def test_the_success_rate_is_the_share_of_rows_taken_for_the_target():
     metric = attacks.attack_success(HOSPITALS, "alive")
     outputs, mask = jnp.array([[-1.0], [2.0], [-3.0], [-0.5]]), jnp.array([1.0, 1, 1, 0])
@@ -139,6 +151,14 @@ def test_a_model_learns_a_backdoor_and_its_success_is_measured():
         (lambda: attacks.label_flip(HOSPITALS, WHO, "died"), "give both classes, or none"),
         (lambda: attacks.label_flip(HOSPITALS, WHO, "dead", "alive"), "no class 'dead'"),
         (lambda: attacks.backdoor(HOSPITALS, WHO, attacks.Trigger({0: 1.0}), "alive", share=0), "share=0"),
+        (
+            lambda: attacks.random_labels(HOSPITALS, WHO, seed=-1),
+            "random_labels: seed=-1: give a whole number",
+        ),
+        (
+            lambda: attacks.backdoor(HOSPITALS, WHO, attacks.Trigger({0: 1.0}), "alive", seed=1.5),
+            "backdoor: seed=1.5: give a whole number >= 0",
+        ),
         (lambda: attacks.Trigger({}), "give values by feature"),
         (lambda: attacks.label_flip(HOSPITALS, "h0001"), "give a list of hospitals"),
     ],

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxfed import InvalidInput, attacks
+from jaxfed import InvalidInput, Simulation, attacks
 from jaxfed.aggregators import NNM, Krum, Median, WeightedMean, chain
 from jaxfed.core.hyperparameters import per_hospital
 from jaxfed.core.uploads import Uploads
+from jaxfed.data import synthetic_ehr
 
 K, N, CASES = 9, 6, 12
 
@@ -128,6 +129,28 @@ def test_mimic_copies_the_most_extreme_honest_update():
         return honest[np.abs(centred @ np.linalg.svd(centred)[2][0]).argmax()]
 
     check(attacks.Mimic, oracle, rtol=0)
+
+
+def test_mimic_copies_the_same_hospital_in_all_rounds():
+    """In a round without it nothing changes."""
+    for x, malicious, present in cases():
+        malicious[3] = False
+        found = np.asarray(sent(attacks.Mimic(marks(malicious), 3), x, present, jax.random.key(0)))
+        expected = np.where(present[:, None], x, 0)
+        if present[3]:
+            expected[malicious & present] = x[3]
+        assert np.array_equal(found, expected)
+
+
+def test_mimic_copies_an_honest_hospital():
+    hospitals = synthetic_ehr(3, sizes=[30, 80, 40])
+    who = attacks.malicious(hospitals, names=["h0002"])
+    turned = hospitals.select(["h0001", "h0002", "h0000"])
+    Simulation(turned, aggregator=chain(attacks.Mimic(who, 2), Median()))  # number 2 is h0000
+    with pytest.raises(
+        InvalidInput, match="copied=1: this hospital is malicious; give an honest one, such as 0"
+    ):
+        Simulation(turned, aggregator=chain(attacks.Mimic(who, 1), Median()))
 
 
 def test_ipm_points_against_the_mean():
@@ -249,7 +272,14 @@ def test_equal_updates_leave_no_room(kind):
         (lambda: attacks.IPM(0.2), r"malicious=0.2: say which hospitals are, IPM\(jaxfed.attacks.malicious"),
         (lambda: attacks.SignFlip(marks([0, 2])), "malicious=PerHospital"),
         (lambda: attacks.SignFlip(marks([0, 1]), -1), "scale=-1: give a number >= 0"),
+        (lambda: attacks.Constant(marks([0, 1]), "a"), "value='a': give a number, such as 0.0 or float"),
         (lambda: attacks.MinMax(marks([0, 1]), "sds"), "direction='sds': did you mean 'sd'"),
+        (
+            lambda: attacks.Mimic(marks([0, 1]), 1),
+            "copied=1: this hospital is malicious; give an honest one, such as 0",
+        ),
+        (lambda: attacks.Mimic(marks([0, 1]), 2), "copied=2 of 2 hospitals, .*: give at most 1"),
+        (lambda: attacks.Mimic(marks([0, 1]), "north"), "copied='north': give a whole number >= 0"),
         (lambda: attacks.Optimised(attacks.Mimic(marks([0, 1]))), "give an attack with a strength"),
         (lambda: attacks.Optimised(attacks.IPM(marks([0, 1])), ()), "strengths=.*: give a tuple of numbers"),
         (lambda: attacks.attacked(attacks.IPM(marks([0, 1])), np.ones((3, 2))), "give a mark for each"),

@@ -5,7 +5,7 @@ import pytest
 
 from jaxfed import InvalidInput, Simulation, attacks
 from jaxfed.aggregators import NNM, Median, chain
-from jaxfed.data import synthetic_ehr
+from jaxfed.data import from_arrays, synthetic_ehr
 
 HOSPITALS = synthetic_ehr(5, sizes=[30, 80, 0, 50, 40])
 
@@ -42,6 +42,8 @@ def test_marks_follow_their_names():
         ({"fraction": 1.0}, "fraction=1.0: give a number > 0 and < 1"),
         ({"largest": 5}, "largest=5: give a whole number from 1 to 4"),
         ({"smallest": 1.5}, "smallest=1.5: give a whole number"),
+        ({"fraction": 0.5, "seed": -1}, "seed=-1: give a whole number >= 0"),
+        ({"fraction": 0.5, "seed": 1.5}, "seed=1.5: give a whole number >= 0"),
         ({"names": ["h0009", "h0001"]}, "no hospital 'h0009'; did you mean"),
         ({"names": "h0001"}, r"names='h0001': give a list of hospitals, such as \['h0000', 'h0001'\]"),
     ],
@@ -49,6 +51,18 @@ def test_marks_follow_their_names():
 def test_wrong_values(arguments, message):
     with pytest.raises(InvalidInput, match=message):
         attacks.malicious(HOSPITALS, **arguments)
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 9, 12, 1000, 1017])
+def test_the_fraction_that_a_message_asks_for_is_enough(count):
+    rows = (np.zeros((2, 1)), [0, 1])
+    hospitals = from_arrays({f"h{i}": rows for i in range(count)}, split=None)
+    with pytest.raises(InvalidInput, match="is less than 1; give at least 0") as error:
+        attacks.malicious(hospitals, 0.9 / count)
+    least = float(str(error.value).split()[-1])
+    assert len(marked(attacks.malicious(hospitals, least))) == 1
+    with pytest.raises(InvalidInput, match=r"give names=\['h1'\]"):
+        attacks.malicious(hospitals.select(["h1"]), 0.5)
 
 
 def test_other_hospitals_than_those_that_train_are_refused():

@@ -16,6 +16,7 @@ from jaxfed.audits.canaries import with_canaries
 from jaxfed.audits.one_run import coin_flips
 from jaxfed.core.dataset import TEST, TRAIN
 from jaxfed.core.errors import InvalidInput
+from jaxfed.data import weigh_rows
 from jaxfed.models import logistic
 from jaxfed.privacy import HospitalDP
 from jaxfed.privacy.hospital import PrivateMean
@@ -217,11 +218,33 @@ def test_canaries_stand_among_the_patients():
     assert np.array_equal(mixed.split[patients], data.split)
 
 
+def test_canaries_leave_the_weights_of_the_patients_as_they_are():
+    """Each has the mean weight of its hospital; one that is a hospital has that of all rows."""
+    data = hospitals((6, 5, 4), test=1)
+    data = weigh_rows(data, 1 + np.arange(len(data.y)) % 4)
+    data = data.replace(patients=np.arange(len(data.y)).astype(str))
+    before, means = data.target, data.weight_factors
+    included, where = np.array([1, 0, 0, 1, 1], bool), np.array([2, 0, 2, 0, 2])
+    mixed, rows = with_canaries(data, included, where, 7.0)
+    np.testing.assert_allclose(mixed.row_weights[rows], means[where], rtol=1e-6)
+    np.testing.assert_allclose(mixed.weight_factors, means, rtol=1e-6)
+    patients = np.setdiff1d(np.arange(len(mixed.y)), rows)
+    np.testing.assert_allclose(mixed.target.weight[patients], before.weight, rtol=1e-6)
+    assert np.array_equal(mixed.patients[patients], data.patients)
+    apart, of_apart = with_canaries(data, included, np.arange(3, 8), 7.0)
+    np.testing.assert_allclose(apart.row_weights[of_apart], data.row_weights[data.split == TRAIN].mean())
+
+
 def test_coins_are_fair_and_repeat():
     flips = coin_flips(10_000, 3)
     assert np.array_equal(flips, coin_flips(10_000, 3))
     assert abs(flips.mean() - 0.5) < 0.02
     assert not np.array_equal(flips, coin_flips(10_000, 4))
+
+
+def never(included, seed):
+    """A mechanism that must not be reached."""
+    raise AssertionError("it was trained before the arguments were checked")
 
 
 def test_what_cannot_be_audited():
@@ -232,9 +255,17 @@ def test_what_cannot_be_audited():
         ({"delta": 1.0}, r"delta=1.0: give a number >= 0 and < 1, such as 1e-5"),
         ({"confidence": 95}, "confidence=95: give a number above 0.5 and below 1"),
         ({"canaries": 1}, "canaries=1: give a whole number >= 2"),
+        ({"guesses": 20}, r"guesses=20: give a list of whole numbers from 1 to 50, such as \[12\]"),
+        ({"guesses": [0]}, r"guesses=\[0\]: give a list"),
+        ({"guesses": [10, 1000]}, r"guesses=\[10, 1000\]: give a list of whole numbers from 1 to 50"),
+        ({"guesses": [1.5]}, r"guesses=\[1.5\]: give a list"),
+        ({"guesses": []}, r"guesses=\[\]: give a list"),
+        ({"guesses": "all"}, "guesses='all': give a list"),
     ):
         with pytest.raises(InvalidInput, match=says):
-            audit_mechanism(noisy_sums(), **{"canaries": 50, **ask, **wrong})
+            audit_mechanism(never, **{"canaries": 50, **ask, **wrong})
+    with pytest.raises(InvalidInput, match=r"guesses=\[3\]: give a list of whole numbers from 1 to 2"):
+        audit_of_scores([0.0, 1.0], np.array([True, False]), guesses=[3], **ask)
     with pytest.raises(InvalidInput, match="scores: 1 are NaN"):
         audit_of_scores([0.0, math.nan], np.array([True, False]), **ask)
     with pytest.raises(InvalidInput, match="give a score and True or False for each canary"):

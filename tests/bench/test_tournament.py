@@ -8,13 +8,25 @@ import numpy as np
 import pytest
 from federations import hospitals
 from matplotlib.figure import Figure
-from roads import aggregate
+from roads import FULL, aggregate, precisions
 
 import jaxfed
 from jaxfed import InvalidInput
-from jaxfed.aggregators import NNM, SMEA, Krum, Median, TrimmedMean, UniformMean, WeightedMean, chain
+from jaxfed.aggregators import (
+    NNM,
+    SMEA,
+    Krum,
+    Median,
+    TrimmedMean,
+    UniformMean,
+    WeightedMean,
+    as_chain,
+    chain,
+)
+from jaxfed.aggregators.order_statistics import trimmed
 from jaxfed.algorithms import FedSGD
-from jaxfed.bench import RULES, honest_uploads, tournament
+from jaxfed.bench import RULES, catalogue, honest_uploads, tournament
+from jaxfed.bench.matches import program_of
 from jaxfed.bench.tournament import heterogeneity
 from jaxfed.models import logistic
 from jaxfed.transforms import Clip
@@ -66,7 +78,7 @@ def test_errors_are_those_of_numpy(result):
         attacked = x[0].copy()
         attacked[[3, 5, 6]] = sent[[3, 5, 6]]
         for name in ("mean", "median", "SMEA", "NNM"):
-            road = jaxfed.aggregators.as_chain(SOME[name](7, 3))
+            road = as_chain(SOME[name](7, 3))
             answer = aggregate(attacked, *road.mixers, road.rule).update
             error = np.square(answer.astype(float) - honest.mean(0)).sum() / variance
             assert found.errors(3).loc[name, attack] == pytest.approx(error, rel=1e-3), (name, attack)
@@ -106,6 +118,26 @@ def test_breakdown_and_impossible_numbers(result):
         found.errors(9)
 
 
+def test_equal_uploads_are_survived_whatever_rounding_makes_of_them():
+    """And numbers of malicious hospitals that are given twice, or in any order, count once."""
+    x = np.tile(np.random.default_rng(0).normal(size=5), (9, 1))
+    rules = {"mean": UniformMean, "median": Median}
+    found = tournament(
+        x, {"far": far}, {name: lambda n, f, r=r: r() for name, r in rules.items()}, f=[2, 0, 2]
+    )
+    assert found.table["f"].tolist() == [0, 2] * 4
+    assert found.breakdown.to_numpy().tolist() == [[2, 0], [2, 2]]
+    assert (found.errors(2)["none"] < 1e-2).all()
+    assert found.errors(2).loc["median", "far"] < 1e-2
+    assert found.errors(2).loc["mean", "far"] > 1e6
+
+
+def test_no_product_of_a_tournament_is_rounded():
+    program = program_of([far], [[as_chain(Median())]], [[True]], 1)
+    traced = jax.make_jaxpr(program)(updates(1), np.zeros((1, 1, 7), bool), jax.random.key(0))
+    assert precisions(traced.jaxpr) == {FULL}
+
+
 def test_heterogeneity_by_hand():
     """Two uploads m + d and m - d have the spread d^2 around m."""
     rounds = [(1.0, 2.0), (2.0, 3.0), (3.0, 4.0)]  # m^2 and d^2: d^2 = 1 + m^2
@@ -119,7 +151,15 @@ def test_heterogeneity_by_hand():
 def test_the_catalogue_of_rules():
     """Every rule is possible for f = 1 of 9 hospitals."""
     for make in RULES.values():
-        assert not jaxfed.aggregators.as_chain(make(9, 1)).problems(9)
+        assert not as_chain(make(9, 1)).problems(9)
+
+
+@pytest.mark.parametrize("f", [1, 24, 25, 40])
+def test_trimmed_means_leave_out_f_of_51(f):
+    """Of both catalogues; where half of the uploads or more may be malicious, all but the middle one."""
+    made = [as_chain(make(51, f)).rule for name, make in RULES.items() if "trimmed" in name]
+    made += catalogue.RULES["trimmed mean"](catalogue.Seen(51, f, jaxfed.per_hospital([0]))).values()
+    assert [int(trimmed(jnp.int32(51), rule.trim)) for rule in made] == [min(f, 25)] * 4
 
 
 @pytest.mark.parametrize(
@@ -128,6 +168,9 @@ def test_the_catalogue_of_rules():
         ({"updates": np.zeros(3)}, "give finite numbers"),
         ({"updates": np.full((3, 2), np.nan)}, "give finite numbers"),
         ({"f": (4,), "honest": (0, 1, 2, 4)}, "f=4 of 7 hospitals: give 0 to 3"),
+        ({"f": 2}, r"f=2: give a list of whole numbers, such as \[0, 1, 2\]"),
+        ({"f": (0.5,)}, r"f=\(0.5,\): give a list of whole numbers"),
+        ({"f": ()}, r"f=\(\): give a list of whole numbers"),
         ({"draws": 0}, "draws=0: give at least 1"),
         ({"rules": {"plain": lambda n, f: WeightedMean()}}, "give mixers and a rule that stores uploads"),
         ({"rules": {"clipped": lambda n, f: chain(Clip(1.0), Median())}}, "'clipped' is chain"),

@@ -13,6 +13,7 @@ import pytest
 from catalogue import CATALOGUE
 from federations import Lab, hospitals, recipe, same
 from jax_privacy import noise_addition
+from roads import FULL, precisions
 from scipy import stats
 
 from jaxfed import optimizer
@@ -91,6 +92,22 @@ def test_the_sum_of_clipped_gradients_is_that_of_single_rows(model, form):
                 bound = 0.3 / max(whole, 1e-30) if flat else 0.3 / np.sqrt(len(leaves)) / max(norm, 1e-30)
                 total += min(1, bound) * leaf
         same(jax.tree.leaves(sums.gradient), expected, rtol=2e-5, atol=1e-6)
+
+
+def test_no_product_of_clipped_gradients_is_rounded():
+    """Of a leaf that is stored as two arrays, and of one that is stored whole."""
+
+    def gradient(params, row):
+        def loss(params):
+            return jnp.square(jnp.matmul(row, params["kernel"], precision="highest") + params["bias"]).sum()
+
+        return jax.value_and_grad(loss)(params)
+
+    params, rows = {"kernel": jnp.ones((9, 7)), "bias": jnp.ones(7)}, jnp.ones((5, 2, 9))
+    program = jax.make_jaxpr(lambda *given: clipped_sum(gradient, *given, 0.3))(
+        params, rows, jnp.ones(5, bool)
+    )
+    assert precisions(program.jaxpr) == {FULL}
 
 
 def sample(key, step, rate, size, count=8):

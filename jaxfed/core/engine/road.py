@@ -19,6 +19,7 @@ from jaxfed.core import hyperparameters
 from jaxfed.core.aggregation import INFLUENCE, Attack, Chain, ChainState, Rule, Sender, Streamed
 from jaxfed.core.diagnostics import diagnosed
 from jaxfed.core.layout.plan import DEVICES, Plan
+from jaxfed.core.products import weighted_sum
 from jaxfed.core.types import Metrics, PyTree, Upload
 from jaxfed.core.uploads import Uploads
 
@@ -133,7 +134,7 @@ class Channel:
 
         lifted = _alone(lift, uploads) if alone else jax.vmap(lift)(uploads)
         added = jax.tree.map(
-            lambda t, u: t + jnp.tensordot(weights.astype(t.dtype), u.astype(t.dtype), axes=1),
+            lambda t, u: t + weighted_sum(weights.astype(t.dtype), u.astype(t.dtype)),
             total.sum,
             lifted,
         )
@@ -224,9 +225,7 @@ class Channel:
 
         every = jax.lax.all_gather(uploads.update, DEVICES, axis=1, tiled=True)[:, : uploads.size]
         lifted = jax.vmap(lift)(every, uploads.aux)
-        total = jax.tree.map(
-            lambda leaf: jnp.tensordot(uploads.weights.astype(leaf.dtype), leaf, axes=1), lifted
-        )
+        total = jax.tree.map(lambda leaf: weighted_sum(uploads.weights.astype(leaf.dtype), leaf), lifted)
         return rule.lower(total, uploads.weights.sum(), self._state.rule, key)
 
     def _after(self, number: int, key: Array) -> Callable[[Uploads], Array]:

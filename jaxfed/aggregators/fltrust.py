@@ -52,9 +52,9 @@ class FLTrust(Rule):
         problems.extend(checks.shared_count("trusted", self.trusted, 0))
         problems.raise_if_any()
 
-    def problems(self, clients: int) -> list[str]:
+    def hospital_problems(self, hospitals: int) -> list[str]:
         """No such hospital."""
-        return limits.unknown_hospital(self.trusted, clients)
+        return limits.unknown_hospital(self.trusted, hospitals)
 
     def reduce(self, uploads: Uploads, state: PyTree, key: Array) -> tuple[Aggregate, PyTree, Metrics]:
         """The mean by trust; metrics ``trust``, ``[M]`` from 0 to 1, and ``influence``, ``[K]``."""

@@ -23,12 +23,13 @@ def no_majority(f: Any, clients: int) -> list[str]:
     return [f"f={f} is not less than half of {clients} uploads: give f <= {(clients - 1) // 2}"]
 
 
-def unknown_hospital(trusted: Any, clients: int) -> list[str]:
+def unknown_hospital(trusted: Any, hospitals: int) -> list[str]:
     """The problem that there is no hospital with the number ``trusted``."""
     known = checks.known(trusted)
-    if known is None or known < clients:
+    if known is None or known < hospitals:
         return []
-    return [f"trusted={trusted} of {clients} hospitals, which are counted from 0: give at most {clients - 1}"]
+    most = hospitals - 1
+    return [f"trusted={trusted} of {hospitals} hospitals, which are counted from 0: give at most {most}"]
 
 
 def trim(f: int, clients: int) -> float:

@@ -50,8 +50,12 @@ class MoNNA(Rule):
         problems.raise_if_any()
 
     def problems(self, clients: int) -> list[str]:
-        """No majority of honest uploads, or no such hospital."""
-        return limits.no_majority(self.f, clients) + limits.unknown_hospital(self.trusted, clients)
+        """No majority of honest uploads."""
+        return limits.no_majority(self.f, clients)
+
+    def hospital_problems(self, hospitals: int) -> list[str]:
+        """No such hospital."""
+        return limits.unknown_hospital(self.trusted, hospitals)
 
     def reduce(self, uploads: Uploads, state: PyTree, key: Array) -> tuple[Aggregate, PyTree, Metrics]:
         """The mean of the nearest; metrics ``selected``, ``[M]`` bool, and ``influence``, ``[K]``."""

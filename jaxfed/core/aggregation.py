@@ -61,6 +61,10 @@ class Part:
         """Reasons why this part cannot work with ``clients`` clients, each with the remedy."""
         return []
 
+    def hospital_problems(self, hospitals: int) -> list[str]:
+        """Reasons why numbers of hospitals in this part are none of ``hospitals``, each with the remedy."""
+        return []
+
     def weight_problems(self, weights: np.ndarray) -> list[str]:
         """Reasons why this part cannot work with these weights, each with the remedy.
 
@@ -213,9 +217,12 @@ class Chain:
         """Whether the engine has to store the uploads."""
         return bool(self.mixers) or isinstance(self.rule, Rule)
 
-    def problems(self, clients: int) -> list[str]:
-        """Reasons why a part cannot work with ``clients`` uploads, or with those that mixers leave."""
-        problems = []
+    def problems(self, clients: int, hospitals: int | None = None) -> list[str]:
+        """Reasons why a part cannot work with ``clients`` uploads, or with those that mixers leave.
+
+        ``hospitals`` is how many there are, of whom ``clients`` take part in a round; None for all of them.
+        """
+        problems, everyone = [], clients if hospitals is None else hospitals
         before = [type(mixer).__name__ for mixer in self.mixers if mixer.reorders]
         if before and self.rule.names_hospital:
             name = type(self.rule).__name__
@@ -223,7 +230,8 @@ class Chain:
                 f"{name} trusts a hospital, whose upload {before[0]} mixes: leave {before[0]} out"
             )
         for part in self.parts:
-            problems += [f"{type(part).__name__}: {problem}" for problem in part.problems(clients)]
+            some = part.problems(clients) + part.hospital_problems(everyone)
+            problems += [f"{type(part).__name__}: {problem}" for problem in some]
             clients = part.left(clients) if isinstance(part, Mixer) else clients
         for first, second in zip(self.mixers, self.mixers[1:], strict=False):
             if isinstance(second, Attack) and not isinstance(first, Attack):

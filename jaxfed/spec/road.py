@@ -19,7 +19,7 @@ def check_road(spec: Spec, clients: int, problems: Problems) -> None:
     except InvalidInput as error:
         problems.add(str(error))
         return
-    problems.extend(f"aggregator: {problem}" for problem in chain.problems(clients))
+    problems.extend(f"aggregator: {problem}" for problem in chain.problems(clients, len(spec.hospitals)))
     name, algorithm = type(spec.algorithm).__name__, spec.algorithm
     if chain.transforms and algorithm.why_untransformed:
         parts = ", ".join(type(part).__name__ for part in chain.transforms)

@@ -3,13 +3,17 @@
 All of them run in one program on 9 uploads, of which any may be absent; f is traced where that is possible.
 """
 
+import dataclasses
+
 import numpy as np
 import pytest
 import robust_oracles as oracles
+from federations import hospitals
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from roads import Aggregated, aggregate_each, mixed
 
+from jaxfed import FixedCohort, Simulation
 from jaxfed.aggregators import (
     ARC,
     CAF,
@@ -30,6 +34,7 @@ from jaxfed.aggregators import (
 )
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.permutation import permute
+from jaxfed.models import logistic
 
 N, D = 9, 7
 # the same cases every time, and no search for smaller ones
@@ -365,3 +370,14 @@ def test_numbers_are_checked_when_built(make):
 def test_possible_numbers_are_no_problem():
     for rule in (MDA(4), SMEA(4), Meamed(4), Bulyan(1), CAF(4), DnC(4), MoNNA(4, 8), FLTrust(8)):
         assert not as_chain(rule).problems(9)
+
+
+@pytest.mark.parametrize("rule", [FLTrust(5), MoNNA(1, trusted=5)])
+def test_the_trusted_hospital_is_one_of_all_and_not_of_the_cohort(rule):
+    data = hospitals((6,) * 6, test=2)
+    sim = Simulation(data, model=logistic(), aggregator=rule, participation=FixedCohort(3))
+    assert sim.participation.at_most(6) == 3
+    with pytest.raises(
+        InvalidInput, match="trusted=6 of 6 hospitals, which are counted from 0: give at most 5"
+    ):
+        sim.replace(aggregator=dataclasses.replace(rule, trusted=6))

@@ -255,3 +255,26 @@ def test_numbers_are_swept_in_one_program():
     sim = simulation(hospitals=data, aggregator=SecureSum(1.0, 16), algorithm=FedSGD(), client_optimizer=None)
     sweep = sim.sweep({"aggregator.lost": [0.0, 0.3], "aggregator.bound": [1.0, 2.0]}, 2, progress=False)
     assert sweep.provenance["programs"] == 1
+
+
+def test_whole_weights_of_rows_stay_whole():
+    """The sum of a hospital's weights is its rows times their mean, which is rounded."""
+    data, sums = hospitals((11, 13, 19)), (15, 14, 27)
+    whole = {
+        name: np.r_[total - rows + 1, np.ones(rows - 1)]
+        for name, total, rows in zip(data.hospitals, sums, data.size, strict=True)
+    }
+    assert 11 * (15 / 11) != 15
+    assert np.float32(13) * np.float32(14 / 13) != 14
+    sim = jaxfed.Simulation(
+        jaxfed.data.weigh_rows(data, whole),
+        model=MLP((2,)),
+        devices=1,
+        aggregator=SecureSum(4.0, 12, threshold=2),
+        splits=("train",),
+    )
+    run = sim.run(2, progress=False)
+    assert not run.history.refused.any()
+    odd = {name: weights + 0.5 for name, weights in whole.items()}
+    with pytest.raises(InvalidInput, match="the ring has whole numbers; give whole weights"):
+        sim.replace(hospitals=jaxfed.data.weigh_rows(data, odd))

@@ -31,7 +31,7 @@ LAYERS = {
     "records": {"core"},
     "spec": WINGS | {"core"},
     "figures": {"core", "pages", "records"},
-    "results": {"core", "pages", "records", "figures", "storage", "data", "evaluation"},
+    "results": {"core", "runtime", "pages", "records", "figures", "storage", "data", "evaluation"},
     "training": BELOW_TRAINING,
     "sweep": BELOW_TRAINING | {"training"},
     "audits": BELOW_TRAINING | {"training", "sweep"},

@@ -14,6 +14,7 @@ from jaxfed.evaluation.tables import Table, estimates_of, table_of
 from jaxfed.evaluation.thresholds import RULES, choose_threshold, histogram
 from jaxfed.records.predictions import Predictions, with_model
 from jaxfed.results.performance import Performance
+from jaxfed.runtime.cache import keep_compiled_programs
 
 if TYPE_CHECKING:
     from jaxfed.records.history import History
@@ -32,6 +33,7 @@ def performance_of(
     metrics: Mapping[str, Metric | Callable[..., Any]] | None = None,
 ) -> Performance:
     """See :meth:`jaxfed.Run.performance`."""
+    keep_compiled_programs()
     users = {name: as_metric(metric) for name, metric in (metrics or {}).items()}
     table = table_of(predictions.task, predictions.meaning)
     _check(table, predictions, history, split, threshold, minimum_events, level, users)

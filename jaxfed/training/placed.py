@@ -24,6 +24,7 @@ from jaxfed.core.engine.runs import Data
 from jaxfed.core.layout import memory
 from jaxfed.core.layout.plan import Placement, place_groups
 from jaxfed.core.layout.store import TrainingData, evaluation_data, training_data
+from jaxfed.runtime.cache import keep_compiled_programs
 from jaxfed.spec.shapes import variables_of
 from jaxfed.spec.spec import Spec
 
@@ -95,6 +96,8 @@ def lay_out(
 ) -> Placed:
     """Place the hospitals of several specifications on each of ``configs`` sets of devices.
 
+    The programs that are compiled for them are kept on disk (:mod:`jaxfed.runtime.cache`).
+
     Args:
         specs: one for each data set; they differ in hospitals and numbers only.
         blocks: for each group, the hospitals side by side on a device; None as in :func:`place_groups`.
@@ -102,6 +105,7 @@ def lay_out(
         configs: number of sets of devices.
         evaluation_blocks: the blocks of the evaluated hospitals if these are others; None for ``blocks``.
     """
+    keep_compiled_programs()
     clients = max(len(spec.hospitals) for spec in specs)
     options: dict[str, Any] = {"devices": devices, "configs": configs}
     works = [work_of(spec) for spec in specs]

@@ -380,7 +380,7 @@ def test_a_dataset_without_periods_is_refused():
 
 def test_a_missing_period_is_no_last_one():
     data = synthetic_ehr(2, sizes=[40, 40])
-    for missing in (np.nan, None, np.datetime64("NaT")):
+    for missing in (np.nan, None, np.datetime64("NaT", "D")):
         years = np.resize(np.array(["2019", "2020", "2021"], "M8[Y]"), 80).astype(object)
         years[3:8] = missing
         with pytest.raises(InvalidInput, match="5 rows have no period; give them one"):

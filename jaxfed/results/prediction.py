@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -82,8 +82,8 @@ def predict(
             "model is kept; train with another algorithm, or read run.hospitals()"
         )
     count = len(jax.tree.leaves(rows)[0]) if not isinstance(rows, pd.DataFrame) else len(rows)
-    by_hospital = hospitals is not None or bool(inputs.groups) or any(step.hospitals for step in inputs.steps)
-    if by_hospital and hospital is None:
+    differ = hospitals is not None or bool(inputs.groups) or any(step.hospitals for step in inputs.steps)
+    if differ and hospital is None:
         raise InvalidInput(
             "predict: the models or the numbers of standardising differ between hospitals; give hospital=, "
             "the name of the rows' hospital, or one name for each row"
@@ -94,13 +94,7 @@ def predict(
         raise InvalidInput(
             f"predict: hospital has {len(names)} names for {count} rows; give one for each row"
         )
-    x = _columns(inputs, rows, names)
-    outputs = np.zeros((count, inputs.outputs), np.float64)
-    for name in np.unique(names):
-        at = np.flatnonzero(names == name)
-        part = jax.tree.map(lambda leaf: leaf[at], x)  # noqa: B023
-        deployed, of_hospital = _of_hospital(inputs, variables, hospitals, model, str(name))
-        outputs[at] = _outputs(inputs, deployed, of_hospital, part, str(name))
+    outputs = by_hospital(inputs, variables, hospitals, model, _columns(inputs, rows, names), names, _outputs)
     index = rows.index if isinstance(rows, pd.DataFrame) else None
     return pd.DataFrame(inputs.meaning.columns(outputs), index=index)
 
@@ -192,8 +186,8 @@ def _outputs(inputs: Inputs, variables: Variables, model: Any, x: Any, name: str
         ) from error
 
 
-def apply_model(inputs: Inputs, variables: Variables, model: Any, x: Any) -> np.ndarray:
-    """``[n, outputs]`` outputs of a model for prepared rows."""
+def apply_model(inputs: Inputs, variables: Variables, model: Any, x: Any, name: str = "") -> np.ndarray:
+    """``[n, outputs]`` outputs of a model for prepared rows; the ``name`` of their hospital is not used."""
     if getattr(model, "outputs", 0) is None:
         model = model.clone(outputs=inputs.outputs)
     adapter = as_model(model)
@@ -206,19 +200,30 @@ def apply_model(inputs: Inputs, variables: Variables, model: Any, x: Any) -> np.
     return np.concatenate(parts).reshape(count, -1)
 
 
-def apply_by_hospital(
-    inputs: Inputs, variables: Variables, owners: Sequence[str] | None, model: Any, x: Any, names: np.ndarray
+def by_hospital(
+    inputs: Inputs,
+    variables: Variables,
+    owners: Sequence[str] | None,
+    model: Any,
+    x: Any,
+    names: np.ndarray,
+    apply: Callable[[Inputs, Variables, Any, Any, str], np.ndarray],
 ) -> np.ndarray:
-    """``[n, outputs]`` for prepared rows of the hospitals ``names [n]``, each with the model it uses.
+    """``[n, outputs]``: rows of each of the hospitals ``names [n]`` with the model that it uses.
 
-    ``owners`` are the hospitals that have models of their own, None if they share one.
+    Args:
+        inputs: what the models expect.
+        variables: of the models.
+        owners: hospitals that have models of their own, None if they share one.
+        model: as in :meth:`jaxfed.Run.predict`.
+        x: the rows.
+        names: of their hospitals.
+        apply: from ``(inputs, variables, model, rows, hospital)`` to outputs.
     """
-    if owners is None and not inputs.groups:
-        return apply_model(inputs, variables, model, x)
     outputs = np.zeros((len(names), inputs.outputs), np.float64)
     for name in np.unique(names):
         at = np.flatnonzero(names == name)
-        deployed, of_hospital = _of_hospital(inputs, variables, owners, model, str(name))
         part = jax.tree.map(lambda leaf: leaf[at], x)  # noqa: B023
-        outputs[at] = apply_model(inputs, deployed, of_hospital, part)
+        deployed, of_hospital = _of_hospital(inputs, variables, owners, model, str(name))
+        outputs[at] = apply(inputs, deployed, of_hospital, part, str(name))
     return outputs

@@ -9,7 +9,7 @@ from jaxfed.core.dataset import TRAIN
 from jaxfed.core.types import Variables
 from jaxfed.evaluation.baseline import BaselineHazard, baseline_hazard
 from jaxfed.evaluation.life_table import life_table
-from jaxfed.results.prediction import Inputs, apply_by_hospital
+from jaxfed.results.prediction import Inputs, apply_model, by_hospital
 from jaxfed.spec.spec import Spec
 
 INTERVALS = 200  # of time, in which hospitals count
@@ -40,11 +40,13 @@ def fitted_baseline(spec: Spec, variables: Variables) -> BaselineHazard:
     """The baseline hazard of the training rows of all hospitals that train."""
     data = spec.hospitals
     rows = (data.split == TRAIN) & (spec.trained_rows[data.owner] > 0)
-    names = np.array(data.hospitals)[data.owner[rows]]
-    owners = data.hospitals if spec.algorithm.personal else None
+    owners, inputs = data.hospitals if spec.algorithm.personal else None, inputs_of(spec)
+    differ = owners is not None or bool(inputs.groups)
+    # with one model all rows are one call
+    names = np.array(data.hospitals)[data.owner[rows]] if differ else np.full(rows.sum(), "")
     model = spec.model if spec.models is None else spec.models
     x = jax.tree.map(lambda leaf: leaf[rows], data.x)
-    risk = apply_by_hospital(inputs_of(spec), variables, owners, model, x, names)[:, 0]
+    risk = by_hospital(inputs, variables, owners, model, x, names, apply_model)[:, 0]
     ends = life_table(data, split="train", intervals=INTERVALS).ends
     time, event = data.y[rows].T
     return baseline_hazard(risk, time, event, ends)

@@ -54,7 +54,7 @@ class FLTrust(Rule):
 
     def hospital_problems(self, hospitals: int) -> list[str]:
         """No such hospital."""
-        return limits.unknown_hospital(self.trusted, hospitals)
+        return checks.hospital_number("trusted", self.trusted, hospitals)
 
     def reduce(self, uploads: Uploads, state: PyTree, key: Array) -> tuple[Aggregate, PyTree, Metrics]:
         """The mean by trust; metrics ``trust``, ``[M]`` from 0 to 1, and ``influence``, ``[K]``."""

@@ -23,15 +23,6 @@ def no_majority(f: Any, clients: int) -> list[str]:
     return [f"f={f} is not less than half of {clients} uploads: give f <= {(clients - 1) // 2}"]
 
 
-def unknown_hospital(trusted: Any, hospitals: int) -> list[str]:
-    """The problem that there is no hospital with the number ``trusted``."""
-    known = checks.known(trusted)
-    if known is None or known < hospitals:
-        return []
-    most = hospitals - 1
-    return [f"trusted={trusted} of {hospitals} hospitals, which are counted from 0: give at most {most}"]
-
-
 def trim(f: int, clients: int) -> float:
     """The ``trim`` with which a trimmed mean leaves out ``f`` of ``clients`` uploads at each end.
 

@@ -55,7 +55,7 @@ class MoNNA(Rule):
 
     def hospital_problems(self, hospitals: int) -> list[str]:
         """No such hospital."""
-        return limits.unknown_hospital(self.trusted, hospitals)
+        return checks.hospital_number("trusted", self.trusted, hospitals)
 
     def reduce(self, uploads: Uploads, state: PyTree, key: Array) -> tuple[Aggregate, PyTree, Metrics]:
         """The mean of the nearest; metrics ``selected``, ``[M]`` bool, and ``influence``, ``[K]``."""

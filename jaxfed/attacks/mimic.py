@@ -78,9 +78,8 @@ def _not_honest(malicious: Any, copied: Any) -> list[str]:
     marks, number = checks.known(malicious), checks.known(copied)
     if copied is None or marks is None or number is None or marks.ndim != 1 or number.ndim:
         return []
-    if number >= len(marks):
-        most = len(marks) - 1
-        return [f"copied={copied} of {len(marks)} hospitals, which are counted from 0: give at most {most}"]
+    if unknown := checks.hospital_number("copied", copied, len(marks)):
+        return unknown
     ordered = not (isinstance(malicious, PerHospital) and malicious.names)
     if not ordered or not marks[int(number)]:
         return []

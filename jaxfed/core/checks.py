@@ -67,6 +67,15 @@ def shared_count(name: str, value: Any, least: int = 1) -> list[str]:
     return count(name, value, least)
 
 
+def hospital_number(name: str, value: Any, hospitals: int) -> list[str]:
+    """The problem that none of ``hospitals`` has the number ``value``."""
+    number = known(value)
+    if number is None or number < hospitals:
+        return []
+    most = hospitals - 1
+    return [f"{name}={value} of {hospitals} hospitals, which are counted from 0: give at most {most}"]
+
+
 def known(value: Any) -> np.ndarray | None:
     """The value as an array, or None if it is known only inside the run."""
     inside = value.values if isinstance(value, PerHospital) else value

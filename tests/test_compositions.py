@@ -49,7 +49,7 @@ from jaxfed.core.group_algorithm import GroupAlgorithm, Parts
 from jaxfed.privacy import BandMF, CorrelatedNoise, SecureSum
 from jaxfed.spec.road import check_road
 from jaxfed.spec.spec import Spec
-from jaxfed.transforms import Clip, Noise, TopK
+from jaxfed.transforms import Clip, Momentum, Noise, TopK
 
 SIZES = (5, 4, 3, 2, 4)
 
@@ -65,6 +65,7 @@ ROADS = {
     "Bucketing": chain(Bucketing(2), WeightedMean()),
     "Clip": chain(Clip(1.0), WeightedMean()),
     "TopK": chain(TopK(0.5), WeightedMean()),
+    "Momentum": chain(Momentum(0.8), Median()),
     "Noise": chain(WeightedMean(), Noise(1.0, 1.0, 5.0)),
     "UniformMean": UniformMean(),
     "Bulyan": Bulyan(0),

@@ -32,8 +32,9 @@ class Noise(Post):
 
     Attributes:
         multiplier: standard deviation of the noise on the sum, in units of ``bound``; 0 for none. May be
-        traced. bound: the largest norm of an upload; may be traced. expected: what the sum of uploads is
-        divided by; may be traced.
+            traced.
+        bound: the largest norm of an upload; may be traced.
+        expected: what the sum of uploads is divided by; may be traced.
     """
 
     multiplier: Number

@@ -20,7 +20,7 @@ from jaxfed.aggregators import (
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.hyperparameters import per_hospital, schedule
 from jaxfed.core.types import Upload
-from jaxfed.transforms import Clip, Noise, TopK
+from jaxfed.transforms import Clip, Momentum, Noise, TopK
 
 
 def test_parts_are_sorted_into_their_places():
@@ -81,6 +81,7 @@ def test_other_orders_are_refused(parts, message):
         (lambda: WeightedMean(expected=0), "expected=0"),
         (lambda: Clip(-1.0), "bound=-1.0"),
         (lambda: Clip(per_hospital([1.0, -1.0])), "bound="),
+        (lambda: Momentum(1.0), "beta=1.0: give a number >= 0 and < 1"),
         (lambda: TopK(0.0), "share=0.0: give a number > 0 and <= 1"),
         (lambda: TopK(1.5), "share=1.5"),
         (lambda: Noise(-1.0, 1.0, 5), "multiplier=-1.0"),

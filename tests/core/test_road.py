@@ -20,7 +20,7 @@ from jaxfed.aggregators import (
     WeightedMean,
     chain,
 )
-from jaxfed.algorithms import FedAvg, FedDyn, Mime, Scaffold
+from jaxfed.algorithms import FedAvg, FedAvgM, FedDyn, Mime, Scaffold
 from jaxfed.core import keys
 from jaxfed.core.aggregation import Mixer, Post, Rule, Transform
 from jaxfed.core.engine.client import FIRST, MAIN
@@ -30,7 +30,7 @@ from jaxfed.core.participation import Participation
 from jaxfed.core.pytree import pytree
 from jaxfed.models import MLP
 from jaxfed.participation import Poisson
-from jaxfed.transforms import Clip, Noise, TopK
+from jaxfed.transforms import Clip, Momentum, Noise, TopK
 
 SIZES = (11, 4, 7, 1, 9, 6, 5, 8)
 C, ROUNDS, BROKEN = len(SIZES), 3, 4
@@ -44,6 +44,7 @@ ROADS = {
     "Bucketing": chain(Bucketing(2), Median()),
     "Bucketing and mean": chain(Bucketing(2), WeightedMean()),
     "TopK": chain(TopK(0.5), WeightedMean()),
+    "Momentum": chain(Momentum(0.8), Median()),
     "Noise": chain(WeightedMean(), Noise(0.1, 1.0, 8.0)),
 }
 
@@ -99,7 +100,7 @@ def test_layouts_change_nothing(name):
         same(seen, info, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["Clip", "Krum", "Median", "TopK", "CentredClipping", "NNM"])
+@pytest.mark.parametrize("name", ["Clip", "Krum", "Median", "Momentum", "TopK", "CentredClipping", "NNM"])
 def test_a_refused_hospital_has_no_voice(name):
     """As if it had no rows: robust rules do not even count it."""
     data = hospitals(SIZES)
@@ -164,6 +165,16 @@ def test_what_is_sent_and_owed_is_the_update():
     (owed,) = sparse.clients[0].transforms[MAIN]
     found = flat(params(sparse)) - start + owed[0]
     np.testing.assert_allclose(found, flat(params(plain)) - start, rtol=1e-5, atol=1e-6)
+
+
+def test_momentum_in_hospitals_is_momentum_on_the_server_where_the_rule_is_linear():
+    """And everybody takes part in every round (El Mhamdi, Guerraoui, Rouault 2021)."""
+    road = chain(Momentum(0.8), WeightedMean())
+    local, _ = everything(lab(road, rate=1.0), 5)
+    server, _ = everything(lab(WeightedMean(), rate=1.0, algorithm=FedAvgM(0.8, learning_rate=1 - 0.8)), 5)
+    np.testing.assert_allclose(flat(params(local)), flat(params(server)), rtol=1e-4, atol=1e-6)
+    plain, _ = everything(lab(WeightedMean(), rate=1.0), 5)
+    assert not np.allclose(flat(params(local)), flat(params(plain)), rtol=1e-2)
 
 
 @pytree

@@ -1,4 +1,4 @@
-"""Clipping, sparsification with error feedback, and noise."""
+"""Clipping, momentum, sparsification with error feedback, and noise."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 
 from jaxfed.core.aggregation import Sender
 from jaxfed.core.types import Upload
-from jaxfed.transforms import Clip, Noise, TopK
+from jaxfed.transforms import Clip, Momentum, Noise, TopK
 
 SENDER = Sender(jax.random.key(0), jnp.zeros((), jnp.int32), jnp.ones(()))
 
@@ -48,6 +48,25 @@ def test_clip_leaves_what_is_not_finite_and_what_is_zero():
         update["bias"][1] = bad
         found, _ = Clip(1.0).apply(Upload(update), (), SENDER)
         assert not np.isfinite(flat(found.update)).all()  # so that it is refused
+
+
+def test_momentum():
+    """m_T = (1 - beta) sum_t beta^(T - t) u_t; extras are those of the round."""
+    part, rounds = Momentum(0.8), 12
+    apply = jax.jit(lambda upload, state: part.apply(upload, state, SENDER))
+    state = part.init(Upload(tree()))
+    for round in range(rounds):
+        sent, state = apply(Upload(tree(round), {"loss": jnp.full((), round)}), state)
+    weights = 0.2 * 0.8 ** np.arange(rounds)[::-1]
+    expected = weights @ np.stack([flat(tree(round)) for round in range(rounds)]).astype(np.float64)
+    np.testing.assert_allclose(flat(sent.update), expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(flat(state), flat(sent.update))
+    assert sent.aux["loss"] == rounds - 1
+
+
+def test_momentum_of_nothing_sends_the_update():
+    sent, _ = Momentum(0.0).apply(Upload(tree()), Momentum(0.0).init(Upload(tree())), SENDER)
+    np.testing.assert_array_equal(flat(sent.update), flat(tree()))
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.01, 1), (0.2, 3), (0.34, 5), (1.0, 15)])

@@ -132,9 +132,9 @@ class Lab:
 
     @property
     def training_data(self) -> tuple[TrainingData, ...]:
-        """Of each group, without the axis over data sets."""
+        """Of each group."""
         return tuple(
-            jax.tree.map(lambda leaf: leaf[0], training_data([self.data], [place], [members]))
+            training_data([self.data], [place], [members])
             for place, members in zip(self.placements, self.members, strict=True)
         )
 

@@ -14,7 +14,6 @@ from jaxfed.core.types import Variables
 from jaxfed.spec.spec import Spec
 from jaxfed.sweep.programs import programs_of
 from jaxfed.sweep.trials import Trial
-from jaxfed.training.stretch import SEGMENTS
 from jaxfed.training.trainer import deployed
 
 
@@ -46,11 +45,10 @@ def final_models(
         slots, width, waiting = program.empty(), program.width, [*program.members]
         while waiting:
             chosen, waiting = waiting[:width], waiting[width:]
-            steps = np.zeros((width, SEGMENTS), np.int32)
+            steps = np.zeros((width, program.segments), np.int32)
             steps[: len(chosen), 0] = spec.within_budget(rounds)
-            command = SlotCommand(
-                np.ones(width, bool), np.zeros(width, bool), steps, np.zeros((width, SEGMENTS), bool)
-            )
+            unevaluated = np.zeros(steps.shape, bool)
+            command = SlotCommand(np.ones(width, bool), np.zeros(width, bool), steps, unevaluated)
             filled = chosen + chosen[-1:] * (width - len(chosen))
             slots, _ = program.advance(program.inputs(filled), slots, command)
             for w, k in enumerate(chosen):

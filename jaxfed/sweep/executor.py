@@ -19,7 +19,7 @@ from jaxfed.core.types import State
 from jaxfed.runtime.timings import Timings
 from jaxfed.sweep.programs import Program
 from jaxfed.sweep.record import Record
-from jaxfed.training.stretch import SEGMENTS, Pace, stretch
+from jaxfed.training.stretch import Pace, stretch
 
 
 @dataclasses.dataclass(eq=False)
@@ -136,13 +136,14 @@ class ProgramRunner:
     def commands(self, fresh: np.ndarray) -> tuple[runs.SlotCommand, list[list[int]]]:
         """The command of each slot, and the rounds done at each of its evaluations."""
         record, holding = self.progress.record, self.progress.holding.tolist()
-        rounds, evaluate = (np.zeros((len(holding), SEGMENTS), kind) for kind in (np.int32, bool))
+        segments = self.program.segments
+        rounds, evaluate = (np.zeros((len(holding), segments), kind) for kind in (np.int32, bool))
         marks: list[list[int]] = [[] for _ in holding]
         for w, k in enumerate(holding):
             if k >= 0:
                 budget = self.pace.budget(self.program.work(k))
                 rounds[w], evaluate[w], marks[w] = stretch(
-                    int(record.done[k]), record.marks, self.until, budget
+                    int(record.done[k]), record.marks, self.until, budget, segments
                 )
         return runs.SlotCommand(fresh, np.ones(len(holding), bool), rounds, evaluate), marks
 

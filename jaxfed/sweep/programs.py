@@ -24,6 +24,7 @@ from jaxfed.sweep.packing import side_by_side, size_of
 from jaxfed.sweep.trials import Trial
 from jaxfed.training.judgement import judged_blocks
 from jaxfed.training.placed import Placed, lay_out, work_of
+from jaxfed.training.stretch import most_evaluations
 
 
 def programs_of(trials: list[Trial], together: int | None, memory: int | None) -> list[Program]:
@@ -115,6 +116,11 @@ class Program:
     def width(self) -> int:
         """W: the number of trials in progress at the same time."""
         return self.placed.plans[0].configs * self.together
+
+    @property
+    def segments(self) -> int:
+        """The number of segments of a call."""
+        return most_evaluations(len(self.spec.evaluation_hospitals))
 
     def put(self, tree: Any) -> Any:
         """Copy a tree of arrays ``[W, ...]`` from the host to the devices of the slots."""

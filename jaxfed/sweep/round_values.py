@@ -30,7 +30,7 @@ from tqdm import tqdm
 from jaxfed.core.engine.evaluate import Measure, evaluate_on_device
 from jaxfed.core.engine.recipe import COPIED, STATE, Plans, Recipe
 from jaxfed.core.engine.rounds import round_on_device, start
-from jaxfed.core.engine.slots import DATA, Data, choose
+from jaxfed.core.engine.slots import Data, choose
 from jaxfed.core.hyperparameters import PerHospital, padded
 from jaxfed.core.types import Metrics, State
 from jaxfed.records.history import Arrays
@@ -114,7 +114,7 @@ def _round(
     return jax.shard_map(
         on_device,
         mesh=plans[0].mesh,
-        in_specs=(COPIED, STATE, COPIED, DATA),
+        in_specs=(COPIED, STATE, COPIED, data.specs),
         out_specs=(STATE, COPIED),
         check_vma=False,
     )(recipe, state, masks, data)

@@ -20,8 +20,8 @@ from jaxfed.runtime.provenance import compare_versions, provenance
 from jaxfed.runtime.timings import Timings
 from jaxfed.storage.checkpoint import Checkpoint
 from jaxfed.storage.leaves import flatten, restore
-from jaxfed.training.stretch import SEGMENTS, Pace, Stretch, stretch
-from jaxfed.training.trainer import LOG, NOTHING, Trainer
+from jaxfed.training.stretch import Pace, Stretch, single_segment, stretch
+from jaxfed.training.trainer import Trainer
 
 
 @dataclasses.dataclass
@@ -108,13 +108,15 @@ class Progress:
         """Compile the program and record the time separately; a fresh run is started and evaluated."""
         with self.timings.compiling():
             self.trainer.check_memory(self.given, self.slot)
-            self._call(stretch(-1, np.zeros(1, int), 0, 1) if self.recorder.last_evaluated < 0 else NOTHING)
+            first = 0 if self.recorder.last_evaluated < 0 else None
+            self._call(single_segment(0, self.trainer.segments, first))
         self._pace.note(0, 0)
 
     def advance(self, marks: np.ndarray, until: int) -> None:
         """Train for a fraction of a second, at most until round ``until``, and evaluate at ``marks``."""
         began, before = time.perf_counter(), self.done
-        self._call(stretch(before, marks, until, min(LOG, self._pace.budget(1))))
+        budget = min(self.trainer.log, self._pace.budget(1))
+        self._call(stretch(before, marks, until, budget, self.trainer.segments))
         seconds, count = time.perf_counter() - began, self.done - before
         self._pace.note(count, seconds)
         self.timings.training(count, seconds)
@@ -122,8 +124,7 @@ class Progress:
     def evaluate(self) -> None:
         """Evaluate the present model, unless that was done already."""
         if not self.evaluated:
-            rounds, evaluate = np.zeros(SEGMENTS, np.int32), np.arange(SEGMENTS) == 0
-            self._call(Stretch(rounds, evaluate, [self.done]))
+            self._call(single_segment(0, self.trainer.segments, self.done))
 
     def _call(self, command: Stretch) -> None:
         self.slot, results = self.trainer.advance(self.given, self.slot, command, fresh=self.fresh)

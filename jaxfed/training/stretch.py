@@ -9,8 +9,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-SEGMENTS = 8  # evaluations of a run in one call, at most
 SECONDS = 0.4  # duration of a call
+
+
+def most_evaluations(hospitals: int) -> int:
+    """The number of evaluations of a run in one call, at most.
+
+    A call fills room for the metrics of as many, which takes longer than a round if there are very many
+    hospitals.
+    """
+    return max(1, min(8, 2**17 // hospitals))
+
+
+def most_rounds(hospitals: int) -> int:
+    """The number of rounds in one call, at most, whose metrics of each hospital are recorded."""
+    return max(1, min(64, 2**18 // hospitals))
 
 
 class Stretch(NamedTuple):
@@ -27,7 +40,14 @@ class Stretch(NamedTuple):
     marks: list[int]
 
 
-def stretch(done: int, marks: np.ndarray, until: int, budget: int) -> Stretch:
+def single_segment(rounds: int, segments: int, mark: int | None = None) -> Stretch:
+    """A call that uses only the first of M ``segments``, with an evaluation if ``mark`` is given."""
+    counts, marks = np.zeros(segments, np.int32), [] if mark is None else [mark]
+    counts[0] = rounds
+    return Stretch(counts, np.arange(segments) < len(marks), marks)
+
+
+def stretch(done: int, marks: np.ndarray, until: int, budget: int, segments: int) -> Stretch:
     """The next call of a run.
 
     Args:
@@ -35,11 +55,12 @@ def stretch(done: int, marks: np.ndarray, until: int, budget: int) -> Stretch:
         marks: rounds done at each evaluation, ascending.
         until: the last round of this call, at most.
         budget: rounds of this call, at most; at least 1.
+        segments: M.
     """
-    rounds, evaluate = np.zeros(SEGMENTS, np.int32), np.zeros(SEGMENTS, bool)
+    rounds, evaluate = np.zeros(segments, np.int32), np.zeros(segments, bool)
     first = int(np.searchsorted(marks, done, side="right"))
     done, reached = max(done, 0), []
-    for m in range(SEGMENTS):
+    for m in range(segments):
         mark = int(marks[first + m]) if first + m < len(marks) else until + 1
         rounds[m] = min(min(mark, until) - done, budget)
         done, budget = done + int(rounds[m]), budget - int(rounds[m])

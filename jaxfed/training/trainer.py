@@ -28,9 +28,7 @@ from jaxfed.training.judgement import judged_blocks, traced_step
 from jaxfed.training.placed import Placed, lay_out, members_of
 from jaxfed.training.predicted import predicted
 from jaxfed.training.scored import fitted_baseline, has_baseline
-from jaxfed.training.stretch import SEGMENTS, Stretch
-
-LOG = 64  # the metrics of at most this number of rounds are returned by a call
+from jaxfed.training.stretch import Stretch, most_evaluations, most_rounds, single_segment
 
 
 class Trainer:
@@ -112,7 +110,9 @@ class Trainer:
 
     def traced(self, given: slots.RunInput, slot: slots.Slot) -> Traced:
         """The trace of the program, which is not compiled."""
-        return runs.advance.trace(*self._arguments(given, slot, NOTHING, False), **self._statics)
+        return runs.advance.trace(
+            *self._arguments(given, slot, single_segment(0, self.segments), False), **self._statics
+        )
 
     def check_memory(self, given: slots.RunInput, slot: slots.Slot) -> None:
         """Raise InvalidInput if rounds do not fit into memory."""
@@ -152,9 +152,19 @@ class Trainer:
             "together": 1,
             "measure": self.spec.measure,
             "splits": len(self.spec.splits),
-            "log": LOG,
+            "log": self.log,
             "criterion": self.criterion,
         }
+
+    @property
+    def segments(self) -> int:
+        """The number of segments of a call."""
+        return most_evaluations(len(self.spec.evaluation_hospitals))
+
+    @property
+    def log(self) -> int:
+        """The number of rounds in a call, at most."""
+        return most_rounds(len(self.spec.hospitals))
 
     @property
     def criterion(self) -> tuple[str, int] | None:
@@ -239,6 +249,3 @@ def deployed(spec: Spec, placements: Sequence[Placement], state: State) -> Varia
     return Variables(
         {name: v.params for name, v in by_group.items()}, {name: v.stats for name, v in by_group.items()}
     )
-
-
-NOTHING = Stretch(np.zeros(SEGMENTS, np.int32), np.zeros(SEGMENTS, bool), [])

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import numpy as np
 
 from jaxfed.core.errors import InvalidInput
 from jaxfed.core.nn import convolution
@@ -16,7 +15,7 @@ from jaxfed.core.nn.jaxprs import operations_in
 from jaxfed.core.nn.rewrite import Form, default_form
 from jaxfed.spec.spec import Spec
 from jaxfed.training.judgement import candidates, fastest, judged_blocks, least_seconds, traced_step
-from jaxfed.training.stretch import SEGMENTS, Stretch
+from jaxfed.training.stretch import single_segment
 from jaxfed.training.trainer import Trainer
 
 
@@ -52,9 +51,7 @@ def seconds(spec: Spec, rounds: int, block: int) -> float:
         trainer.check_memory(given, slot)
     except InvalidInput:
         return math.inf
-    count = np.zeros(SEGMENTS, np.int32)
-    count[0] = rounds
-    command, fresh = Stretch(count, np.zeros(SEGMENTS, bool), []), True
+    command, fresh = single_segment(rounds, trainer.segments), True
 
     def train() -> None:
         nonlocal slot, fresh

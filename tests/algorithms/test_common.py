@@ -177,8 +177,7 @@ def test_an_entry_of_a_sweep_is_bitwise_the_single_run(name):
     one = lab(name)
     (placement,), members = one.placements, one.members
     held = evaluation_data([one.data], [placement], members, (TRAIN,))
-    train = jax.tree.map(lambda leaf: leaf[None], one.training_data)
-    rows = slots.Data(train, (held,))
+    rows = slots.Data(one.training_data, (held,))
     command = runs.SlotCommand(
         np.array([True]), np.array([False]), np.full((1, 1), ROUNDS), np.ones((1, 1), bool)
     )

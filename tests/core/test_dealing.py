@@ -40,7 +40,7 @@ def loads(present, work, devices, before=0):
 
 
 def stored(lab):
-    """The training rows as the engine holds them, with the axis over data sets."""
+    """The training rows as the engine holds them."""
     return store.training_data([lab.data], lab.placements, lab.members).train
 
 

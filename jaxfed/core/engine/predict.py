@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec
 
 from jaxfed.core.engine.evaluate import outputs_on_device
 from jaxfed.core.engine.recipe import Plans
-from jaxfed.core.engine.slots import DATA, RUNS, STATE, Data, RunInput, choose
+from jaxfed.core.engine.slots import RUNS, STATE, Data, RunInput, choose
 from jaxfed.core.layout.plan import DEVICES
 from jaxfed.core.types import State
 
@@ -37,7 +37,7 @@ def outputs(
     return jax.shard_map(
         on_device,
         mesh=plans[0].mesh,
-        in_specs=(RUNS, STATE, DATA),
+        in_specs=(RUNS, STATE, data.specs),
         out_specs=PartitionSpec(DEVICES),
         check_vma=False,
     )(inputs, state, data)

@@ -24,7 +24,7 @@ from jax import Array
 from jaxfed.core.engine.evaluate import Measure, evaluate_on_device
 from jaxfed.core.engine.recipe import Plans, RoundInfo
 from jaxfed.core.engine.rounds import round_on_device, start_on_device
-from jaxfed.core.engine.slots import DATA, RUNS, Data, RunInput, Slot, better, choose, none_yet, specs_of
+from jaxfed.core.engine.slots import RUNS, Data, RunInput, Slot, better, choose, none_yet, specs_of
 from jaxfed.core.types import Metrics, State
 
 
@@ -182,7 +182,7 @@ def advanced(
     return jax.shard_map(
         on_device,
         mesh=plans[0].mesh,
-        in_specs=(RUNS, specs, RUNS, DATA),
+        in_specs=(RUNS, specs, RUNS, data.specs),
         out_specs=(specs, RUNS),
         check_vma=False,
     )(inputs, slots, commands, data)

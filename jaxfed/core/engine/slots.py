@@ -68,13 +68,25 @@ class Slot(NamedTuple):
 
 
 class Data(NamedTuple):
-    """V data sets of equal shapes, for each group of models; the first axis of every leaf has length V."""
+    """Data sets of equal shapes, for each group of models.
+
+    If there are V > 1, every leaf has a first axis of length V.
+    """
 
     train: tuple[TrainingData, ...]
     evaluation: tuple[EvaluationData, ...]
 
+    @property
+    def stacked(self) -> bool:
+        """Whether there are several data sets."""
+        return self.train[0].sizes.ndim > 1
 
-DATA = Data(COPIED, SHARDED)  # type: ignore[arg-type]
+    @property
+    def specs(self) -> Any:
+        """How the leaves lie on the devices."""
+        return Data(COPIED, SHARDED if self.stacked else PartitionSpec(DEVICES))  # type: ignore[arg-type]
+
+
 STATE: Any = State(RUNS, RUNS, RUNS, RUNS_OF_PLACES, RUNS, RUNS)  # type: ignore[arg-type]
 BEST: Any = Best(RUNS, RUNS, RUNS, RUNS_OF_PLACES)  # type: ignore[arg-type]
 
@@ -160,6 +172,5 @@ def _zeros(leaf: Any, shape: tuple[int, ...]) -> Array | np.ndarray:
 
 
 def choose(data: Data, number: Array | int) -> Data:
-    """The data set with this number, without the axis over data sets; a single data set is not copied."""
-    first = 0 if len(data.train[0].sizes) == 1 else number
-    return jax.tree.map(lambda leaf: leaf[first], data)
+    """The data set with this number, without the axis over data sets."""
+    return jax.tree.map(lambda leaf: leaf[number], data) if data.stacked else data

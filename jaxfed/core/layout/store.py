@@ -1,7 +1,8 @@
 """Hospitals' rows on the devices: they are laid out on the host and copied to the devices once.
 
-V data sets of equal shapes are stacked (a sweep may have several, a run has one): the first axis of every
-array has length V. Shorter data sets are padded with rows that are never read.
+V data sets of equal shapes are stacked (a sweep may have several): the first axis of every array has length
+V. Shorter data sets are padded with rows that are never read. A single data set, as a run has, lies there
+without that axis: XLA would copy all images of one channel in every call of a program that takes it off.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ def training_data(
     """Put the training rows of a group on the devices, those of a device's hospitals together.
 
     Read-only arrays of a single data set that has only training rows are used without a copy, even on disk.
+    The arrays of V > 1 data sets have a first axis of length V.
 
     Args:
         datasets: V data sets.
@@ -140,7 +142,8 @@ def evaluation_data(
 ) -> EvaluationData:
     """Put the rows of some splits on the devices, each hospital's in the order of ``splits``.
 
-    The other arguments are those of :func:`training_data`.
+    The arrays of V > 1 data sets have a first axis of length V. The other arguments are those of
+    :func:`training_data`.
     """
     plan = placements[0].plan
     D, S, V = plan.devices_per_run, plan.slots, len(datasets)
@@ -223,8 +226,11 @@ def _stack(
     return out.reshape(len(leaves), D * longest, *leaves[0].shape[1:])
 
 
-def _put(leaf: np.ndarray, plan: Plan, spec: PartitionSpec) -> Array:
-    return jax.device_put(leaf, NamedSharding(plan.mesh, spec))
+def _put(stacked: np.ndarray, plan: Plan, spec: PartitionSpec) -> Array:
+    """Put ``[V, ...]`` on the devices, without the first axis if V is 1."""
+    if len(stacked) == 1:
+        stacked, spec = stacked[0], PartitionSpec(*spec[1:])
+    return jax.device_put(stacked, NamedSharding(plan.mesh, spec))
 
 
 def _dtype(leaf: np.ndarray) -> np.dtype:

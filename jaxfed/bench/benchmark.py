@@ -148,6 +148,7 @@ def aggregators(
     seeds: int | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
+    momentum: float | None = None,
     hidden: int | None = None,
     full: bool = False,
     checkpoint: str | Path | None = None,
@@ -170,6 +171,7 @@ def aggregators(
         seeds: how many, from 0.
         steps: local steps in a round.
         batch_size: rows of a step; None for all of a hospital.
+        momentum: beta of the momentum in hospitals (:class:`~jaxfed.transforms.Momentum`); 0 for none.
         hidden: width of the hidden layer; 0 for logistic regression.
         full: whether to compare everything that there is, with 5 seeds.
         checkpoint: a folder; the same call goes on where it was cut.
@@ -183,7 +185,7 @@ def aggregators(
     grid = grid_of(
         full, rules=rules, before=before, attacks=attacks, settings=settings, hospitals=hospitals,
         malicious=malicious, rounds=rounds, eval_every=eval_every, seeds=seeds, steps=steps,
-        batch_size=batch_size, hidden=hidden,
+        batch_size=batch_size, momentum=momentum, hidden=hidden,
     )  # fmt: skip
     frames, metric, measured = [], {}, {}
     impossible: dict[str, str] = {}

@@ -136,6 +136,7 @@ class Grid:
         steps: local steps of gradient descent in a round.
         batch_size: rows of a step; None for all of a hospital, so that updates differ because hospitals do
             and not by the noise of batches.
+        momentum: beta of the momentum in hospitals; 0 for none.
         hidden: width of the hidden layer; 0 for logistic regression.
     """
 
@@ -152,6 +153,7 @@ class Grid:
     seeds: int = 3
     steps: int = 5
     batch_size: int | None = None
+    momentum: float = 0.0
     hidden: int = 0
 
 

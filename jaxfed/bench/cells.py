@@ -12,10 +12,12 @@ import pandas as pd
 from jaxfed.attacks import malicious
 from jaxfed.bench.catalogue import ATTACKS, BEFORE, RULES, SETTINGS, Grid, Harm, Seen
 from jaxfed.bench.switch import OneAttack, OneRule, OneTransform
+from jaxfed.core import checks
 from jaxfed.core.aggregation import Attack, Chain, Mixer, Rule, Streamed, Transform
 from jaxfed.core.dataset import Dataset
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
 from jaxfed.core.hyperparameters import PerHospital
+from jaxfed.transforms import Momentum
 
 
 class Setting(NamedTuple):
@@ -90,6 +92,7 @@ def check(grid: Grid) -> None:
             whole or (name == "batch_size" and value is None),
             f"{name}={value!r}: give a whole number >= {least}",
         )
+    problems.extend(checks.number("momentum", grid.momentum, 0, 1, below=True))
     problems.check(
         "mean" in grid.rules and "none" in grid.attacks,
         "rules need 'mean' and attacks need 'none': what the mean reaches without attackers is the reference",
@@ -167,6 +170,7 @@ def cells_of(grid: Grid, family: list[Setting]) -> Cells:
     harms: dict[str, Harm] = {name: ATTACKS[name](first.hospitals, first.malicious) for name in grid.attacks}
     transforms = {name: h for name, h in harms.items() if isinstance(h, Transform)}
     mixing = {name: h for name, h in harms.items() if isinstance(h, Attack)}
+    before = (Momentum(grid.momentum),) if grid.momentum else ()
     rows, hospitals, chains = [], [], []
     for name in grid.attacks:
         transform = OneTransform(tuple(transforms.values()), _number(name, transforms))
@@ -178,7 +182,7 @@ def cells_of(grid: Grid, family: list[Setting]) -> Cells:
                 0 if defence.mixer is None else 1 + _place(mixers, defence.mixer),
                 _place(rules, defence.aggregator),
             )
-            chain = Chain((transform,), (attack,), rule, ())
+            chain = Chain((*before, transform), (attack,), rule, ())
             for setting in family:
                 for seed in range(grid.seeds):
                     rows.append((setting.name, defence.rule, defence.before, defence.numbers, name, seed))

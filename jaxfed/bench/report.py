@@ -34,7 +34,7 @@ td:nth-child(-n+2), th:nth-child(-n+2) { text-align: left }
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Aggregators under attack</title>
 <style>{style}</style><h1>Aggregators under attack</h1>
 <p>{hospitals} hospitals, of which {malicious:.0%} (rounded down) are malicious; {rounds} rounds of federated
-averaging with equal weights, {steps} local steps {batch} of a model {hidden}; {seeds} seeds. Scores are
+averaging with equal weights, {steps} local steps {batch} of a model {hidden}{momentum}; {seeds} seeds. Scores are
 those of honest hospitals on test rows. Each rule's numbers are chosen on validation rows against its worst
 attack. IPM and ALIE are optimised against the rule in use in every round. The sign flip is of one's own
 update, times 10.</p>
@@ -117,6 +117,7 @@ def _page(contents: Contents, pictures: dict[str, bytes]) -> str:
         steps=grid.steps,
         batch="on all rows" if grid.batch_size is None else f"on {grid.batch_size} rows each",
         hidden=f"with {grid.hidden} hidden units" if grid.hidden else "without hidden layers",
+        momentum=f", and momentum {grid.momentum:g} in the hospitals" if grid.momentum else "",
         summary=_list(contents.summary),
         worst=_table(tables.shown(contents.tables["worst"])),
         measured=_table(pd.DataFrame(sizes)),

@@ -68,6 +68,8 @@ class AggregatorsOptions:
     """Local steps of gradient descent in a round."""
     batch_size: int | None = None
     """Rows of a step; all of a hospital's where not given."""
+    momentum: float = 0.0
+    """Momentum in the hospitals, as beta below 1; 0 for none."""
     hidden: int = 0
     """Width of the hidden layer; 0 for logistic regression."""
     full: bool = False

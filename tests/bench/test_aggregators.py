@@ -16,6 +16,7 @@ from jaxfed.bench.dissimilarity import Dissimilarity, dissimilarity
 from jaxfed.core import keys
 from jaxfed.data import synthetic_ehr
 from jaxfed.sweep.executor import ProgramRunner
+from jaxfed.transforms import Momentum
 
 TINY = {
     "rules": ("mean", "median", "centred clipping"),
@@ -79,6 +80,22 @@ def test_a_run_is_the_run_of_a_plain_chain(result):
     (row,) = result.rounds.set_index([*cell]).loc[[tuple(cell.values())]].to_dict("records")
     np.testing.assert_allclose(row["score"], honest.mean(), atol=1e-5)
     np.testing.assert_allclose(row["worst"], honest.min(), atol=1e-5)
+
+
+def test_momentum_in_the_hospitals_comes_before_the_attack():
+    """A run with momentum is that of the plain chain, and attackers flip their running means."""
+    few = {"rules": ("mean", "median"), "before": ("none",), "attacks": ("none", "sign flip")}
+    result = bench.aggregators(**{**TINY, **few, "settings": ("iid",), "momentum": 0.5}, progress=False)
+    grid = result.grid
+    (setting,) = settings_of(grid)
+    spec = running.spec_of(cells_of(grid, [setting]), grid)
+    fields = {f.name: getattr(spec, f.name) for f in dataclasses.fields(spec)}
+    flip = catalogue.ATTACKS["sign flip"](setting.hospitals, setting.malicious)
+    sim = Simulation(**(fields | {"aggregator": chain(Momentum(0.5), flip, Median())}))
+    table = sim.run(2, eval_every=2, progress=False).hospitals("test", "last")
+    cell = {"rule": "median", "attack": "sign flip", "round": 2}
+    (row,) = result.rounds.set_index([*cell]).loc[[tuple(cell.values())]].to_dict("records")
+    np.testing.assert_allclose(row["score"], table[setting.honest]["auroc"].mean(), atol=1e-5)
 
 
 def test_an_attack_on_the_data_changes_the_hospitals_and_no_upload():

@@ -21,7 +21,8 @@ from jaxfed.core.types import Variables
 from jaxfed.data.notices import warn_unmeasured
 from jaxfed.participation import Everyone
 from jaxfed.privacy import PatientDP
-from jaxfed.results.comparison import FEDERATED, LOCAL, PERSONALISED, POOLED, Comparison
+from jaxfed.results.arms import FEDERATED, LOCAL, PERSONALISED, POOLED
+from jaxfed.results.comparison import Comparison
 from jaxfed.results.run import Run
 from jaxfed.results.sweep import Sweep
 from jaxfed.results.valuation import Valuation

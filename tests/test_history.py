@@ -5,7 +5,8 @@ import pytest
 from federations import hospitals
 
 from jaxfed.core.tasks import BINARY
-from jaxfed.records.history import History, across_hospitals
+from jaxfed.records.columns import across_hospitals
+from jaxfed.records.history import History
 
 NAN = float("nan")
 SCORING = BINARY.scoring

@@ -17,7 +17,7 @@ from jaxfed.core.problem import Batch
 from jaxfed.data import from_arrays
 from jaxfed.evaluation import baseline_hazard, discrete_hazard, life_table
 from jaxfed.results.prediction import Inputs
-from jaxfed.results.run import Selected
+from jaxfed.results.selected import Selected
 
 MODEL = nn.Dense(1, use_bias=False)
 CUTS = (0.2, 0.5, 1.0)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from jaxfed.core.metrics.metric import Scoring
 from jaxfed.core.tasks import known_scoring
-from jaxfed.records.history import across_hospitals
+from jaxfed.records.columns import across_hospitals
 
 if TYPE_CHECKING:
     from xarray import Dataset

@@ -7,7 +7,6 @@ unit: intervals of means are over hospitals, and p values are adjusted by Holm's
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -20,21 +19,14 @@ from jaxfed.core.errors import InvalidInput, did_you_mean
 from jaxfed.core.metrics.metric import Scoring
 from jaxfed.evaluation import paired
 from jaxfed.evaluation.paired import Interval
-from jaxfed.storage.results import results_folder
+from jaxfed.results import comparison_text
+from jaxfed.results.arms import FEDERATED, LOCAL, POOLED, shown_pair
+from jaxfed.results.comparison_files import save_comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FEW = 5  # hospitals with fewer events, or fewer other rows, set no worst value and enter no interval
-LOCAL, POOLED, FEDERATED = "local-only", "pooled", "federated"
-PERSONALISED, LEFT_OUT = "personalised", "leave-one-out"
-MEANINGS = {
-    LOCAL: "every hospital trains alone",
-    POOLED: "all training rows in one place",
-    FEDERATED: "one model of all hospitals",
-    PERSONALISED: "a model of its own for each hospital",
-    LEFT_OUT: "each hospital with the model of all others",
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -207,8 +199,7 @@ class Comparison:
         from jaxfed.figures.comparison import comparison_figure
 
         metric = self._known(metric)
-        arm = FEDERATED if FEDERATED in self.arms else self.arms[-1]
-        against = LOCAL if LOCAL in self.arms else self.arms[0]
+        arm, against = shown_pair(self.arms)
         return comparison_figure(
             self.by_hospital(metric)[list(self.arms)],
             self.gains(arm, against, metric),
@@ -238,25 +229,8 @@ class Comparison:
             InvalidInput: there is no such metric, or a file cannot be written.
         """
         from jaxfed.results.report.comparison import comparison_report
-        from jaxfed.results.report.material import data_name
 
-        metric = self._known(metric)
-        against = LOCAL if LOCAL in self.arms else self.arms[0]
-        arm = FEDERATED if FEDERATED in self.arms else self.arms[-1]
-        page = comparison_report(
-            title=title or f"What joining is worth: {data_name(self.config) or 'a comparison'}",
-            label=self.scoring.label(metric),
-            sentences=self.sentences(),
-            meanings=MEANINGS,
-            table=self.summary(metric),
-            differences=self.differences(metric=metric) if LOCAL in self.arms else None,
-            gains=self.gains(arm, against, metric),
-            hospitals=self.by_hospital(metric),
-            figure=self.plot(metric),
-            settings=self.settings,
-            config=self.config,
-            provenance=self.provenance,
-        )
+        page = comparison_report(self, self._known(metric), title)
         file = page.save(path)
         if figures is not None:
             page.save_figures(figures)
@@ -264,19 +238,7 @@ class Comparison:
 
     def save(self, path: str | Path) -> Path:
         """Write a folder with the tables, every value (``values.csv``), the figure and the settings."""
-        from jaxfed.figures.runs import save_figure
-
-        folder = results_folder(path, "differences.csv")
-        self.table.to_csv(folder / "table.csv")
-        self.hospitals.to_csv(folder / "hospitals.csv")
-        if LOCAL in self.arms:
-            self.differences().to_csv(folder / "differences.csv")
-        self.to_frame().to_csv(folder / "values.csv", index=False)
-        said = {"settings": self.settings, "notes": self.notes, "config": self.config}
-        text = json.dumps({**said, "provenance": self.provenance}, indent=2, default=str)
-        (folder / "comparison.json").write_text(text + "\n", encoding="utf-8")
-        save_figure(self.plot(), folder / "comparison.png")
-        return folder
+        return save_comparison(self, path)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per arm, seed and hospital: the round, and every metric on test rows."""
@@ -308,41 +270,13 @@ class Comparison:
 
     def sentences(self) -> list[str]:
         """The result in plain words."""
-        table, label = self.table, self.scoring.label(self.metric)
-        means = ", ".join(f"{arm} {mean:.3f}" for arm, mean in table[self.metric].items())
-        known = len(self.sizes) - int(table["undefined"].min())
-        texts = [f"Mean {label} of {known} hospitals: {means}."]
-        left_out = len(self.sizes) - int(self.counted.sum())
-        if {LOCAL, FEDERATED} <= {*self.arms}:
-            row = self.differences().loc[FEDERATED]
-            texts.append(
-                f"Joining the federation changes {label} by {row['gain']:+.3f} (95 % interval "
-                f"{row['low']:+.3f} to {row['high']:+.3f}, over {row['hospitals']:.0f} hospitals) against "
-                f"training alone; {row['share'] * row['hospitals']:.0f} of {row['hospitals']:.0f} hospitals "
-                f"gain (interval {row['share_low']:.0%} to {row['share_high']:.0%})."
-            )
-        if {LOCAL, FEDERATED, POOLED} <= {*self.arms}:
-            gap = self.gap_closed()
-            share = f"{gap.value:.0%}" if np.isfinite(gap.value) else "an unknown part"
-            ends = "no interval: pooled and local-only training cannot be told apart on these hospitals"
-            if np.isfinite(gap.low):
-                ends = f"interval {gap.low:.0%} to {gap.high:.0%}"
-            texts.append(f"The federation closes {share} of the gap to pooled data ({ends}).")
-        if left_out and "events" in self.sizes:
-            texts.append(
-                f"Intervals and the worst value leave out {left_out} of the hospitals, with fewer than {FEW} "
-                "events or other rows in the test set."
-            )
-        return [*texts, *self.notes]
+        return comparison_text.sentences(self, FEW)
 
     def __repr__(self) -> str:
         return "Comparison(" + "\n  ".join(self.sentences()) + ")"
 
     def _repr_html_(self) -> str:
-        import html
-
-        text = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self.sentences())
-        return self.table.to_html(float_format="{:.3f}".format, border=0) + text
+        return comparison_text.html(self)
 
 
 def _mean(values: np.ndarray, weight: np.ndarray | None = None) -> float:

@@ -1,4 +1,4 @@
-"""How well a run's models predict: every hospital with intervals, all rows together, and across hospitals."""
+"""How well a run's models predict: what may be asked of it, for every hospital and across hospitals."""
 
 from __future__ import annotations
 
@@ -9,28 +9,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
 from jaxfed.core.errors import InvalidInput, did_you_mean, listed
 from jaxfed.core.metrics.metric import Metric
 from jaxfed.core.tasks.named import task_named
-from jaxfed.evaluation.across import across
-from jaxfed.evaluation.bootstrap import bootstrap, percentile_interval
-from jaxfed.evaluation.calibration_curve import calibration_bins, calibration_curve
-from jaxfed.evaluation.decision_curve import decision_curve
-from jaxfed.evaluation.intervals import Estimate
-from jaxfed.evaluation.pooling import RandomEffects, pool_auroc
 from jaxfed.evaluation.tables import Estimates, Marks, Table, statistic_of
-from jaxfed.evaluation.variance import variance_components
 from jaxfed.records.predictions import Predictions, with_model
 from jaxfed.results import performance_text
+from jaxfed.results.performance_curves import calibration_curves, decision_curves
+from jaxfed.results.performance_tables import across_table, bootstrap_table, hospitals_table, variance_table
 from jaxfed.results.subgroups import groups_of, subgroup_table
 from jaxfed.storage.results import results_folder
 
-POOLED = "(pooled)"
 THRESHOLDS = tuple(t / 100 for t in range(1, 100))
 
 
@@ -133,21 +125,7 @@ class Performance:
         ``highest``; the random-effects ``mean``, ``mean_low``, ``mean_high``, ``tau`` on the ``scale`` of
         pooling, ``i2``, and ``prediction_low``, ``prediction_high`` for a new hospital.
         """
-        frame = self.hospitals
-        counted = frame["counted"].to_numpy()
-        rows = frame["rows"].to_numpy()
-        columns = {}
-        for metric in self.metrics:
-            estimate = Estimate(*(values[:-1] for values in self.estimates[metric]))
-            columns[metric] = across(
-                estimate, rows, counted, self.predictions.hospitals,
-                higher=metric in self.higher, ideal=self.ideal.get(metric),
-                scale=self.table.scales.get(metric, "identity"),
-                pooled=self._pooled_auroc(estimate, counted) if metric == "auroc" else None, level=self.level,
-            )  # fmt: skip
-        frame = pd.DataFrame.from_dict(columns, orient="index")
-        frame.index.name = "metric"
-        return frame
+        return across_table(self.hospitals, self.predictions, self.estimates, self.table, self.level)
 
     def calibration(
         self, hospitals: Sequence[str] | str | None = None, *, bins: int = 10, points: int = 50
@@ -167,20 +145,8 @@ class Performance:
         Raises:
             InvalidInput: there are not two classes, or no such hospital.
         """
-        names, rows, segment = self._chosen("calibration", hospitals)
-        logit, y = self._two_classes("calibration", rows)
-        binned = calibration_bins(logit, y, segment, len(names), bins, self.level)
-        curve = calibration_curve(logit, y, segment, len(names), points, self.level)
-        curve = {**curve, "rows": np.zeros((len(names), points), int)}
-        columns = ("predicted", "observed", "low", "high", "rows")
-        parts = [
-            _tidy(names, {name: part[name] for name in columns}, kind=kind)
-            for kind, part in (("bins", binned), ("curve", curve))
-        ]
-        frame = pd.concat(parts, ignore_index=True)
-        frame = frame[frame["observed"].notna()]
-        order = {name: number for number, name in enumerate(names)}
-        return frame.sort_values("hospital", key=lambda c: c.map(order), kind="stable", ignore_index=True)
+        names = self._named("calibration", hospitals)
+        return calibration_curves(self._modelled, names, bins, points, self.level)
 
     def decision_curve(
         self, thresholds: Sequence[float] | None = None, hospitals: Sequence[str] | str | None = None
@@ -201,12 +167,8 @@ class Performance:
         at = np.asarray(THRESHOLDS if thresholds is None else thresholds, np.float32).reshape(-1)
         if not ((at > 0) & (at < 1)).all() or not len(at):
             raise InvalidInput(f"decision_curve: thresholds={thresholds!r}: give numbers between 0 and 1")
-        names, rows, segment = self._chosen("decision_curve", hospitals)
-        logit, y = self._two_classes("decision_curve", rows)
-        curve = decision_curve(logit, y, segment, len(names), jnp.asarray(at), self.level)
-        where = {"threshold": np.broadcast_to(at, (len(names), len(at)))}
-        columns = {name: curve[name] for name in ("net_benefit", "low", "high", "treat_all")}
-        return _tidy(names, {**where, **columns, "treat_none": np.zeros((len(names), len(at)))})
+        names = self._named("decision_curve", hospitals)
+        return decision_curves(self._modelled, names, at, self.level)
 
     def subgroups(self, by: Any, reference: str | None = None) -> pd.DataFrame:
         """Metrics of subgroups of rows, and their gaps to one of them.
@@ -251,25 +213,7 @@ class Performance:
                 f"bootstrap: task {self.task!r} is not jaxfed's; call jaxfed.evaluation.bootstrap with a "
                 "function of its metrics"
             )
-        statistic = statistic_of(task)
-        point, drawn = bootstrap(
-            statistic, p.outputs, p.y, p.owner, len(p.hospitals), replicates=replicates, seed=seed
-        )
-        table: dict[str, dict[str, float]] = {}
-        for metric in (name for name in point if f"{name}_pooled" in point):
-            value = point[metric][None]
-            columns = {
-                "macro": (_mean(value, None), _mean(drawn[metric], None)),
-                "weighted": (_mean(value, point["rows"][None]), _mean(drawn[metric], drawn["rows"])),
-                "pooled": (point[f"{metric}_pooled"], drawn[f"{metric}_pooled"]),
-            }
-            table[metric] = {}
-            for name, (middle, replicated) in columns.items():
-                low, high = percentile_interval(replicated, self.level)
-                numbers = (np.ravel(middle)[0], low, high)
-                ends = (name, f"{name}_low", f"{name}_high")
-                table[metric] |= {end: float(x) for end, x in zip(ends, numbers, strict=True)}
-        return pd.DataFrame.from_dict(table, orient="index").rename_axis("metric")
+        return bootstrap_table(p, statistic_of(task), replicates, seed, self.level)
 
     def variance(self, others: Iterable[Performance] = (), metric: str | None = None) -> pd.DataFrame:
         """How much of the spread of a metric comes from hospitals, patients and seeds.
@@ -296,13 +240,7 @@ class Performance:
                     "simulation with other seeds"
                 )
         counted = self.hospitals["counted"].to_numpy()
-        centre = np.stack([np.where(counted, p.estimates[metric].centre[:-1], np.nan) for p in seeds])
-        within = np.stack([p.estimates[metric].se[:-1] ** 2 for p in seeds])
-        parts = variance_components(centre, within)
-        frame = pd.DataFrame({"variance": pd.Series(parts, dtype=float)}).rename_axis("source")
-        frame["sd"] = np.sqrt(frame["variance"])
-        frame["share"] = frame["variance"] / frame["variance"].sum()
-        return frame
+        return variance_table([p.estimates[metric] for p in seeds], counted)
 
     def save(self, folder: str | Path) -> Path:
         """Write the tables as CSV files and the settings as ``performance.json``."""
@@ -332,54 +270,13 @@ class Performance:
     @cached_property
     def _frame(self) -> pd.DataFrame:
         """:attr:`hospitals` and :attr:`pooled`."""
-        p, H = self.predictions, len(self.predictions.hospitals)
-        kept = self._modelled
-        index = pd.Index([*p.hospitals, POOLED], name="hospital")
-        count = np.bincount(p.owner, minlength=H)
-        modelled = np.bincount(kept.owner, minlength=H)
-        frame = pd.DataFrame({"rows": np.append(count, len(kept))}, index=index)
-        few = np.where(frame["rows"] < self.minimum_events, frame["rows"], -1)
-        if self.table.two_classes:
-            events = np.bincount(p.owner, p.y > 0, minlength=H).astype(int)
-            frame["events"] = np.append(events, int((kept.y > 0).sum()))
-            frame["non_events"] = frame["rows"] - frame["events"]
-            frame["prevalence"] = frame["events"] / frame["rows"].where(frame["rows"] > 0)
-            few = frame[["events", "non_events"]].min(axis=1).to_numpy()
-            few = np.where(few < self.minimum_events, few, -1)
-        columns = {
-            f"{metric}{end}": values
-            for metric, estimate in self.estimates.items()
-            for end, values in zip(("", "_low", "_high"), estimate[:3], strict=True)
-        }
-        frame = pd.concat([frame, pd.DataFrame(columns, index=index)], axis=1)
-        model = np.append((modelled > 0) | (count == 0), True)
-        frame["counted"] = (few < 0) & model & ~self.marks["broken"]
-        frame.loc[POOLED, "counted"] = True
-        frame["note"] = performance_text.notes(frame, few, model, self.marks, self.minimum_events)
-        return frame
+        return hospitals_table(
+            self.predictions, self._modelled, self.estimates, self.marks,
+            two_classes=self.table.two_classes, minimum_events=self.minimum_events,
+        )  # fmt: skip
 
-    def _pooled_auroc(self, estimate: Estimate, counted: np.ndarray) -> RandomEffects:
-        with jax.enable_x64(True):
-            area = jnp.where(jnp.asarray(counted), jnp.asarray(estimate.value), jnp.nan)
-            counts = map(jnp.asarray, self._positives_and_negatives())
-            pooled = pool_auroc(area, *counts, jnp.asarray(estimate.se), level=self.level)
-            return RandomEffects(*(np.asarray(x) for x in pooled))
-
-    def _positives_and_negatives(self) -> tuple[np.ndarray, np.ndarray]:
-        """``[H]`` rows of each class; of several classes those of an average one, and of the others."""
-        frame, known = self.hospitals, self.predictions
-        if self.table.two_classes:
-            return frame["events"].to_numpy(float), frame["non_events"].to_numpy(float)
-        rows = frame["rows"].to_numpy(float)
-        pairs = np.unique(np.stack([known.owner, known.y]), axis=1)
-        classes = np.bincount(pairs[0].astype(int), minlength=len(rows))
-        average = rows / np.maximum(classes, 1)
-        return average, rows - average
-
-    def _chosen(
-        self, who: str, hospitals: Sequence[str] | str | None
-    ) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """Names, the rows of all and then of the named hospitals, and the number of the name of each."""
+    def _named(self, who: str, hospitals: Sequence[str] | str | None) -> list[str]:
+        """The hospitals that a curve of two classes is asked for."""
         known = self.predictions.hospitals
         if isinstance(hospitals, str) and hospitals == "all":
             names = [*self.hospitals.index[self.hospitals["counted"]]]
@@ -391,37 +288,8 @@ class Performance:
                 f"{who}: no hospital {listed(unknown)}; {did_you_mean(unknown[0], known)} "
                 '(or hospitals="all")'
             )
-        owner = self._modelled.owner
-        place = np.full(len(known), -1)
-        place[[known.index(name) for name in names]] = np.arange(1, len(names) + 1)
-        rows = np.flatnonzero(place[owner] > 0)
-        segment = np.concatenate([np.zeros(len(owner)), place[owner[rows]]]).astype(np.int32)
-        return [POOLED, *names], np.concatenate([np.arange(len(owner)), rows]), segment
-
-    def _two_classes(self, who: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not self.table.two_classes:
             raise InvalidInput(
                 f"{who}: the task is {self.task!r}; there is such a curve for two classes only"
             )
-        p = self._modelled
-        return p.outputs.reshape(len(p.outputs))[rows], p.y[rows]
-
-
-def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """Means over the last axis of what is defined."""
-    known = np.isfinite(values)
-    share = known * (1.0 if weight is None else weight)
-    total = share.sum(-1)
-    mean = np.where(known, values, 0.0)
-    return np.where(total > 0, (mean * share).sum(-1) / np.where(total > 0, total, 1), np.nan)
-
-
-def _tidy(names: Sequence[str], columns: Mapping[str, Any], **constant: str) -> pd.DataFrame:
-    """Arrays ``[names, n]`` as a table with a row for each entry."""
-    arrays = {
-        name: np.asarray(values, np.float64 if name != "rows" else int) for name, values in columns.items()
-    }
-    n = next(iter(arrays.values())).shape[1]
-    return pd.DataFrame(
-        {"hospital": np.repeat(names, n), **constant, **{name: v.reshape(-1) for name, v in arrays.items()}}
-    )
+        return names

@@ -1,79 +1,33 @@
-"""The result of a run: tables, figures, parameters and provenance, which are saved without pickle."""
+"""The record of a run: its metrics, its models and where they come from, and what may be asked of them."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from jaxfed.core.dataset import SPLITS
 from jaxfed.core.errors import InvalidInput, spelled
 from jaxfed.core.hyperparameters import PerHospital
-from jaxfed.core.metrics.metric import Metric, Scoring
-from jaxfed.core.tasks import as_task
+from jaxfed.core.metrics.metric import Metric
 from jaxfed.core.types import State, Variables
-from jaxfed.evaluation.baseline import BaselineHazard
 from jaxfed.records.history import At, History
 from jaxfed.records.predictions import Predictions
 from jaxfed.records.statement import PrivacyStatement
+from jaxfed.results import run_text
 from jaxfed.results.detection import Detection, detect
 from jaxfed.results.diagnostics import Diagnostics, diagnose
 from jaxfed.results.prediction import Inputs, predict
+from jaxfed.results.run_files import fields_of_run, save_run
+from jaxfed.results.selected import Selected
 from jaxfed.results.survival import baseline_at, with_survival
-from jaxfed.storage.npz import load_arrays, load_tree, save_arrays, save_tree
-from jaxfed.storage.results import results_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from jaxfed.results.performance import Performance
-
-FORMAT = 1
-PREDICTIONS, BASELINE, STATEMENT = "predictions.npz", "baseline.npz", "privacy.txt"  # files of some runs
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Selected:
-    """The model of the round that a run's tables, figures and files show.
-
-    Attributes:
-        round: rounds of training: those with the lowest pooled validation loss, or all of them if no
-            validation rows were evaluated.
-        variables: the model then, as in ``Run.variables``.
-        outputs: makes :attr:`predictions`; None in files without them.
-        hazard: makes :attr:`baseline`; None if there is none.
-    """
-
-    round: int
-    variables: Variables
-    outputs: Callable[[], Predictions] | None = None
-    hazard: Callable[[], BaselineHazard] | None = None
-
-    @cached_property
-    def predictions(self) -> Predictions | None:
-        """Outputs for the validation and test rows, computed when first asked for."""
-        return None if self.outputs is None else self.outputs()
-
-    @cached_property
-    def baseline(self) -> BaselineHazard | None:
-        """The baseline hazard of a Cox model on the training rows, computed when first asked for.
-
-        None for other models, for algorithms that adapt the model before use, and with differential privacy,
-        whose guarantee it would not have.
-        """
-        return None if self.hazard is None else self.hazard()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy has what was computed already, and neither the devices nor the rows for the rest."""
-        return {**self.__dict__, "outputs": None, "hazard": None}
-
-    def __repr__(self) -> str:
-        return f"Selected(round={self.round})"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -313,46 +267,7 @@ class Run:
             directory: a folder; it is made if need be.
             predictions: also write :attr:`predictions`, which have every patient's label and output.
         """
-        from jaxfed.figures.runs import convergence_figure, hospitals_figure, save_figure
-
-        tables = (f"hospitals_{split}.csv" for split in SPLITS)
-        folder = results_folder(directory, PREDICTIONS, BASELINE, STATEMENT, *tables)
-        self.to_frame().to_csv(folder / "rounds.csv", index=False)
-        for split in self.history.splits:
-            self.hospitals(split).to_csv(folder / f"hospitals_{split}.csv")
-        leaves = save_tree(folder / "parameters.npz", self.best.variables._asdict())
-        save_tree(folder / "parameters_last.npz", self.variables._asdict())
-        about = {"rows": self.history.rows, "rate": self.history.rate}
-        save_arrays(folder / "history.npz", {**about, **self.history.arrays()})
-        if self.best.baseline is not None:
-            base = self.best.baseline
-            save_arrays(folder / BASELINE, {"ends": base.ends, "hazard": base.hazard})
-        if predictions:
-            save_arrays(folder / PREDICTIONS, self.predictions.arrays())
-        record = {
-            "format": FORMAT,
-            "name": self.name,
-            "personal": self.personal,
-            "task": self.history.task,
-            "scoring": self.history.scoring.to_json(),
-            "splits": self.history.splits,
-            "positive": self.history.positive,
-            "hospitals": self.history.hospitals,
-            "trainees": self.history.trainees,
-            "config": self.config,
-            "provenance": self.provenance,
-            "parameters": leaves,
-            "round": self.best.round,
-            "inputs": None if self.inputs is None else self.inputs.to_json(),
-            "privacy": None if self.privacy is None else self.privacy.to_json(),
-        }
-        if self.privacy is not None:
-            (folder / STATEMENT).write_text(f"{self.privacy}\n")
-        (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n")
-        split = self.history.splits[-1]
-        save_figure(convergence_figure({self.name: self.history}, split=split), folder / "convergence.png")
-        save_figure(hospitals_figure({self.name: self.history}, split=split), folder / "hospitals.png")
-        return folder
+        return save_run(self, directory, predictions)
 
     @classmethod
     def load(cls, directory: str | Path) -> Run:
@@ -362,52 +277,7 @@ class Run:
             FileNotFoundError: the folder contains no run.
             ValueError: the run was written in a newer format.
         """
-        folder = Path(directory)
-        if not (folder / "run.json").exists():
-            raise FileNotFoundError(
-                f"no run in {folder}: there is no run.json; give a folder written by save"
-            )
-        record = json.loads((folder / "run.json").read_text())
-        if record["format"] > FORMAT:
-            raise ValueError(
-                f"{folder} has format {record['format']} and this jaxfed reads up to {FORMAT}; "
-                "use a newer jaxfed"
-            )
-        arrays = load_arrays(folder / "history.npz")
-        history = History(
-            hospitals=tuple(record["hospitals"]),
-            task=record["task"],
-            scoring=_scoring(record),
-            splits=tuple(record["splits"]),
-            rows=arrays["rows"],
-            rate=arrays["rate"],
-            positive=record.get("positive", ""),
-            trainees=tuple(record["trainees"]),
-        ).filled(arrays)
-        names = ("parameters.npz", "parameters_last.npz") if "round" in record else ["parameters.npz"] * 2
-        best, last = (Variables(**load_tree(folder / name, record["parameters"])) for name in names)
-        inputs = Inputs.from_json(record["inputs"]) if record.get("inputs") else None
-        outputs = None
-        if (folder / PREDICTIONS).exists() and inputs is not None:
-            outputs = partial(
-                Predictions, **load_arrays(folder / PREDICTIONS),
-                hospitals=history.hospitals, task=history.task, classes=inputs.classes,
-                meaning=inputs.meaning,
-            )  # fmt: skip
-        hazard = None
-        if (folder / BASELINE).exists():
-            hazard = partial(BaselineHazard, ("",), **load_arrays(folder / BASELINE))
-        return cls(
-            name=record["name"],
-            history=history,
-            variables=last,
-            personal=record["personal"],
-            config=record["config"],
-            provenance=record["provenance"],
-            inputs=inputs,
-            best=Selected(record.get("round", int(history.evaluated[-1])), best, outputs, hazard),
-            privacy=PrivacyStatement.from_json(record["privacy"]) if record.get("privacy") else None,
-        )
+        return cls(**fields_of_run(directory))
 
     def summary(self) -> dict[str, Any]:
         """The evaluation of the best round, as a row of :meth:`to_frame`."""
@@ -418,51 +288,10 @@ class Run:
 
     def trouble(self) -> str:
         """A text on hospitals without a trained model, uploads and models left out, and empty rounds."""
-        history, training = self.history, self.history.training
-        counts = {"hospitals have no training rows, hence no model and no metrics": history.without_model()}
-        if training:
-            counts |= {
-                "uploads were not finite and left out": int(training["rejected"].sum()),
-                "new models were not finite and left out": int(history.refused.sum()),
-                "rounds had no hospital": int((~training["present"].any(axis=1)).sum()),
-            }
-        return "".join(f"{number} {what}; " for what, number in counts.items() if number)
+        return run_text.trouble(self.history)
 
     def __repr__(self) -> str:
-        row = self.summary()
-        metric, split = self.history.primary, self.history.splits[-1]
-        positive = f"positive class {self.history.positive}, " if self.history.positive else ""
-        return (
-            f"Run({self.name}: {len(self.history.hospitals)} hospitals, {positive}{self.history.at()}: "
-            f"{split} {metric} mean {row[metric]:.3f}, worst {row[f'{metric}_worst']:.3f}, "
-            f"pooled {row[f'{metric}_pooled']:.3f}; {self.trouble()}{_seconds(self.provenance)}"
-            + (")" if self.privacy is None else f"; {self.privacy.short()})")
-        )
+        return run_text.text(self)
 
     def _repr_html_(self) -> str:
-        frame = self.to_frame()
-        split, metric = self.history.splits[-1], self.history.primary
-        frame = frame[frame["split"] == split].iloc[[*dict.fromkeys([0, self.history.chosen(), -1])]]
-        second = self.history.scoring.loss
-        columns = ["round", metric, f"{metric}_worst", f"{metric}_best", f"{metric}_pooled", second]
-        columns = [*dict.fromkeys(columns)]
-        positive = f"positive class {self.history.positive}; " if self.history.positive else ""
-        table = frame[columns].to_html(index=False, float_format="{:.3f}".format, border=0)
-        return (
-            f"<b>{self.name}</b>, {len(self.history.hospitals)} hospitals, {split}; {positive}"
-            f"{self.history.at()}; {self.trouble()}{_seconds(self.provenance)}{table}"
-            + ("" if self.privacy is None else f"<pre>{self.privacy}</pre>")
-        )
-
-
-def _scoring(record: dict[str, Any]) -> Scoring:
-    """The meaning of the metrics; runs that were saved without it have one of jaxfed's tasks."""
-    noted = record.get("scoring")
-    return as_task(record["task"]).scoring if noted is None else Scoring.from_json(noted)
-
-
-def _seconds(provenance: dict[str, Any]) -> str:
-    return (
-        f"{1e3 * provenance['seconds_per_round']:.1f} ms per round, "
-        f"{provenance['compile_seconds']:.1f} s compiling"
-    )
+        return run_text.html(self)

@@ -18,7 +18,8 @@ from jaxfed.core.dataset import SPLITS, TEST, TRAIN, Dataset
 from jaxfed.core.errors import Problems, did_you_mean
 from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.privacy import HospitalDP
-from jaxfed.results.comparison import FEDERATED, LEFT_OUT, Comparison
+from jaxfed.results.arms import FEDERATED, LEFT_OUT
+from jaxfed.results.comparison import Comparison
 from jaxfed.results.sweep import Sweep
 from jaxfed.runtime.provenance import provenance
 from jaxfed.spec import paths

@@ -14,7 +14,7 @@ from jaxfed.core.hyperparameters import PerHospital
 from jaxfed.data.heterogeneity import heterogeneity
 from jaxfed.evaluation.shapley import Coalitions, Exact, LeaveOneOut, Sampled
 from jaxfed.privacy import HospitalDP
-from jaxfed.records.history import across_hospitals
+from jaxfed.records.columns import across_hospitals
 from jaxfed.records.ranking import KINDS, label
 from jaxfed.results.valuation import Valuation
 from jaxfed.spec.checks import check_count

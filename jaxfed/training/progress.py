@@ -15,7 +15,8 @@ from jax.sharding import NamedSharding
 
 from jaxfed.core.engine import runs, slots
 from jaxfed.records.recorder import Recorder
-from jaxfed.results.run import Run, Selected
+from jaxfed.results.run import Run
+from jaxfed.results.selected import Selected
 from jaxfed.runtime.provenance import compare_versions, provenance
 from jaxfed.runtime.timings import Timings
 from jaxfed.storage.checkpoint import Checkpoint

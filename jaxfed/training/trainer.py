@@ -22,7 +22,7 @@ from jaxfed.core.layout import memory
 from jaxfed.core.layout.plan import Placement, Plan
 from jaxfed.core.types import State, Variables
 from jaxfed.records.history import Arrays, History
-from jaxfed.results.run import Selected
+from jaxfed.results.selected import Selected
 from jaxfed.spec.spec import ALL, Spec
 from jaxfed.training.judgement import judged_blocks, traced_step
 from jaxfed.training.placed import Placed, lay_out, members_of

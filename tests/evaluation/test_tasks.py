@@ -16,7 +16,7 @@ from jaxfed.core.metrics.metric import SUFFIXES, Scoring
 from jaxfed.core.metrics.segments import named_means
 from jaxfed.core.tasks import BINARY, MULTICLASS, REGRESSION, TASKS
 from jaxfed.data import from_arrays
-from jaxfed.records.history import across_hospitals
+from jaxfed.records.columns import across_hospitals
 from jaxfed.records.ranking import KINDS
 from jaxfed.results.run import Run
 

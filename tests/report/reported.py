@@ -9,7 +9,8 @@ from jaxfed.core.tasks import as_task
 from jaxfed.core.types import Variables
 from jaxfed.records.history import History
 from jaxfed.records.predictions import Predictions
-from jaxfed.results.run import Run, Selected
+from jaxfed.results.run import Run
+from jaxfed.results.selected import Selected
 
 SIZES = (60, 48, 36, 30)
 NAMES = ("north", "south <b>", "single", "west")

@@ -10,7 +10,7 @@ from sweeps import HOSPITALS, ROWS, made
 import jaxfed
 from jaxfed import FedAvg, FixedCohort, InvalidInput, Simulation, algorithms, per_hospital
 from jaxfed.models import logistic
-from jaxfed.results.comparison import FEDERATED
+from jaxfed.results.arms import FEDERATED
 from jaxfed.sweep.arms import _Arrays, compare_arms, included
 
 SMALL = {"model": logistic(), "batch_size": None, "devices": 1, "block": 1}

@@ -2,64 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
 from jaxfed.core.optional import needs
 from jaxfed.pages.text import capital, count, interval, number, span
-from jaxfed.results.report.material import MANY, Report
+from jaxfed.results.arms import LOCAL, MEANINGS, shown_pair
+from jaxfed.results.report.material import MANY, Report, data_name
 from jaxfed.results.report.training import add_tables_of_settings
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+Comparison = Any  # jaxfed.results.comparison.Comparison, whose module imports this one
 
 
-def comparison_report(
-    *,
-    title: str,
-    label: str,
-    sentences: Sequence[str],
-    meanings: Mapping[str, str],
-    table: pd.DataFrame,
-    differences: pd.DataFrame | None,
-    gains: pd.DataFrame,
-    hospitals: pd.DataFrame,
-    figure: Figure,
-    settings: Mapping[str, str],
-    config: Mapping[str, Any],
-    provenance: Mapping[str, Any],
-) -> Report:
+def comparison_report(c: Comparison, metric: str, title: str | None = None) -> Report:
     """The page, with its figure.
 
     Args:
+        c: the comparison.
+        metric: one of its metrics.
         title: of the page.
-        label: of the metric.
-        sentences: the result in words.
-        meanings: what each arm is.
-        table, differences, gains, hospitals: of :class:`jaxfed.results.comparison.Comparison`; differences
-            are None if no hospital trains alone.
-        figure: arms by hospitals, and the gains.
-        settings: what tuning chose for each arm.
-        config, provenance: how the simulation was set up, and where it ran.
 
     Raises:
         ImportError: great-tables is not installed.
     """
     needs("great_tables", "report", "a report")
-    created = str(provenance.get("created", ""))[:10]
+    label, sentences = c.scoring.label(metric), c.sentences()
+    gains, hospitals = c.gains(*shown_pair(c.arms), metric), c.by_hospital(metric)
     page = Report(
-        title, f"{count(len(hospitals), 'hospital')}; jaxfed {provenance.get('jaxfed', '')}, {created}"
+        title or f"What joining is worth: {data_name(c.config) or 'a comparison'}",
+        f"{count(len(hospitals), 'hospital')}; jaxfed {c.provenance.get('jaxfed', '')}, "
+        f"{str(c.provenance.get('created', ''))[:10]}",
     )
     page.box("In short", "summary").items(sentences)
-    _add_arms(page, label, meanings, table, settings)
-    if differences is not None:
-        _add_differences(page, label, differences)
+    _add_arms(page, label, c.summary(metric), c.settings)
+    if LOCAL in c.arms:
+        _add_differences(page, label, c.differences(metric=metric))
     part = page.section("Hospitals")
     lowest, highest = gains["gain"].min(), gains["gain"].max()
     page.draw(
-        part, "comparison", figure,
+        part, "comparison", c.plot(metric),
         f"{capital(label)} of each arm in each hospital, and the gains of the hospitals, from "
         f"{span(lowest, highest)}.",
         f"{capital(label)} of every hospital under each arm, and what each gains, with intervals over seeds.",
@@ -71,17 +54,15 @@ def comparison_report(
     every = every.rename(columns={"test_rows": "rows", "non_events": "others"})
     if len(every) <= MANY:
         part.table(every, caption, formats=_three(every))
-    add_tables_of_settings(page, config, provenance)
+    add_tables_of_settings(page, c.config, c.provenance)
     if len(every) > MANY:
         page.section("All hospitals").table(every, caption, formats=_three(every))
     return page
 
 
-def _add_arms(
-    page: Report, label: str, meanings: Mapping[str, str], table: pd.DataFrame, settings: Mapping[str, str]
-) -> None:
+def _add_arms(page: Report, label: str, table: pd.DataFrame, settings: Mapping[str, str]) -> None:
     part = page.section("Arms")
-    part.items(f"{arm}: {meanings[arm]}." for arm in map(str, table.index) if arm in meanings)
+    part.items(f"{arm}: {MEANINGS[arm]}." for arm in map(str, table.index) if arm in MEANINGS)
     shown = table.rename(columns={"all_rows": "all rows", "weighted": "by rows"})
     shown["over seeds"] = [
         f"{low:.3f} to {high:.3f}" for low, high in table[["seeds_low", "seeds_high"]].to_numpy()

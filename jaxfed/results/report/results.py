@@ -13,7 +13,8 @@ from jaxfed.figures.decisions import decision_alt, decision_by_hospital_figure, 
 from jaxfed.figures.forest import ROOM, caterpillar_figure, forest_alt, forest_figure
 from jaxfed.figures.subgroups import subgroups_alt, subgroups_figure
 from jaxfed.pages.text import capital, count, interval, number, span, together
-from jaxfed.results.performance import POOLED, Performance
+from jaxfed.results.performance import Performance
+from jaxfed.results.performance_tables import POOLED
 from jaxfed.results.report.material import Material, Report
 
 PANELS = 9  # hospitals with a panel of their own

@@ -34,10 +34,10 @@ td:nth-child(-n+2), th:nth-child(-n+2) { text-align: left }
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Aggregators under attack</title>
 <style>{style}</style><h1>Aggregators under attack</h1>
 <p>{hospitals} hospitals, of which {malicious:.0%} (rounded down) are malicious; {rounds} rounds of federated
-averaging with equal weights, {steps} local steps {batch} of a model {hidden}{momentum}; {seeds} seeds. Scores are
-those of honest hospitals on test rows. Each rule's numbers are chosen on validation rows against its worst
-attack. IPM and ALIE are optimised against the rule in use in every round. The sign flip is of one's own
-update, times 10.</p>
+averaging with equal weights, {steps} local steps {batch} of a model {hidden}{momentum}; {seeds} seeds.
+Scores are those of honest hospitals on test rows. Each rule's numbers are chosen on validation rows against
+its worst attack. IPM and ALIE are optimised against the rule in use in every round. The sign flip is of one's
+own update, times 10.</p>
 <h2>Which rule to take</h2>{summary}
 <h2>Worst cases</h2><div class="wide">{worst}</div>
 <h2>Heterogeneity and what it forbids</h2>

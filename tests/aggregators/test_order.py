@@ -17,8 +17,24 @@ from jaxfed.core.optimizer import optimizer
 from jaxfed.models import MLP, logistic
 from jaxfed.participation import FixedCohort
 
-median = jax.jit(selection.median)
-trimmed_mean = jax.jit(selection.trimmed_mean)
+
+@pytest.fixture(params=["network", "bisection"])
+def method(request, monkeypatch):
+    """Few hospitals are sorted by a network, many by bisection; either has to do for any number."""
+    monkeypatch.setattr(selection, "_FEW", 10**9 if request.param == "network" else 0)
+
+
+def compiled(function, *arguments):
+    """The function's answer, compiled anew."""
+    return jax.jit(lambda *given: function(*given))(*arguments)
+
+
+def median(x, present):
+    return compiled(selection.median, x, present)
+
+
+def trimmed_mean(x, present, trim):
+    return compiled(selection.trimmed_mean, x, present, trim)
 
 
 def columns(rows, seed=0):
@@ -39,24 +55,27 @@ def numpy_trimmed_mean(x, trim):
     return np.sort(x.astype(np.float64), axis=0)[out : len(x) - out].mean(axis=0)
 
 
+@pytest.mark.usefixtures("method")
 @pytest.mark.parametrize("rows", [1, 2, 5, 8, 33])
 @pytest.mark.parametrize("cached", [2**17, 40 * 32])  # all columns at once, or 32 at a time
 def test_medians_are_numpy_s(monkeypatch, rows, cached):
     monkeypatch.setattr(selection, "_CACHED", cached)
+    monkeypatch.setattr(selection, "_CACHED_BY_NETWORK", cached)
     x = columns(rows)
     with np.errstate(over="ignore"):
         expected = np.median(x, axis=0)
-    found = jax.jit(lambda x, p: selection.median(x, p))(x, np.ones(rows, bool))
+    found = median(x, np.ones(rows, bool))
     np.testing.assert_array_equal(found, expected)
     # those present are a traced number of rows anywhere
     present = np.random.default_rng(1).random(rows) < 0.6
     present[0] = True
-    found = jax.jit(lambda x, p: selection.median(x, p))(x, present)
+    found = median(x, present)
     with np.errstate(over="ignore"):
         np.testing.assert_array_equal(found, np.median(x[present], axis=0))
 
 
-@pytest.mark.parametrize("rows", [1, 2, 10, 33])
+@pytest.mark.usefixtures("method")
+@pytest.mark.parametrize("rows", [1, 2, 10, 17, 33])
 @pytest.mark.parametrize("trim", [0.0, 0.1, 0.3, 0.49])
 def test_trimmed_means_are_numpy_s(rows, trim):
     x = columns(rows)[:, [*range(12), *range(23, 70)]]
@@ -75,18 +94,21 @@ def test_whole_shares_are_whole_rows():
     np.testing.assert_allclose(found, numpy_trimmed_mean(x, 0.29), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("method")
 def test_64_bits(x64):
     x = np.random.default_rng(0).normal(size=(6, 4)) * 1e-200
     np.testing.assert_array_equal(median(x, np.ones(6, bool)), np.median(x, axis=0))
     np.testing.assert_array_equal(median(x, np.arange(6) < 5), np.median(x[:5], axis=0))
 
 
+@pytest.mark.usefixtures("method")
 def test_nobody():
     x, nobody = columns(4), np.zeros(4, bool)
     assert not np.any(median(x, nobody))
     assert not np.any(trimmed_mean(x, nobody, 0.1))
 
 
+@pytest.mark.usefixtures("method")
 def test_numbers_of_a_minority_are_outvoted():
     x = columns(9)[:, 30:]
     present = np.ones(9, bool)
@@ -175,13 +197,24 @@ def test_in_a_simulation():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(run.variables))
 
 
+@pytest.mark.usefixtures("method")
 @pytest.mark.parametrize("rows", [1, 2, 9, 33])
 def test_the_least_numbers_of_every_column(rows):
     """Those in the first rows where numbers are equal, as a stable sort has it."""
     x = columns(rows)
     order = np.argsort(np.argsort(x, axis=0, kind="stable"), axis=0, kind="stable")
     for count in {1, rows // 2 + 1, rows}:
-        np.testing.assert_array_equal(jax.jit(selection.least)(x, count), order < count)
+        np.testing.assert_array_equal(compiled(selection.least, x, count), order < count)
+
+
+def test_many_hospitals_are_bisected_and_few_sorted():
+    """And both give the same numbers where one takes over from the other."""
+    x = columns(selection._FEW + 1)
+    for rows in (selection._FEW, selection._FEW + 1):
+        text = str(jax.make_jaxpr(selection.median)(x[:rows], np.ones(rows, bool)))
+        assert ("bitcast_convert_type" in text) == (rows > selection._FEW)
+        with np.errstate(over="ignore"):
+            np.testing.assert_array_equal(median(x[:rows], np.ones(rows, bool)), np.median(x[:rows], axis=0))
 
 
 def test_no_columns():

@@ -21,7 +21,7 @@ from jaxfed.core.group_algorithm import ByGroup
 from jaxfed.models import logistic
 from jaxfed.privacy import AdaptiveClip, HospitalDP, Mechanism, PatientDP, accounting, epsilon, noise_for
 from jaxfed.records.statement import PrivacyStatement
-from jaxfed.spec.private import shared_patients
+from jaxfed.spec.patient_privacy import shared_patients
 from jaxfed.training.loop import train
 
 pytestmark = [

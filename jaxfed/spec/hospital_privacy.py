@@ -16,7 +16,8 @@ from jaxfed.core.local import LocalTraining
 from jaxfed.core.participation import Participation
 from jaxfed.participation import FixedCohort, Poisson
 from jaxfed.privacy import BandMF, HospitalDP
-from jaxfed.privacy.accounting import LARGEST_STEPS, Mechanism, charged, noise_for, steps_for
+from jaxfed.privacy.accounting import Mechanism, charged
+from jaxfed.privacy.calibration import LARGEST_STEPS, noise_for, steps_for
 from jaxfed.privacy.correlation import Correlation
 from jaxfed.privacy.coverage import uncovered_upload
 from jaxfed.privacy.ledger import Ledger

@@ -499,7 +499,7 @@ def test_the_command_for_planning(monkeypatch, tmp_path, capsys):
     assert (tmp_path / "epsilon.png").stat().st_size > 0
     for wrong, message in (
         (["--noise", "1.0", "--delta", "2"], "delta"),
-        (["--noise", "nan"], "--noise=nan"),
+        (["--noise", "nan"], "--noise nan"),
         ([], "give --noise 1.0 or --epsilon 3.0"),
     ):
         with pytest.raises(SystemExit, match=message):

@@ -211,7 +211,7 @@ LINES = [
     ("no channels", "run --data digits --model cnn --hidden 0", ["cnn(0, 64): give whole numbers of at least 1"]),
     ("images that are none", "run --model cnn", ["cnn takes images [height, width, channels], not rows of shape (20,)", "mlp"]),
     ("too many convolutions", "run --data digits --model cnn --hidden 4 4 4 4", ["halves images 4 times", "give fewer convolutions"]),
-    ("epochs 0", "run --epochs 0", ["epochs=0: give a whole number >= 1"]),
+    ("epochs 0", "run --epochs 0", ["--epochs 0: give a whole number >= 1"]),
     # folders
     ("results in a file", "run --out text/a.txt", ["--out text/a.txt: text/a.txt is a file; give the name of a folder"]),
     ("results below a file", "run --out text/a.txt/b", ["text/a.txt is a file"]),

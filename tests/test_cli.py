@@ -77,7 +77,7 @@ def test_a_table_of_ones_own(monkeypatch, tmp_path, capsys):
         (["--algorithm", "scafold"], "did you mean Scaffold"),
         (["--data", "nowhere.csv"], "there is no such file"),
         (["--data", "eicu"], "give synthetic, heart"),
-        (["--epochs", "0"], "epochs=0"),
+        (["--epochs", "0"], "--epochs 0"),
         (["--preset", "ici-mortality"], "icu-mortality"),
         (["--cohort", "9"], "FixedCohort(size=9)"),
     ],
@@ -154,7 +154,7 @@ def test_a_command_that_was_cut_goes_on(monkeypatch, tmp_path, trained):
             "--resume takes all options from the command that was cut",
         ),
         (["--rounds", "9", "--resume=nowhere"], "leave the others out"),
-        (["--every", "2"], "give checkpoint=folder too"),
+        (["--every", "2"], "give --checkpoint folder too"),
     ],
 )
 def test_what_cannot_go_on(monkeypatch, arguments, said):

@@ -48,7 +48,7 @@ def test_what_is_printed_can_be_typed(monkeypatch, file, capsys):
     [
         (["--label", "dead"], "no label column 'dead'; did you mean 'died'"),
         (["--out", "page.txt"], "--out page.txt: give the name of a page"),
-        (["--minimum", "0"], "minimum=0: give a whole number"),
+        (["--minimum", "0"], "--minimum 0: give a whole number"),
         (["--sep", ",,"], "give one character"),
     ],
 )

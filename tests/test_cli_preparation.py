@@ -1,5 +1,7 @@
 """Tables with text and dates on the command line: as jaxfed.data.prepare, with errors that can be typed."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,8 @@ from jaxfed.cli.messages import as_flags
 from jaxfed.cli.preparation import wanted
 from jaxfed.cli.tables import TableOptions, read
 from jaxfed.core.errors import InvalidInput
+
+OPTIONS = {field.name for field in dataclasses.fields(TableOptions)}
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +78,4 @@ def test_levels_can_be_given_and_numbers_left_as_they_are(file):
 def test_errors_can_be_typed(file, changes, words):
     with pytest.raises(InvalidInput) as caught:
         read(TableOptions(data=str(file), **changes))
-    assert words in as_flags(str(caught.value))
-
-
-def test_levels_in_messages_are_those_of_the_command_line():
-    text = "name the levels that matter, categories={'diag': [...]}, or dates={'a': 'first', 'b': 'a'}"
-    assert as_flags(text) == "name the levels that matter, --categories diag=..., or --dates a=first b=a"
+    assert words in as_flags(str(caught.value), OPTIONS)

@@ -1,15 +1,7 @@
-"""Gradient inversion: patients' rows from what a hospital sends.
+"""Gradient inversion: patients' rows from what a hospital sends, and how near they are to the true ones.
 
-    exact:     x_i = (d loss / d W)_ij / (d loss / d b)_j     for any unit j of the first dense layer
-    matching:  x = argmin_x  1 - <g(x), g> / (||g(x)|| ||g||),   or   ||g(x) - g||^2
-
-The first: of one patient a dense layer's gradient is an outer product of row and error (Phong et al. 2018,
-doi:10.1109/TIFS.2017.2787987; Geiping et al. 2020, arXiv:2003.14053, Proposition 3.1). Of several patients a
-unit that is active for one of them alone still has that row (Boenisch et al. 2023, arXiv:2112.02918). The
-second: Zhu, Liu, Han 2019, arXiv:1906.08935 (the squared distance) and Geiping et al. 2020 (the cosine).
-
-Departures: Adam instead of L-BFGS for the squared distance, no total variation (rows are no images), and the
-labels are given, as Geiping et al. assume.
+Rows are told exactly by a dense layer (:mod:`jaxfed.audits.dense_layers`), or found by optimisation
+(:mod:`jaxfed.audits.matching`); each has its sources there.
 """
 
 from __future__ import annotations
@@ -22,15 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jax import Array
 
 from jaxfed.audits.confidence import check_attackable
-from jaxfed.audits.matching import matched
+from jaxfed.audits.dense_layers import rows_by_layer
+from jaxfed.audits.matching import rows_by_matching
 from jaxfed.audits.uploads import initial_variables, of_mean_one, received, training_rows
 from jaxfed.core.dataset import TRAIN, Dataset
-from jaxfed.core.errors import InvalidInput, Problems, did_you_mean, spelled
-from jaxfed.core.problem import Batch, Problem
-from jaxfed.core.types import PyTree, Variables, labels
+from jaxfed.core.errors import Problems, did_you_mean, spelled
+from jaxfed.core.types import Variables
 from jaxfed.spec.checks import check_count
 from jaxfed.spec.spec import ALL, Spec
 
@@ -38,7 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METHODS, DISTANCES = ("exact", "matching"), ("cosine", "euclidean")
-SILENT = 1e-6  # units whose bias gradient is below this share of the largest tell nothing
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -139,10 +129,12 @@ def invert(
     gradient = jax.tree.map(jnp.negative, received(sim, start, x, y, number, seed))
     y = of_mean_one(y, len(chosen))
     if method == "exact":
-        guesses = _exact(problem, start, gradient, x, y)
+        guesses = rows_by_layer(problem, start, gradient, x, y)
     else:
         starts = jax.random.normal(jax.random.fold_in(jax.random.key(seed), 1), (restarts, *x.shape))
-        guesses = _matched(problem, start, gradient, starts, y, learning_rate, steps, distance == "cosine")
+        guesses = rows_by_matching(
+            problem, start, gradient, starts, y, learning_rate, steps, distance == "cosine"
+        )
     flat, guesses = (part.reshape(len(part), -1) for part in (x, guesses))
     rebuilt = guesses[_nearest(flat, guesses)]
     names = data.features or tuple(f"x{j}" for j in range(flat.shape[1]))
@@ -151,91 +143,6 @@ def invert(
     true, rebuilt = own(flat), own(rebuilt)
     spread = np.abs(own(flat[:1] + spread) - own(flat[:1]))[0]
     return Inversion(true, rebuilt, tuple(names), tuple(chosen), units, spread, hospital, method)
-
-
-def dense_rows(kernel: Any, bias: Any) -> np.ndarray:
-    """``[units, d]``: what each unit of a dense layer tells of the layer's input, loudest unit first.
-
-    Args:
-        kernel: ``[d, units]`` the gradient of the kernel.
-        bias: ``[units]`` the gradient of the bias. Units whose gradient is (almost) 0 are left out.
-
-    >>> import numpy as np
-    >>> dense_rows(np.outer([63.0, 1.0], [0.5, 0.0]), np.array([0.5, 0.0]))
-    array([[63.,  1.]])
-    """
-    kernel, bias = np.asarray(kernel, np.float64), np.asarray(bias, np.float64)
-    loud = np.argsort(-np.abs(bias), kind="stable")
-    loud = loud[np.abs(bias[loud]) > SILENT * np.abs(bias).max()]
-    return (kernel[:, loud] / bias[loud]).T
-
-
-def _exact(problem: Problem, variables: Variables, gradient: PyTree, x: np.ndarray, y: Any) -> np.ndarray:
-    """What the units of the first dense layer tell: the row itself if there is one."""
-    width = int(np.prod(x.shape[1:]))
-    layers = _dense_layers(gradient, width)
-    if not layers:
-        raise InvalidInput(
-            f"invert: no dense layer with a bias takes the {width} features; give method='matching'"
-        )
-    best = layers[0]
-    if len(layers) > 1:  # the layer that gives back a row of the attacker's own
-        probe = jax.random.normal(jax.random.key(0), (1, *x.shape[1:]))
-        label = jnp.asarray(labels(y)[:1])
-        batch = Batch(probe, label, jnp.ones(1), jax.random.key(0))
-        known = dict(_dense_layers(problem.gradient(variables, batch).params, width))
-
-        def error(name: str) -> float:
-            told = dense_rows(*known[name])
-            return float(np.abs(told[0] - np.asarray(probe).ravel()).max()) if len(told) else np.inf
-
-        best = min(layers, key=lambda layer: error(layer[0]))
-    told = dense_rows(*best[1])
-    if not len(told):
-        raise InvalidInput(
-            "invert: the first layer's gradient is 0 (all of its units are silent) or not finite, so that "
-            "there is nothing to rebuild; give another row or model"
-        )
-    if len(told) < len(x):
-        told = np.concatenate([told, np.repeat(told[:1], len(x) - len(told), 0)])
-    return told[:1] if len(x) == 1 else told
-
-
-def _matched(
-    problem: Problem,
-    variables: Variables,
-    gradient: PyTree,
-    starts: Array,
-    y: Any,
-    learning_rate: float,
-    steps: int,
-    cosine: bool,
-) -> np.ndarray:
-    """The rows of the start that came nearest."""
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient)):
-        raise InvalidInput(
-            "invert: the upload is not finite, so that there is nothing to match; give a simulation with a "
-            "smaller step size, or another model, variables=run.variables"
-        )
-    y = jax.tree.map(jnp.asarray, y)
-    found, far = matched(problem, variables, gradient, starts, y, learning_rate, steps, cosine)
-    far = np.where(np.isfinite(far), far, np.inf)
-    if np.isinf(far).all():
-        raise InvalidInput(
-            f"invert: learning_rate={learning_rate!r}: matching ended in no numbers from any start; give a "
-            f"smaller one, such as {learning_rate / 10:g}"
-        )
-    return np.asarray(found[int(far.argmin())])
-
-
-def _dense_layers(params: Any, width: int, path: str = "") -> list[tuple[str, tuple[Any, Any]]]:
-    """Kernels and biases of dense layers with so many inputs, by their path."""
-    if not isinstance(params, dict):
-        return []
-    kernel, bias = params.get("kernel"), params.get("bias")
-    if kernel is not None and bias is not None and kernel.ndim == 2 and kernel.shape[0] == width:
-        return [(path, (kernel, bias))]
-    return [layer for name, part in params.items() for layer in _dense_layers(part, width, f"{path}/{name}")]
 
 
 def _nearest(true: np.ndarray, guesses: np.ndarray) -> np.ndarray:

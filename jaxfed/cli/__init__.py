@@ -6,7 +6,7 @@ import dataclasses
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import tyro
 
@@ -23,19 +23,31 @@ from jaxfed.cli.sweep import SweepOptions, sweep_command
 
 __all__ = ["main"]
 
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "run": run_command,
+    "sweep": sweep_command,
+    "bench": bench_command,
+    "privacy": privacy_command,
+    "data check": check_command,
+}
+
 
 def main() -> None:
     """Entry point of the ``jaxfed`` command; what is wrong is one line, with ``--debug`` a traceback."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+
+    def show(message: Warning | str, *where: Any, **also: Any) -> None:
+        show_warning(message, _options(sys.argv[1:]))
+
     with warnings.catch_warnings():
-        warnings.showwarning = show_warning
+        warnings.showwarning = show
         try:
             _run()
         except (Exception, KeyboardInterrupt) as error:
             if debug:
                 raise
-            sys.exit(f"jaxfed: {line(error)}")
+            sys.exit(f"jaxfed: {line(error, _options(sys.argv[1:]))}")
 
 
 def _run() -> None:
@@ -46,12 +58,15 @@ def _run() -> None:
     if sys.argv[1:2] == ["sweep"]:
         known = {field.name for field in dataclasses.fields(SweepOptions)} - {"file", "vary"}
         sys.argv[2:] = toml.expanded(sys.argv[2:], known)
-    commands: dict[str, Callable[..., Any]] = {
-        "run": run_command,
-        "sweep": sweep_command,
-        "bench": bench_command,
-        "privacy": privacy_command,
-        "data check": check_command,
-    }
     description = f"{jaxfed.__doc__}\n\nWith --debug an error is shown with its traceback."
-    tyro.extras.subcommand_cli_from_dict(commands, description=description)
+    tyro.extras.subcommand_cli_from_dict(COMMANDS, description=description)
+
+
+def _options(arguments: list[str]) -> set[str]:
+    """Names of the options of a command, without those that were typed as ``name=value``, as in --vary."""
+    command = COMMANDS.get(arguments[0]) if arguments else None
+    names: set[str] = set()
+    for name, hint in get_type_hints(command).items() if command else ():
+        kinds = [kind for kind in (hint, *get_args(hint)) if dataclasses.is_dataclass(kind)]
+        names |= {field.name for kind in kinds for field in dataclasses.fields(kind)} if kinds else {name}
+    return names - {"return"} - {argument.partition("=")[0] for argument in arguments if "=" in argument}

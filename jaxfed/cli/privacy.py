@@ -44,7 +44,7 @@ def privacy_command(
     problems.extend(arguments.share("delta", delta))
     for name, values in (("noise", noise), ("epsilon", epsilon)):
         for value in values:
-            problems.extend(arguments.real(f"--{name}", value, 0, np.inf, above=name == "epsilon"))
+            problems.extend(arguments.real(name, value, 0, np.inf, above=name == "epsilon"))
     problems.check(bool(noise) != bool(epsilon), "give --noise 1.0 or --epsilon 3.0, one or several")
     problems.raise_if_any()
     total = rounds * steps

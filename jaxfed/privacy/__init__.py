@@ -1,7 +1,8 @@
 """Differential privacy of patients and of hospitals with its accounting, and secure sums."""
 
-from jaxfed.privacy.accounting import Mechanism, epsilon, noise_for, steps_for
+from jaxfed.privacy.accounting import Mechanism, epsilon
 from jaxfed.privacy.band_mf import BandMF
+from jaxfed.privacy.calibration import noise_for, steps_for
 from jaxfed.privacy.correlated_noise import CorrelatedNoise
 from jaxfed.privacy.hospital import AdaptiveClip, HospitalDP
 from jaxfed.privacy.patient import PatientDP

@@ -31,7 +31,6 @@ Adjacency = Literal["add-or-remove", "replace-one"]
 Accountant = Literal["pld", "rdp"]
 
 INTERVAL = 1e-3  # of privacy losses; epsilon is at most about 1e-3 too large by it
-LARGEST_STEPS = 2**24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,69 +95,13 @@ def epsilon(mechanism: Mechanism, steps: int, delta: float, *, accountant: Accou
     problems.extend(arguments.whole("steps", steps, 0))
     problems.extend(arguments.share("delta", delta))
     problems.extend(arguments.choice("accountant", accountant, Accountant))
-    problems.extend(_covered(mechanism, accountant))
+    problems.extend(uncovered(mechanism, accountant))
     problems.raise_if_any()
     if steps == 0 or mechanism.rate == 0:
         return 0.0
     if mechanism.noise_multiplier == 0:
         return math.inf
     return _epsilon(mechanism, int(steps), float(delta), accountant)
-
-
-def noise_for(
-    epsilon: float,
-    steps: int,
-    delta: float,
-    *,
-    rate: float = 1.0,
-    adjacency: Adjacency = "add-or-remove",
-    accountant: Accountant = "pld",
-) -> float:
-    """The least noise multiplier, to 0.1 %, whose epsilon after ``steps`` Poisson sampled steps is enough.
-
-    >>> round(noise_for(1.0, 1000, 1e-5, rate=0.01), 2)
-    1.42
-
-    Raises:
-        InvalidInput: a number out of range.
-    """
-    problems = Problems("noise_for")
-    problems.extend(arguments.real("epsilon", epsilon, 0, math.inf, above=True))
-    problems.extend(arguments.whole("steps", steps))
-    problems.extend(arguments.share("delta", delta))
-    problems.raise_if_any()
-    Mechanism(1.0, rate, adjacency=adjacency)  # its checks
-    if rate == 0:
-        return 0.0
-    return _noise_for(float(epsilon), int(steps), float(delta), float(rate), adjacency, accountant)
-
-
-def steps_for(
-    budget: float, mechanism: Mechanism, delta: float, *, unit: int = 1, accountant: Accountant = "pld"
-) -> int:
-    """The largest number of units of ``unit`` steps whose epsilon is at most ``budget``.
-
-    0 if not even one unit fits; at most 2**24 steps, also for a mechanism that costs nothing.
-    """
-    problems = Problems("steps_for")
-    problems.extend(arguments.real("budget", budget, 0, math.inf, above=True))
-    problems.extend(arguments.whole("unit", unit))
-    problems.raise_if_any()
-
-    def fits(units: int) -> bool:
-        return epsilon(mechanism, units * unit, delta, accountant=accountant) <= budget
-
-    low, high = 0, 1
-    quick = accountant == "pld" and not _covered(mechanism, "rdp")
-    if quick and mechanism.noise_multiplier and mechanism.rate:  # a lower bound that costs little
-        low = steps_for(budget, mechanism, delta, unit=unit, accountant="rdp")
-        high = math.ceil(1.3 * low) + 1
-    while high * unit <= LARGEST_STEPS and fits(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
 
 
 def curve(mechanism: Mechanism, steps: Any, delta: float, *, accountant: Accountant = "pld") -> np.ndarray:
@@ -216,7 +159,7 @@ def library() -> Any:
     return needs("dp_accounting", "privacy", "the accounting of privacy")
 
 
-def _covered(mechanism: Mechanism, accountant: str) -> list[str]:
+def uncovered(mechanism: Mechanism, accountant: str) -> list[str]:
     """A problem if an accountant has no theory for the mechanism."""
     if mechanism.sampling == "fixed" and accountant == "pld":
         return ["sampling='fixed': give accountant='rdp'"]
@@ -283,24 +226,3 @@ def _base(mechanism: Mechanism) -> Any:
         sampling_prob=mechanism.rate,
         neighboring_relation=neighbours,
     )
-
-
-@functools.lru_cache(maxsize=4096)
-def _noise_for(
-    wanted: float, steps: int, delta: float, rate: float, adjacency: Adjacency, accountant: Accountant
-) -> float:
-    def enough(noise: float) -> bool:
-        return (
-            epsilon(Mechanism(noise, rate, adjacency=adjacency), steps, delta, accountant=accountant)
-            <= wanted
-        )
-
-    low, high = 0.5, 1.0
-    while not enough(high):
-        low, high = high, 2 * high
-    while enough(low):
-        low, high = low / 2, low
-    while high / low > 1.001:
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high

@@ -13,6 +13,7 @@ import numpy as np
 from jaxfed.core.errors import Problems
 from jaxfed.privacy import accounting
 from jaxfed.privacy.accounting import Accountant, Mechanism
+from jaxfed.privacy.calibration import noise_for, steps_for
 from jaxfed.privacy.correlation import Correlation
 
 FINE = 1.1  # many hospitals share noise: rates and steps are rounded up to powers of this number
@@ -101,7 +102,7 @@ def noise_of(budgets: np.ndarray, steps: np.ndarray, rates: np.ndarray, privacy:
             continue
         if rough:
             count, rate = math.ceil(_up(count)), min(1.0, _up(rate))
-        result[c] = accounting.noise_for(
+        result[c] = noise_for(
             float(budget),
             int(count),
             privacy.delta,
@@ -139,7 +140,7 @@ def limits(
 
 @functools.lru_cache(maxsize=4096)
 def _limit(budget: float, mechanism: Mechanism, delta: float, unit: int, accountant: Accountant) -> int:
-    return accounting.steps_for(budget, mechanism, delta, unit=unit, accountant=accountant)
+    return steps_for(budget, mechanism, delta, unit=unit, accountant=accountant)
 
 
 def _up(number: float) -> float:

@@ -31,7 +31,8 @@ from jaxfed.core.task import Measure
 from jaxfed.models import mlp
 from jaxfed.participation import Everyone
 from jaxfed.privacy import HospitalDP
-from jaxfed.spec.private import Privacy, Private, private_of
+from jaxfed.spec.private import Privacy, private_of
+from jaxfed.spec.private_parts import Private
 
 ALL = "all"  # the group of every hospital if all have the same model
 

@@ -11,7 +11,7 @@ from jaxfed.privacy import PatientDP, accounting
 from jaxfed.privacy.correlation import Correlation
 from jaxfed.records.history import History
 from jaxfed.records.statement import PrivacyStatement
-from jaxfed.spec.private import shared_patients
+from jaxfed.spec.patient_privacy import shared_patients
 from jaxfed.spec.spec import Spec
 
 ALWAYS_OUTSIDE = (

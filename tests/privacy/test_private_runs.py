@@ -21,7 +21,7 @@ from jaxfed.core.group_algorithm import ByGroup
 from jaxfed.models import logistic
 from jaxfed.privacy import AdaptiveClip, HospitalDP, Mechanism, PatientDP, accounting, epsilon, noise_for
 from jaxfed.records.statement import PrivacyStatement
-from jaxfed.spec.private import shared_patients
+from jaxfed.spec.patient_privacy import shared_patients
 from jaxfed.training.loop import train
 
 pytestmark = [
@@ -499,7 +499,7 @@ def test_the_command_for_planning(monkeypatch, tmp_path, capsys):
     assert (tmp_path / "epsilon.png").stat().st_size > 0
     for wrong, message in (
         (["--noise", "1.0", "--delta", "2"], "delta"),
-        (["--noise", "nan"], "--noise=nan"),
+        (["--noise", "nan"], "--noise nan"),
         ([], "give --noise 1.0 or --epsilon 3.0"),
     ):
         with pytest.raises(SystemExit, match=message):

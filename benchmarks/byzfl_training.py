@@ -5,8 +5,9 @@ python benchmarks/byzfl_training.py [--out OUT.json] [--seeds 3]
 Distributed SGD with momentum in the hospitals on digits, where 3 of 13 hospitals are malicious and their rows
 are lost. The whole grid (similarity of the hospitals, defence, attack, seed) is one call of
 ``jaxfed.bench.aggregators``; ByzFL trains run after run, in as many processes as there are cores. Both start
-from the same models. What differs: random batches; the search for the strength of an optimised attack
-(ByzFL doubles and shrinks steps, jaxfed tries a grid); neighbours of multi-Krum (ByzFL counts one more).
+from the same models. What differs: random batches; neighbours of multi-Krum (ByzFL counts one more); and the
+search for the strength of an optimised attack, for which jaxfed tries a grid and ByzFL takes steps that
+double and then shrink. So ByzFL's rules also train against the strengths that jaxfed tries.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
+from statistics import NormalDist
 from typing import Any
 
 import jax
@@ -28,6 +30,7 @@ import tyro
 from peers import process
 
 import jaxfed
+from jaxfed.attacks.optimised import STRENGTHS
 from jaxfed.bench.benchmark import spec_of
 from jaxfed.bench.catalogue import Grid
 from jaxfed.bench.cells import Setting, cells_of, settings_of
@@ -50,6 +53,11 @@ ATTACKS = {
     "IPM": "Optimal_InnerProductManipulation",
     "ALIE": "Optimal_ALittleIsEnough",
 }
+# What jaxfed tries, and the attack's own strength; ByzFL's deviations of ALIE are sqrt(h / (h - 1)) times as
+# large for h honest hospitals.
+OWN = {"IPM": 1.0, "ALIE": NormalDist().inv_cdf((HOSPITALS - F - (HOSPITALS // 2 + 1 - F)) / (HOSPITALS - F))}
+SCALE = {"IPM": 1.0, "ALIE": ((HOSPITALS - F - 1) / (HOSPITALS - F)) ** 0.5}
+TRIED = {name: [SCALE[name] * strength for strength in (*STRENGTHS, OWN[name])] for name in OWN}
 
 
 def grid_of(seeds: int, steps: int) -> Grid:
@@ -100,8 +108,13 @@ def write_hospitals(setting: Setting, grid: Grid, attacked: bool, seed: int, pat
     np.savez(path, **arrays)
 
 
-def theirs(cells: pd.DataFrame, grid: Grid, python: Path, scratch: Path) -> tuple[list[dict], float, str]:
-    """ByzFL's answer for each row of ``cells``, the seconds of all of them, and its version."""
+def theirs(
+    cells: pd.DataFrame, grid: Grid, python: Path, scratch: Path, tried: dict[str, list[float]]
+) -> tuple[list[dict], float]:
+    """ByzFL's answer for each row of ``cells``, and the seconds of all of them.
+
+    ``tried`` are the strengths of attacks that do without ByzFL's search.
+    """
     settings = {setting.name: setting for setting in settings_of(grid)}
     paths = {}
     for name, setting in settings.items():
@@ -125,6 +138,7 @@ def theirs(cells: pd.DataFrame, grid: Grid, python: Path, scratch: Path) -> tupl
                 patience=900, hospitals=str(paths[row["setting"], attack is not None, row["seed"]]), f=F,
                 rule=RULES[row["rule"]], before=BEFORE[row["before"]], attack=attack, steps=grid.rounds,
                 batch_size=grid.batch_size, momentum=grid.momentum, rate=0.3, seed=row["seed"],
+                strengths=tried.get(row["attack"]),
             )  # fmt: skip
         finally:
             free.put(worker)
@@ -137,7 +151,7 @@ def theirs(cells: pd.DataFrame, grid: Grid, python: Path, scratch: Path) -> tupl
     print()
     for worker in workers:
         worker.close()
-    return answers, seconds, answers[0]["version"]
+    return answers, seconds
 
 
 def main(
@@ -157,11 +171,16 @@ def main(
     grid = grid_of(seeds, steps)
     python = process.interpreter("byzfl", venvs.expanduser())
     cells, seconds = ours(grid)
+    optimised = cells["attack"].isin([*TRIED])
     with tempfile.TemporaryDirectory() as scratch:
-        answers, byzfl_seconds, version = theirs(cells, grid, python, Path(scratch))
-    cells = cells.assign(byzfl=[float(np.mean(answer["accuracies"])) for answer in answers])
+        answers, byzfl_seconds = theirs(cells, grid, python, Path(scratch), {})
+        others, _ = theirs(cells[optimised], grid, python, Path(scratch), TRIED)
     cells = cells.rename(columns={"score": "jaxfed"})
-    by = cells.groupby(["setting", "defence", "attack"], sort=False)[["jaxfed", "byzfl"]]
+    cells["byzfl"] = [float(np.mean(answer["accuracies"])) for answer in answers]
+    same = "byzfl, same strengths"
+    cells[same] = cells["byzfl"]
+    cells.loc[optimised, same] = [float(np.mean(answer["accuracies"])) for answer in others]
+    by = cells.groupby(["setting", "defence", "attack"], sort=False)[["jaxfed", "byzfl", same]]
     means, deviations = by.mean(), by.std()
     print(means.round(3).to_string())
     print(f"{len(cells)} runs: jaxfed {seconds['whole']:.0f} s ({seconds['compiling']:.0f} s compiling), "
@@ -170,7 +189,7 @@ def main(
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "load": os.getloadavg(),
-        "versions": {"jax": jax.__version__, "byzfl": version, "numpy": np.__version__},
+        "versions": {"jax": jax.__version__, "byzfl": answers[0]["version"], "numpy": np.__version__},
         "grid": {name: getattr(grid, name) for name in Grid.__dataclass_fields__},
         "runs": len(cells),
         "seconds": {"jaxfed": seconds, "byzfl": byzfl_seconds},

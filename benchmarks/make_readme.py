@@ -42,6 +42,7 @@ Made by `python benchmarks/make_readme.py` from `results/*.json`; edit that.
 | `python benchmarks/aggregators.py` | what do the kernels of robust rules cost, beside NumPy and torch? | `aggregator_kernels.json` |
 | `python benchmarks/robustness.py` | which rule holds under which attack, when hospitals differ? | `robustness.json`, `robustness.png` |
 | `python benchmarks/robust_peers.py` | do robust rules agree with ByzFL's, and what does a call cost? | `robust_peers.json` |
+| `python benchmarks/byzfl_training.py` | does robust training end where ByzFL's does, and in what time? | `byzfl_training.json` |
 | `python benchmarks/coverage.py` | how often do intervals contain the generator's truth? | `coverage.json` |
 | `python benchmarks/privacy.py` | what do private rounds cost? | `privacy.json` |
 | `python benchmarks/privacy_utility.py` | what does an epsilon cost in AUROC? | `privacy_utility.json`, `privacy_utility_*.png` |
@@ -104,6 +105,8 @@ def main() -> None:
         parts.append(kernels_page.section(json.loads((RESULTS / "aggregator_kernels.json").read_text())))
     if (RESULTS / "robust_peers.json").exists():
         parts.append(robust_peers_page.section(json.loads((RESULTS / "robust_peers.json").read_text())))
+    if (RESULTS / "byzfl_training.json").exists():
+        parts.append(robust_peers_page.training(json.loads((RESULTS / "byzfl_training.json").read_text())))
     cost, utility = (json.loads((RESULTS / f"{name}.json").read_text()) for name in PRIVACY)
     parts.append(privacy_page.section(cost, utility, _machine))
     record = json.loads((RESULTS / "correlated_noise.json").read_text())

@@ -3,10 +3,12 @@
     python -m peers.byzfl_training
 
 Requests are JSON lines ``{"hospitals": PATH, "rule": [NAME, {...}], "before": [[NAME, {...}], ...],
-"attack": NAME or null, "f": N, "steps": N, "batch_size": N, "rate": ETA, "momentum": BETA, "seed": N}``. The
-file holds ``train_x_k, train_y_k`` of every hospital k that computes gradients, ``test_x_k, test_y_k`` of
-every hospital that is scored, and ``initial_i``, the layers' weights and biases in turn. Answers have the
-accuracy in each hospital that is scored, and the seconds of training, from the first step to the last.
+"attack": NAME or null, "strengths": [..] or null, "f": N, "steps": N, "batch_size": N, "rate": ETA,
+"momentum": BETA, "seed": N}``. Where ``strengths`` are given, an optimised attack tries these instead of
+those that ByzFL's search comes to. The file holds ``train_x_k, train_y_k`` of every hospital k that computes
+gradients, ``test_x_k, test_y_k`` of every hospital that is scored, and ``initial_i``, the layers' weights and
+biases in turn. Answers have the accuracy in each hospital that is scored, and the seconds of training, from
+the first step to the last.
 """
 
 from __future__ import annotations
@@ -72,6 +74,23 @@ class Trainer:
         self.attackers = framework.ByzantineClient(
             {"name": request["attack"] or "NoAttack", "f": attackers, "parameters": settings}
         )
+
+        if request["strengths"]:
+            self.attackers.attack = self._searching(request["strengths"])
+
+    def _searching(self, strengths: list[float]) -> Any:
+        """The attack with the strength, of these, that moves the aggregate furthest."""
+        attack = self.attackers.attack
+        attacks = importlib.import_module("byzfl.attacks.attacks")
+        kind = getattr(attacks, type(attack).__name__.removeprefix("Optimal_"))
+
+        def sent(honest: list[Any]) -> Any:
+            stacked = self.torch.stack(honest)
+            mean = stacked.mean(0)
+            distances = [attack._evaluate(stacked, mean, strength) for strength in strengths]
+            return kind(strengths[int(np.argmax(distances))])(stacked)
+
+        return sent
 
     def train(self) -> float:
         """All steps; the seconds they took."""

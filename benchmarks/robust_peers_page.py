@@ -35,15 +35,15 @@ def section(record: dict[str, Any]) -> str:
 TRAINING = """## Robust training beside ByzFL's
 
 Distributed SGD on digits: {hospitals} hospitals, {f} of them malicious; {steps} steps on {batch} rows with
-momentum {momentum:g} in the hospitals, a network with {hidden} hidden units, means over {seeds} seeds, from the
-same initial models. Accuracy over honest hospitals: jaxfed / ByzFL {version} / ByzFL with the strengths of
-optimised attacks that jaxfed tries (ByzFL's search doubles and shrinks steps, stops at a local optimum, and is
-weaker). ByzFL's multi-Krum counts one neighbour more. Of {cells} cells {agree} agree with the last column within
-two standard errors of the seeds or .01.
+momentum {momentum:g} in the hospitals, a network with {hidden} hidden units, means over {seeds} seeds, from
+the same initial models. Accuracy over honest hospitals: jaxfed / ByzFL {version} / ByzFL with the strengths
+of optimised attacks that jaxfed tries (ByzFL's search doubles and shrinks steps, stops at a local optimum,
+and is weaker). ByzFL's multi-Krum counts one neighbour more. Of {cells} cells {agree} agree with the last
+column within two standard errors of the seeds or .01.
 
-{runs} runs take jaxfed {whole:.0f} s, of which {compiling:.0f} s compilation, and ByzFL {byzfl:.0f} s in {cores}
-processes: {ratio:.0f} times as long, {warm:.0f} times without compilation. Load of the machine when it ended
-{load:.1f}.
+{runs} runs take jaxfed {whole:.0f} s, of which {compiling:.0f} s compilation, and ByzFL {byzfl:.0f} s in
+{cores} processes: {ratio:.0f} times as long, {warm:.0f} times without compilation. Load of the machine when
+it ended {load:.1f}.
 """
 OWN, SAME = "byzfl", "byzfl, same strengths"
 

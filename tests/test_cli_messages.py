@@ -43,12 +43,25 @@ def said(monkeypatch, tmp_path):
         ("--epsilon -3 --delta 1", "  - --epsilon -3.0: give a number > 0\n  - --delta 1.0: give"),
         ("--noise -1", "--noise -1.0: give"),
         ("--every 2", "--every 2: give --checkpoint folder too"),
+        ("--head nope", "--head nope: with FedAvg no part of the model stays in the hospital; leave it out"),
+        (
+            "--algorithm FedPer --head nope",
+            "--head nope: the model has no part 'nope'; give some of head, hidd",
+        ),
         ("--generator split=0.5", "split=0.5: give three fractions"),  # as it was typed
         ("--generator seed=3", "seed=3: give --seed 3"),
     ],
 )
 def test_wrong_numbers_of_run(said, arguments, words):
     assert words in said("run", *SMALL, *arguments.split())
+
+
+def test_wrong_numbers_are_said_before_the_folder_is_taken(said, tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "options.json").write_text("{}")
+    for command in ("run", "sweep"):
+        words = said(command, *SMALL, "--rounds", "-3", "--eval-every", "0", "--out", str(tmp_path / "taken"))
+        assert "  - --rounds -3: give a whole number >= 0\n  - --eval-every 0: give" in words
 
 
 @pytest.mark.parametrize(
@@ -61,6 +74,8 @@ def test_wrong_numbers_of_run(said, arguments, words):
             "bench aggregators --steps 0 --hidden -1",
             "  - --steps 0: give a whole number >= 1\n  - --hidden -1:",
         ),
+        ("bench algorithms --rounds 0 --seeds 0", "  - --rounds 0: give a whole number >= 2\n  - --seeds 0"),
+        ("bench algorithms --rounds 3", "--rounds 3: give an even number"),
         ("privacy --noise -1", "--noise -1.0: give a finite number >= 0"),
         ("privacy --noise 1 --rate 2", "--rate 2.0: give a finite number >= 0 and <= 1"),
         (

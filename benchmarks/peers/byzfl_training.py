@@ -87,8 +87,14 @@ class Trainer:
         def sent(honest: list[Any]) -> Any:
             stacked = self.torch.stack(honest)
             mean = stacked.mean(0)
-            distances = [attack._evaluate(stacked, mean, strength) for strength in strengths]
-            return kind(strengths[int(np.argmax(distances))])(stacked)
+
+            def distance(strength: float) -> float:
+                vectors = self.torch.cat([stacked, kind(strength)(stacked).repeat(attack.f, 1)])
+                for mixer in attack.pre_agg_list:
+                    vectors = mixer(vectors)
+                return float((attack.agg(vectors) - mean).norm())
+
+            return kind(max(strengths, key=distance))(stacked)
 
         return sent
 

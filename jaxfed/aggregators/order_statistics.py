@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-_FEW = 128  # hospitals up to which a network is faster than bisection, measured on a CPU
+FEW = 128  # hospitals up to which a network is faster than bisection, measured on a CPU
 _CACHED, _CACHED_BY_NETWORK = 2**17, 2**15  # numbers of a block: half of a second-level cache, or less
 
 
@@ -137,7 +137,7 @@ def _by_blocks(rule: Callable[[Array], Array], x: Array, present: Array, count: 
         return jnp.zeros(0, x.dtype)
     width = columns
     if jax.default_backend() == "cpu":
-        cached = _CACHED_BY_NETWORK if rows <= _FEW else _CACHED
+        cached = _CACHED_BY_NETWORK if rows <= FEW else _CACHED
         width = min(columns, max(32, cached // rows // 16 * 16))
 
     def block(i: Array, results: Array) -> Array:
@@ -153,7 +153,7 @@ def _by_blocks(rule: Callable[[Array], Array], x: Array, present: Array, count: 
 
 def _ranks(block: Array) -> Callable[[Array], Array]:
     """The element of a rank (from 0) of every column of ``[K, W]``, as a function of the rank."""
-    if len(block) > _FEW:
+    if len(block) > FEW:
         return lambda rank: _bisected(block, rank)
     ordered = _ascending(block)
     return lambda rank: lax.dynamic_index_in_dim(ordered, rank, keepdims=False)

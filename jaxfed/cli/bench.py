@@ -13,11 +13,13 @@ import tyro
 import jaxfed
 from jaxfed.cli import methods as bench
 from jaxfed.cli.folders import claim
-from jaxfed.core.errors import InvalidInput
+from jaxfed.core import checks
+from jaxfed.core.errors import InvalidInput, Problems
 from jaxfed.figures.methods import convergence_panels
 from jaxfed.figures.runs import save_figure
 from jaxfed.runtime.provenance import provenance
 
+EVAL_EVERY = 2  # rounds between evaluations of algorithms
 CHECKPOINT = "checkpoint"  # the folder of the checkpoints of a benchmark, inside of that of its results
 
 
@@ -100,8 +102,13 @@ def _algorithms(options: AlgorithmsOptions) -> None:
     if unknown:
         raise InvalidInput(f"methods {unknown}: there are {', '.join(bench.METHODS)}")
     out, settings = options.out, {name: getattr(options, name) for name in ("hospitals", "rounds", "seeds")}
+    problems = Problems("bench")
+    for name, value in settings.items():
+        problems.extend(checks.count(name, value, 2 if name == "rounds" else 1))
+    problems.check(options.rounds % EVAL_EVERY == 0, f"rounds={options.rounds}: give an even number")
+    problems.raise_if_any()
     claim(out, {"command": "bench", "methods": options.methods, **settings}, options.overwrite)
-    curves, summary = bench.run([*options.methods] or None, **settings)
+    curves, summary = bench.run([*options.methods] or None, eval_every=EVAL_EVERY, **settings)
     curves.to_csv(out / "curves.csv", index=False, float_format="%.5g")
     record = {
         "settings": settings,

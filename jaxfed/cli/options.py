@@ -14,6 +14,7 @@ import optax
 
 import jaxfed
 from jaxfed.cli.tables import TableOptions, check_table, read
+from jaxfed.core import checks
 from jaxfed.core.algorithm import Algorithm
 from jaxfed.core.errors import InvalidInput, Problems, did_you_mean
 from jaxfed.core.optimizer import Optimizer
@@ -207,8 +208,25 @@ def algorithm_of(options: FederationOptions, wanted: str) -> Algorithm:
     kind = getattr(jaxfed.algorithms, name)
     if name == "FedSGD":
         return kind(server_optimizer=_sgd(options))
-    required = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING]
-    return kind(**dict.fromkeys(required, options.head))
+    parts = {field.name for field in dataclasses.fields(kind)} & {"head"}
+    return kind(**dict.fromkeys(parts, options.head))
+
+
+def check_lengths(options: FederationOptions) -> None:
+    """Refuse impossible numbers of rounds before anything is loaded or written."""
+    problems = Problems("jaxfed")
+    problems.extend(checks.count("rounds", options.rounds, 0))
+    problems.extend(checks.count("eval_every", options.eval_every, 1))
+    problems.raise_if_any()
+
+
+def check_head(options: FederationOptions, algorithm: Any) -> None:
+    """Refuse --head for an algorithm that shares the whole model."""
+    if options.head != FederationOptions.head and not hasattr(algorithm, "head"):
+        raise InvalidInput(
+            f"--head {' '.join(options.head)}: with {type(algorithm).__name__} no part of the model stays in "
+            "the hospital; leave it out, or give --algorithm FedPer"
+        )
 
 
 def _sgd(options: FederationOptions) -> Optimizer:

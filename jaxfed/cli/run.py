@@ -13,7 +13,7 @@ import tyro
 
 import jaxfed
 from jaxfed.cli.folders import check_writable, claim, described
-from jaxfed.cli.options import FederationOptions, load, simulation_of
+from jaxfed.cli.options import FederationOptions, check_head, check_lengths, load, simulation_of
 from jaxfed.cli.resume import CheckpointOptions, apart, remember
 from jaxfed.cli.tables import check_evaluation
 from jaxfed.core.optional import needs
@@ -40,10 +40,12 @@ class RunOptions(CheckpointOptions, FederationOptions):
 
 def run_command(options: tyro.conf.OmitArgPrefixes[RunOptions]) -> None:
     """Train one model in many hospitals, and write tables and figures."""
+    check_lengths(options)
     jaxfed.use_cpu_devices(options.devices)
     hospitals = load(options)
     print(hospitals)
     simulation = simulation_of(options, hospitals)
+    check_head(options, simulation.algorithm)
     arms = {type(simulation.algorithm).__name__: simulation}
     if options.baselines:
         arms |= {"local-only": simulation.local_only(), "pooled": simulation.pooled()}

@@ -17,6 +17,7 @@ from jaxfed.cli.folders import check_writable, claim, described
 from jaxfed.cli.options import (
     FederationOptions,
     algorithm_of,
+    check_lengths,
     generator,
     load,
     model_of,
@@ -61,10 +62,13 @@ class SweepOptions(CheckpointOptions, FederationOptions):
 def sweep_command(options: tyro.conf.OmitArgPrefixes[SweepOptions]) -> None:
     """Tune a federation: many runs as one compiled program."""
     fields = fields_of(options)
+    check_lengths(options)
     jaxfed.use_cpu_devices(options.devices)
     hospitals = load(options)
     print(hospitals)
     generated = any(path.startswith("data.") for path in fields)
+    if generated and generator(options) is None:
+        raise InvalidInput(f"--vary data.*: --data {options.data} is not generated; leave these fields out")
     simulation = simulation_of(options, hospitals)
     check_evaluation(hospitals)
     check_writable("--checkpoint", options.checkpoint)

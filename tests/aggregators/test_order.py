@@ -21,7 +21,7 @@ from jaxfed.participation import FixedCohort
 @pytest.fixture(params=["network", "bisection"])
 def method(request, monkeypatch):
     """Few hospitals are sorted by a network, many by bisection; either has to do for any number."""
-    monkeypatch.setattr(selection, "_FEW", 10**9 if request.param == "network" else 0)
+    monkeypatch.setattr(selection, "FEW", 10**9 if request.param == "network" else 0)
 
 
 def compiled(function, *arguments):
@@ -209,10 +209,10 @@ def test_the_least_numbers_of_every_column(rows):
 
 def test_many_hospitals_are_bisected_and_few_sorted():
     """And both give the same numbers where one takes over from the other."""
-    x = columns(selection._FEW + 1)
-    for rows in (selection._FEW, selection._FEW + 1):
+    x = columns(selection.FEW + 1)
+    for rows in (selection.FEW, selection.FEW + 1):
         text = str(jax.make_jaxpr(selection.median)(x[:rows], np.ones(rows, bool)))
-        assert ("bitcast_convert_type" in text) == (rows > selection._FEW)
+        assert ("bitcast_convert_type" in text) == (rows > selection.FEW)
         with np.errstate(over="ignore"):
             np.testing.assert_array_equal(median(x[:rows], np.ones(rows, bool)), np.median(x[:rows], axis=0))
 

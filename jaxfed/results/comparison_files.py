@@ -12,18 +12,18 @@ from jaxfed.storage.results import results_folder
 Comparison = Any  # jaxfed.results.comparison.Comparison, whose module imports this one
 
 
-def save_comparison(c: Comparison, path: str | Path) -> Path:
+def save_comparison(comparison: Comparison, path: str | Path) -> Path:
     """See :meth:`jaxfed.results.comparison.Comparison.save`."""
     from jaxfed.figures.runs import save_figure
 
     folder = results_folder(path, "differences.csv")
-    c.table.to_csv(folder / "table.csv")
-    c.hospitals.to_csv(folder / "hospitals.csv")
-    if LOCAL in c.arms:
-        c.differences().to_csv(folder / "differences.csv")
-    c.to_frame().to_csv(folder / "values.csv", index=False)
-    said = {"settings": c.settings, "notes": c.notes, "config": c.config}
-    text = json.dumps({**said, "provenance": c.provenance}, indent=2, default=str)
+    comparison.table.to_csv(folder / "table.csv")
+    comparison.hospitals.to_csv(folder / "hospitals.csv")
+    if LOCAL in comparison.arms:
+        comparison.differences().to_csv(folder / "differences.csv")
+    comparison.to_frame().to_csv(folder / "values.csv", index=False)
+    record = {"settings": comparison.settings, "notes": comparison.notes, "config": comparison.config}
+    text = json.dumps({**record, "provenance": comparison.provenance}, indent=2, default=str)
     (folder / "comparison.json").write_text(text + "\n", encoding="utf-8")
-    save_figure(c.plot(), folder / "comparison.png")
+    save_figure(comparison.plot(), folder / "comparison.png")
     return folder

@@ -146,3 +146,16 @@ def test_one_target_has_an_upper_bound():
     rows = {"rows": {"jaxfed": {"peak_bytes": 3e9}}}
     target = next(target for target in TARGETS if target.below)
     assert target.read({"workloads": {"W8-100000": rows}}) == (3.0, True)
+
+
+def test_kernels_are_numpy_s(tmp_path):
+    """Each kernel's result, in its own process."""
+    from peers.process import Process
+
+    path = tmp_path / "uploads.npy"
+    np.save(path, np.random.default_rng(0).standard_normal((48, 240), np.float32))
+    process = Process("peers.kernels", Path(sys.executable), tmp_path / "kernels.log", "jaxfed")
+    for kernel in ("mean", "median", "trimmed mean"):
+        answer = process.ask(kernel=kernel, uploads=str(path), seconds=0.01, repeats=1)
+        assert answer["error_of_result"] < 1e-5
+    process.close()

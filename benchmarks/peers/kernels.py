@@ -131,23 +131,36 @@ def _jaxfed() -> Callable[[str, np.ndarray], Run]:
     from jax.sharding import PartitionSpec as P
 
     import jaxfed
+    from jaxfed.core.products import weighted_sum
+    from jaxfed.core.types import Upload
+    from jaxfed.core.uploads import Uploads
 
     if not shutil.which("nvidia-smi"):
         jaxfed.use_cpu_devices()
     mesh = jax.make_mesh((len(jax.devices()),), ("devices",), (AxisType.Auto,))
 
-    def mean(rows: Any, weight: Any) -> Any:
-        rule = jaxfed.aggregators.WeightedMean()
-        total = rule.add(rule.init(rows[0]), rows, weight)
-        return rule.finish(jax.lax.psum(total, "devices"))
+    rules = {
+        "mean": jaxfed.aggregators.WeightedMean(),
+        "median": jaxfed.aggregators.Median(),
+        "trimmed mean": jaxfed.aggregators.TrimmedMean(TRIM),
+    }
 
     def make(kernel: str, rows: np.ndarray) -> Run:
+        rule, size = rules[kernel], rows.shape[1]
+
+        def streamed(rows: Any, weight: Any) -> Any:
+            total = jax.lax.psum((Upload(weighted_sum(weight, rows)), weight.sum()), "devices")
+            return rule.lower(*total, rule.init(Upload(rows[0])), jax.random.key(0))[0].update
+
+        def stored(rows: Any, weight: Any) -> Any:
+            uploads = Uploads(rows, rows[:, :0], weight, size, "devices")
+            return rule.reduce(uploads, rule.init(rows[0]), jax.random.key(0))[0].update
+
         if kernel == "mean":
-            function, weight = mean, weights(len(rows))
+            function, weight = streamed, weights(len(rows))
             inside, outside = (P("devices"), P("devices")), P()
         else:
-            named = {"median": "Median", "trimmed mean": "TrimmedMean"}[kernel]
-            function, weight = getattr(jaxfed.aggregators, named)().aggregate, np.ones(len(rows), np.float32)
+            function, weight = stored, np.ones(len(rows), np.float32)
             inside, outside = (P(None, "devices"), P()), P("devices")
         placed = [
             jax.device_put(np.asarray(array), NamedSharding(mesh, spec))

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxfed.aggregators import influence, limits, order_statistics
+from jaxfed.aggregators import influence, limits
 from jaxfed.aggregators.meamed import around_median, near_median
 from jaxfed.core import checks
 from jaxfed.core.aggregation import Rule
@@ -71,29 +71,39 @@ class Bulyan(Rule):
 
 
 def _selected(between: Array, present: Array, count: Array, f: Array) -> Array:
-    """``[M]`` bool: the n - 2 f uploads that Krum chooses one after the other."""
-    itself = jnp.eye(len(between), dtype=bool)
-    between = jnp.where(itself, jnp.inf, between)
+    """``[M]`` bool: the n - 2 f uploads that Krum chooses one after the other.
+
+    The neighbours of an upload are those that are left up to a place in the order of their distances. When
+    one is chosen, that place moves; the scores are added up anew, because differences would lose digits.
+    """
+    number = jnp.arange(len(between))
+    between = jnp.where(number[:, None] == number, jnp.inf, between)  # so that each is its own last
+    order = jnp.argsort(between, axis=1, stable=True)
+    rank = jnp.argsort(order, axis=1)
 
     def neighbours(left: Array) -> Array:
         return jnp.clip(left - f - 2, 1, len(between))
 
-    def choose(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        """One more; of each upload's neighbours the chosen or the furthest gives way, unless it is needed."""
-        near, selected = carry
-        others = present & ~selected
-        score = jnp.where(others, jnp.where(near, between, 0).sum(1), jnp.inf)
-        chosen = jnp.arange(len(score)) == jnp.argmin(score)
-        others &= ~chosen
-        near &= ~chosen
-        missing = near.sum(1) - neighbours(count - 1 - i)
-        last = len(score) - 1 - jnp.argmax(jnp.where(near, between, -1)[:, ::-1], axis=1)
-        free = others & ~near & ~itself
-        first = jnp.argmin(jnp.where(free, between, jnp.inf), axis=1)
-        place = jnp.arange(len(score))
-        near &= ~((missing > 0)[:, None] & (place == last[:, None]))
-        near |= (missing < 0)[:, None] & (place == first[:, None]) & free
-        return near, selected | chosen
+    def moved(last: Array, left: Array, step: int, moves: Array) -> Array:
+        """The place, where it ``moves``, after it has passed (-1) or reached (1) one that is left."""
 
-    near = order_statistics.least(between.T, neighbours(count)).T & present & ~itself
-    return jax.lax.fori_loop(0, count - 2 * f, choose, (near, jnp.zeros_like(present)))[1] & present
+        def go(state: tuple[Array, Array]) -> tuple[Array, Array]:
+            last, moves = state
+            place = jnp.clip(last + max(step, 0), 0, len(order) - 1)
+            return jnp.where(moves, last + step, last), moves & ~left[order[number, place]]
+
+        return jax.lax.while_loop(lambda state: state[1].any(), go, (last, moves))[0]
+
+    def choose(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        last, left = carry
+        near = left & (rank <= last[:, None])
+        score = jnp.where(left, jnp.where(near, between, 0).sum(1), jnp.inf)
+        chosen = jnp.argmin(score)
+        left &= number != chosen
+        counted = near.sum(1) - near[:, chosen]
+        wanted = neighbours(count - 1 - i)
+        last = moved(last, left, -1, counted > wanted)
+        return moved(last, left, 1, (counted < wanted) & (left.sum() > 1)), left
+
+    last = jnp.full(len(between), neighbours(count) - 1)
+    return present & ~jax.lax.fori_loop(0, count - 2 * f, choose, (last, present))[1]

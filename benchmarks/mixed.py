@@ -28,7 +28,7 @@ import jaxfed  # noqa: E402
 from jaxfed.algorithms import FedAvg, mixed  # noqa: E402
 from jaxfed.models import logistic, mlp  # noqa: E402
 from jaxfed.runtime.provenance import provenance  # noqa: E402
-from jaxfed.training.stretch import SEGMENTS, Stretch  # noqa: E402
+from jaxfed.training.stretch import single_segment  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "mixed.json"
 HOSPITALS, ROUNDS, REPEATS, EPOCHS, PUBLIC, STEPS = 60, 5, 5, 2, 500, 20
@@ -116,8 +116,7 @@ def _runner(sim: jaxfed.Simulation) -> Any:
     """Seconds of some rounds, compiled and warm."""
     trainer = sim.trainer
     given, slot = trainer.input(0), trainer.slot(0)
-    rounds = ROUNDS * (np.arange(SEGMENTS) == 0).astype(np.int32)
-    command = Stretch(rounds, np.zeros(SEGMENTS, bool), [])
+    command = single_segment(ROUNDS, trainer.segments)
     slot, _ = trainer.advance(given, slot, command, fresh=True)
 
     def run() -> float:

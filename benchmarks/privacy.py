@@ -34,7 +34,7 @@ from jaxfed.core.dataset import Dataset  # noqa: E402
 from jaxfed.core.types import Shard  # noqa: E402
 from jaxfed.privacy import PatientDP  # noqa: E402
 from jaxfed.runtime.provenance import provenance  # noqa: E402
-from jaxfed.training.stretch import SEGMENTS, Stretch  # noqa: E402
+from jaxfed.training.stretch import single_segment  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "privacy.json"
 ROUNDS, REPEATS, MICROBATCHES = 2, 15, (8, 40, 128)
@@ -160,9 +160,7 @@ def _runner(sim: Any) -> Callable[[], float]:
     """A function that trains some rounds and gives the seconds of each."""
     trainer = sim.trainer
     given, slot = trainer.input(0), trainer.slot(0)
-    rounds = np.zeros(SEGMENTS, np.int32)
-    rounds[0] = ROUNDS
-    stretch = Stretch(rounds, np.zeros(SEGMENTS, bool), [])
+    stretch = single_segment(ROUNDS, trainer.segments)
     state = [trainer.advance(given, slot, stretch, fresh=True)[0]]
 
     def run() -> float:

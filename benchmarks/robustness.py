@@ -24,7 +24,14 @@ RESULTS = Path(__file__).parent / "results"
 PRESETS = ("iid", "mild", "icu-mortality", "strong", "extreme")
 FEW = ("none", "sign flip", "IPM", "ALIE", "mimic")
 PARTS: dict[str, dict[str, Any]] = {
-    "presets": {"full": True, "settings": PRESETS},
+    "presets": {"full": True, "before": ("none", "NNM"), "settings": PRESETS},
+    "other pre-aggregators": {
+        "rules": ("mean", "median", "trimmed mean", "geometric median", "multi-Krum"),
+        "before": ("none", "bucketing", "ARC"),
+        "settings": PRESETS,
+        "rounds": 40,
+        "eval_every": 4,
+    },
     "digits": {
         "settings": ("digits alpha=0.1", "digits gamma=0", "digits gamma=0.33", "digits gamma=1"),
         "rules": ("mean", "median", "trimmed mean", "geometric median", "multi-Krum"),

@@ -3,6 +3,7 @@ not tested."""
 
 import dataclasses
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -159,3 +160,15 @@ def test_kernels_are_numpy_s(tmp_path):
         answer = process.ask(kernel=kernel, uploads=str(path), seconds=0.01, repeats=1)
         assert answer["error_of_result"] < 1e-5
     process.close()
+
+
+def test_every_benchmark_finds_what_it_imports():
+    """In one process: a benchmark that nobody ran since a name changed would fail when it is needed."""
+    from peers.process import OWN, PEERS
+
+    names = [path.stem for path in sorted(BENCHMARKS.glob("*.py"))]
+    names += [module for module, environment in PEERS.values() if environment == OWN]
+    code = f"import importlib\nfor name in {[*names, 'peers.kernels', 'peers.floor']!r}:\n"
+    code += "    importlib.import_module(name)"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=BENCHMARKS, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr

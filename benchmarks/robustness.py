@@ -23,21 +23,34 @@ from jaxfed.bench import Benchmark
 RESULTS = Path(__file__).parent / "results"
 PRESETS = ("iid", "mild", "icu-mortality", "strong", "extreme")
 FEW = ("none", "sign flip", "IPM", "ALIE", "mimic")
+FIVE = ("mean", "median", "trimmed mean", "geometric median", "multi-Krum")
+LONG = {"rounds": 40, "eval_every": 4}
 PARTS: dict[str, dict[str, Any]] = {
-    "presets": {"full": True, "before": ("none", "NNM"), "settings": PRESETS},
-    "other pre-aggregators": {
-        "rules": ("mean", "median", "trimmed mean", "geometric median", "multi-Krum"),
-        "before": ("none", "bucketing", "ARC"),
+    "presets": {
+        "full": True,
+        "before": ("none", "NNM"),
+        "settings": ("iid", "icu-mortality", "strong"),
+    },
+    "all presets and pre-aggregators": {
+        "rules": FIVE,
+        "before": ("none", "NNM", "bucketing", "ARC"),
+        "attacks": FEW,
         "settings": PRESETS,
-        "rounds": 40,
-        "eval_every": 4,
+        **LONG,
+    },
+    # 2^20 sets of hospitals for each of 21 strengths of an attack, in every round
+    "minimum diameter": {
+        "rules": ("mean", "MDA"),
+        "attacks": FEW,
+        "settings": ("icu-mortality",),
+        "seeds": 1,
+        **LONG,
     },
     "digits": {
         "settings": ("digits alpha=0.1", "digits gamma=0", "digits gamma=0.33", "digits gamma=1"),
-        "rules": ("mean", "median", "trimmed mean", "geometric median", "multi-Krum"),
+        "rules": FIVE,
         "attacks": FEW,
-        "rounds": 40,
-        "eval_every": 4,
+        **LONG,
     },
     "batches of 32 rows": {
         "settings": ("iid", "icu-mortality", "strong"),

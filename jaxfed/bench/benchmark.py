@@ -157,7 +157,7 @@ def aggregators(
     """Compare aggregators under attacks and heterogeneity.
 
     Where None is given it is that of :class:`~jaxfed.bench.Grid`, which takes about 3 minutes on 2 cores, or
-    with ``full`` that of ``jaxfed.bench.FULL``, which is everything.
+    with ``full`` that of ``jaxfed.bench.FULL``: everything but two rules, SMEA and MDA, that take very long.
 
     Args:
         rules: names of rules, ``"mean"`` among them.
@@ -173,7 +173,7 @@ def aggregators(
         batch_size: rows of a step; None for all of a hospital.
         momentum: beta of the momentum in hospitals (:class:`~jaxfed.transforms.Momentum`); 0 for none.
         hidden: width of the hidden layer; 0 for logistic regression.
-        full: whether to compare everything that there is, with 5 seeds.
+        full: whether to compare everything but SMEA and MDA, with 5 seeds.
         checkpoint: a folder; the same call goes on where it was cut.
         progress: show a progress bar.
 

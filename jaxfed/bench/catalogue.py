@@ -157,9 +157,10 @@ class Grid:
     hidden: int = 0
 
 
-# SMEA looks at thousands of subsets in every round: it is compared where its name is given.
+# SMEA and MDA look at thousands and at a million subsets of 20 hospitals, for each strength of an attack in
+# every round: they are compared where their names are given.
 FULL = Grid(
-    rules=tuple(name for name in RULES if name != "SMEA"),
+    rules=tuple(name for name in RULES if name not in ("SMEA", "MDA")),
     before=tuple(BEFORE),
     attacks=tuple(ATTACKS),
     settings=tuple(SETTINGS),

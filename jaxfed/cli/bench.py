@@ -49,7 +49,8 @@ class AggregatorsOptions:
     """
 
     rules: tuple[str, ...] = ()
-    """Names of rules, such as mean "trimmed mean"; a few where not given, or all with --full."""
+    """Names of rules, such as mean "trimmed mean"; a few where not given, or all but SMEA and MDA
+    with --full."""
     before: tuple[str, ...] = ()
     """Pre-aggregators: none, NNM, bucketing."""
     attacks: tuple[str, ...] = ()
@@ -75,7 +76,7 @@ class AggregatorsOptions:
     hidden: int = 0
     """Width of the hidden layer; 0 for logistic regression."""
     full: bool = False
-    """Everything that there is; it takes many times as long."""
+    """Everything but SMEA and MDA; it takes many times as long."""
     out: Path = Path("results/aggregators")
     """Folder for tables (CSV, JSON), figures (PNG, SVG), report.html and checkpoints."""
     overwrite: bool = False

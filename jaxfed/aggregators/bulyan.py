@@ -100,7 +100,7 @@ def _selected(between: Array, present: Array, count: Array, f: Array) -> Array:
         score = jnp.where(left, jnp.where(near, between, 0).sum(1), jnp.inf)
         chosen = jnp.argmin(score)
         left &= number != chosen
-        counted = near.sum(1) - near[:, chosen]
+        counted = (near & left).sum(1)
         wanted = neighbours(count - 1 - i)
         last = moved(last, left, -1, counted > wanted)
         return moved(last, left, 1, (counted < wanted) & (left.sum() > 1)), left

@@ -214,7 +214,7 @@ def algorithm_of(options: FederationOptions, wanted: str) -> Algorithm:
 
 def check_lengths(options: FederationOptions) -> None:
     """Refuse impossible numbers of rounds before anything is loaded or written."""
-    problems = Problems("jaxfed")
+    problems = Problems("run")
     problems.extend(checks.count("rounds", options.rounds, 0))
     problems.extend(checks.count("eval_every", options.eval_every, 1))
     problems.raise_if_any()
